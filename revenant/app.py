@@ -1,0 +1,180 @@
+"""Revenant: the composition root: settings, registry, client and worker, put together once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any, Self, TypeVar, cast, overload
+
+import procrastinate
+import psycopg
+
+from revenant.client.client import Client
+from revenant.config import Settings
+from revenant.embedded import Lease, lease
+from revenant.entities.entity import Entity
+from revenant.entities.message import Message
+from revenant.entities.ref import Ref, address_of
+from revenant.entities.registry import Registry
+from revenant.entities.turn import DELETE
+from revenant.errors import ConfigurationError, UnknownKind
+from revenant.worker.jobs import JobRunner
+from revenant.worker.worker import Worker
+
+E = TypeVar("E", bound=Entity)
+R = TypeVar("R")
+
+
+class Revenant:
+    """An application: its entities, and the Postgres that they live in.
+
+    `database_url` defaults to `DATABASE_URL`, else to the embedded server. `jobs` is a procrastinate app whose
+    tasks handlers may defer. `tracebacks` puts handlers' tracebacks into the errors that callers get.
+
+    Example:
+        >>> app = Revenant(entities=[Account])
+        >>> async with app:
+        ...     await app.ref(Account, "acct_42").deposit(100)
+    """
+
+    def __init__(
+        self,
+        *,
+        entities: Iterable[type[Entity]] = (),
+        database_url: str | None = None,
+        settings: Settings | None = None,
+        jobs: procrastinate.App | None = None,
+        tracebacks: bool = False,
+    ) -> None:
+        self.settings = settings or Settings()
+        self.registry = Registry(entities)
+        self.jobs = jobs
+        self._tracebacks = tracebacks
+        self._given_url = database_url or self.settings.database_url
+        self._lease: Lease | None = None
+        self._client: Client | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self) -> None:
+        """Begin to send; Postgres need not be reachable yet, unless it is the embedded one, which is started."""
+        if self._client is not None:
+            return
+        url = await asyncio.to_thread(self.url)
+        client = Client(url=url, settings=self.settings)
+        await client.start()
+        self._client = client
+
+    async def stop(self) -> None:
+        """Hang up; safe before start and twice."""
+        client, self._client = self._client, None
+        if client is not None:
+            await client.stop()
+        self.release()
+
+    def url(self) -> str:
+        """Return the database's address; starts or joins the embedded server where none was given."""
+        if self._given_url:
+            return self._given_url
+        if self._lease is None:
+            self._lease = lease()
+        return self._lease.url
+
+    def release(self) -> None:
+        """Let go of the embedded server; it stops when nobody holds it any more."""
+        held, self._lease = self._lease, None
+        if held is not None:
+            held.release()
+
+    @overload
+    def ref(self, kind: type[E], key: str) -> E: ...
+
+    @overload
+    def ref(self, kind: str, key: str) -> Any: ...
+
+    def ref(self, kind: type[E] | str, key: str) -> E | Any:
+        """Return the address of one entity: typed by its class, or by name from anywhere.
+
+        Raises:
+            InvalidKey: the key is empty, too long, or not text that Postgres stores.
+        """
+        definition: type[Entity] | None
+        if isinstance(kind, str):
+            name, definition = kind, self.registry.kinds.get(kind)
+        else:
+            name, definition = kind.entity_kind, kind
+        made = Ref(
+            kind=name, key=key, definition=definition, caller=self.call, limit=self.settings.max_bytes
+        )
+        return cast(E, made)
+
+    async def call(
+        self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None
+    ) -> R:
+        """Send and wait for the reply, which comes after the commit. See `Client.call`."""
+        return await self._started(message).call(message, timeout=timeout, idempotency_key=idempotency_key)
+
+    async def cast(
+        self,
+        message: Message[Any],
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        idempotency_key: str | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+    ) -> str:
+        """Send without waiting for the handler; durable when this returns. Returns the message's id."""
+        return await self._started(message).cast(
+            message, after=after, at=at, idempotency_key=idempotency_key, connection=connection
+        )
+
+    async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
+        """Attach to a message that was sent before, and wait for its reply."""
+        return await self._started(None).reply(message_id, timeout=timeout, returns=returns)
+
+    async def delete(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
+        """End an entity, in order with its other messages; return whether it had state."""
+        kind, key = address_of(ref)
+        message: Message[bool] = Message(
+            kind=kind, key=key, handler=DELETE, args="{}", load=lambda body: body == "true", caller=self.call
+        )
+        return await self.call(message, timeout=timeout)
+
+    def worker(self, *, kinds: Iterable[str] | None = None, settings: Settings | None = None) -> Worker:
+        """Return a worker for this application's entities, or for some of their kinds; not yet started.
+
+        Raises:
+            UnknownKind: a kind that this application does not have.
+        """
+        chosen = settings or self.settings
+        registry = self.registry
+        if kinds is not None:
+            unknown = sorted(set(kinds) - set(registry.kinds))
+            if unknown:
+                known = ", ".join(sorted(registry.kinds)) or "none"
+                raise UnknownKind(f"No entity is of kind {unknown[0]!r}. This application has: {known}.")
+            registry = Registry(registry.kinds[kind] for kind in kinds)
+        if not registry.kinds:
+            raise ConfigurationError(
+                "A worker without entities has nothing to serve. Pass them: Revenant(entities=[Account])."
+            )
+        runner = None
+        if self.jobs is not None and chosen.jobs:
+            runner = JobRunner(app=self.jobs, url=self.url(), concurrency=chosen.jobs)
+        return Worker(
+            url=self.url(), registry=registry, settings=chosen, jobs=runner, tracebacks=self._tracebacks
+        )
+
+    def _started(self, message: Message[Any] | None) -> Client:
+        if self._client is None:
+            what = "A reply was asked for" if message is None else f"{message.sent()!r} was sent"
+            raise ConfigurationError(
+                f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
+            )
+        return self._client

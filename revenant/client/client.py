@@ -1,0 +1,221 @@
+"""Client: call, cast and reply. A reply is a commit receipt; a time-out means unknown, never failed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+
+import psycopg
+from pydantic import TypeAdapter
+
+from revenant.client.inbox import Inbox
+from revenant.client.outcome import result_of
+from revenant.client.sender import Outgoing, Sender
+from revenant.codec import bucket_of, digest_of, keyed_id, new_id
+from revenant.config import Settings
+from revenant.entities.context import refuse_nested_call, running
+from revenant.entities.message import Message
+from revenant.errors import CallTimeout, ConfigurationError, DatabaseUnavailable
+from revenant.queue.connection import address, unavailable
+from revenant.queue.listener import Listener
+from revenant.queue.mailbox import notify, schedule_batch, transactional_send
+from revenant.queue.records import Envelope, Reply, Scheduled
+
+R = TypeVar("R")
+
+
+class Client:
+    """Sends messages for one process, over two connections."""
+
+    def __init__(self, *, url: str, settings: Settings) -> None:
+        self._url = url
+        self._settings = settings
+        self._channel = f"revenant_reply_{os.urandom(8).hex()}"
+        self._sender = Sender(url=url)
+        self._listener = Listener(
+            url=url,
+            role="listener",
+            channels=[self._channel],
+            ping=self._ping,
+            on_payload=lambda _, payload: self._inbox.hear(payload),
+            on_connect=lambda: self._inbox.look(),
+        )
+        self._inbox = Inbox(
+            link=self._sender.link, read=self._sender.read, listening=lambda: self._listener.listening
+        )
+        self._started = False
+
+    async def start(self) -> None:
+        """Begin; Postgres need not be reachable yet."""
+        await self._sender.start()
+        await self._listener.start()
+        await self._inbox.start()
+        self._started = True
+
+    async def stop(self) -> None:
+        """Hang up; whoever still waits is cancelled. Safe before start and twice."""
+        self._started = False
+        await self._inbox.stop()
+        await self._listener.stop()
+        await self._sender.stop()
+
+    async def call(
+        self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None
+    ) -> R:
+        """Send and wait: returns once one transaction has committed all that the handler did.
+
+        Raises:
+            HandlerError: the handler raised; the state is as before.
+            CallTimeout: nothing is known yet.
+            DatabaseUnavailable: the message was never sent.
+        """
+        if running.get() is not None:
+            refuse_nested_call(message)
+        envelope = self._envelope(message, self._channel, idempotency_key)
+        future = self._inbox.expect(envelope.id)
+        item = Outgoing(envelope, future)
+        self._sender.put(item)
+        seconds = self._settings.call_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                reply = await asyncio.shield(future) if idempotency_key else await future
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._timed_out(message, item, seconds) from None
+        finally:
+            if not future.done() or future.cancelled():
+                self._inbox.forget(envelope.id)
+        return result_of(reply, message, digest=envelope.digest)
+
+    async def cast(
+        self,
+        message: Message[Any],
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        idempotency_key: str | None = None,
+        connection: psycopg.AsyncConnection[Any] | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Send and do not wait for the handler: durable when this returns. Returns the message's id."""
+        envelope = self._envelope(message, None, idempotency_key)
+        if after is not None or at is not None:
+            return await self._schedule(message, envelope, after=after, at=at, connection=connection)
+        if connection is not None:
+            await connection.execute(*transactional_send([envelope]))
+            return envelope.id
+        item = Outgoing(envelope, asyncio.get_running_loop().create_future())
+        self._sender.put(item)
+        seconds = self._settings.call_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                await item.future
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise self._not_confirmed(message, item, seconds) from None
+        return envelope.id
+
+    async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
+        """Attach to a message sent before, by anybody: wait for its reply, read as `returns`.
+
+        Raises:
+            CallTimeout: there is none yet, or it was read already, or there never was such a message.
+        """
+        future = self._inbox.expect(message_id, attached=True)
+        seconds = self._settings.call_timeout if timeout is None else timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                reply = await asyncio.shield(future)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise CallTimeout(
+                f"Message {message_id} has no reply after {seconds:g} s. Whether it was handled is unknown: it may still "
+                "wait, its reply may have been read already, or it was a cast, which has none. "
+                "`revenant ls --waiting` shows what waits.",
+                message_id=message_id,
+            ) from None
+        finally:
+            if not future.done():
+                self._inbox.forget(message_id)
+        return result_of(reply, None, load=TypeAdapter(returns).validate_json)
+
+    def _envelope(self, message: Message[Any], origin: str | None, idempotency_key: str | None) -> Envelope:
+        if not self._started:
+            raise ConfigurationError(
+                f"{message.sent()!r} was sent before the application was started. "
+                "Send inside `async with app:` (or `with app.sync() as rv:`)."
+            )
+        message.sent()
+        kind, key = message.kind, message.key
+        bucket = bucket_of(kind, key)
+        if idempotency_key is None:
+            return Envelope(bucket, kind, key, new_id(bucket), message.handler, message.args, origin, None)
+        digest = digest_of(message.handler, message.args)
+        made = keyed_id(kind, key, idempotency_key)
+        return Envelope(bucket, kind, key, made, message.handler, message.args, origin, digest)
+
+    async def _schedule(
+        self,
+        message: Message[Any],
+        envelope: Envelope,
+        *,
+        after: timedelta | None,
+        at: datetime | None,
+        connection: psycopg.AsyncConnection[Any] | None,
+    ) -> str:
+        if (after is None) == (at is None) or connection is not None:
+            raise ConfigurationError(f"cast({message!r}) takes one of after=, at= and connection=; give just one.")
+        if at is not None and at.tzinfo is None:
+            raise ConfigurationError(f"cast({message!r}, at=…) needs a datetime with a time zone.")
+        row = Scheduled(*envelope[:6], envelope.digest, 0, after.total_seconds() if after else None, at)
+        if row.delay is None and row.due is None:
+            row = row._replace(delay=0.0)
+        batch = new_id(0)
+        seconds = self._settings.call_timeout
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    try:
+                        live = await self._sender.link.connection()
+                        await schedule_batch(live, batch=batch, rows=[row])
+                        return envelope.id
+                    except (psycopg.OperationalError, OSError) as error:
+                        await self._sender.link.reset(error)
+        except TimeoutError:
+            raise DatabaseUnavailable(
+                f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. Whether it is "
+                "scheduled is unknown; send it again with an idempotency_key to be sure that it counts once."
+            ) from None
+
+    def _timed_out(self, message: Message[Any], item: Outgoing, seconds: float) -> Exception:
+        if self._sender.withdraw(item):
+            return self._unreached(message, seconds)
+        return CallTimeout(
+            f"{message.kind}({message.key!r}).{message.handler} has no reply after {seconds:g} s. Whether it was handled is "
+            "unknown: the message may wait for a live worker of its kind (`revenant workers` lists them), or its reply "
+            "may be on its way. Ask again with the same idempotency_key, or attach with "
+            f"app.reply({item.envelope.id!r}).",
+            message_id=item.envelope.id,
+        )
+
+    def _not_confirmed(self, message: Message[Any], item: Outgoing, seconds: float) -> Exception:
+        if self._sender.withdraw(item):
+            return self._unreached(message, seconds)
+        return DatabaseUnavailable(
+            f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. Whether it is stored "
+            "is unknown; send it again with an idempotency_key to be sure that it counts once."
+        )
+
+    def _unreached(self, message: Message[Any], seconds: float) -> Exception:
+        cause = self._sender.link.last_error or TimeoutError(f"no connection within {seconds:g} s")
+        error = unavailable(self._url, cause)
+        return DatabaseUnavailable(f"{message!r} was not sent. {error}")
+
+    async def _ping(self, channel: str, payload: str) -> None:
+        connection = await self._sender.link.connection(seconds=1)
+        await notify(connection, [(channel, payload)])

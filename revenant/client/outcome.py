@@ -1,0 +1,58 @@
+"""A reply read: the handler's value, or the error that it stands for, raised."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_core import from_json
+
+from revenant import errors
+from revenant.entities.message import Message
+from revenant.errors import HandlerError, HandlerTimeout, IdempotencyConflict, RevenantError
+from revenant.queue.records import Reply
+
+_WITH_PATH = ("Unstorable", "StateInvalid")
+
+
+def result_of(
+    reply: Reply,
+    message: Message[Any] | None,
+    *,
+    digest: bytes | None = None,
+    load: Callable[[str], Any] | None = None,
+) -> Any:
+    """Return the value of a reply, or raise the error that it carries.
+
+    Raises:
+        IdempotencyConflict: the reply belongs to another message that was sent with the same idempotency key.
+    """
+    if digest is not None and reply.digest != digest:
+        raise IdempotencyConflict(
+            f"The idempotency key of {message!r} was used before, for another handler or other arguments. "
+            "The first message's effect and reply stand; use a key of its own for this one."
+        )
+    if reply.status == "error":
+        raise error_of(from_json(reply.body))
+    read = load or (message.load if message is not None else from_json)
+    return read(reply.body)
+
+
+def error_of(details: dict[str, Any]) -> RevenantError:
+    """Return the exception that an error reply stands for."""
+    name, text = str(details.get("error")), str(details.get("message"))
+    kind = getattr(errors, name, HandlerError)
+    if name in _WITH_PATH:
+        return kind(text, path=str(details.get("path")))  # type: ignore[no-any-return]  # looked up by name
+    if isinstance(kind, type) and issubclass(kind, RevenantError) and not issubclass(kind, HandlerError):
+        return kind(text)
+    raised = HandlerTimeout if kind is HandlerTimeout else HandlerError
+    traceback = details.get("traceback")
+    where = details.get("where", "The handler")
+    return raised(
+        f"{where} raised {details.get('type')}: {text}. The state is as it was before the message; "
+        "mend the handler or the arguments and send again." + (f"\n{traceback}" if traceback else ""),
+        type=str(details.get("type")),
+        message=text,
+        traceback=traceback,
+    )

@@ -1,0 +1,195 @@
+"""The way out: what tasks send at the same moment leaves in one statement, in the order sent.
+
+Invariant: a batch is sent again until its outcome is known, under the same id, so it arrives exactly once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from revenant.codec import new_id
+from revenant.errors import Refused, RevenantError, SchemaMismatch
+from revenant.queue.connection import unavailable
+from revenant.queue.link import Link
+from revenant.queue.mailbox import WAKE_CHANNEL, enqueue, notify
+from revenant.queue.records import Envelope
+
+log = logging.getLogger("revenant.sender")
+BATCH_MESSAGES = 500
+BATCH_BYTES = 4 * 1024 * 1024
+READ_SECONDS = 0.5
+"""Replies that were read are dropped with the next batch, or alone after this time."""
+
+
+class Outgoing:
+    """One message on its way, and the future of whoever sent it."""
+
+    __slots__ = ("attempted", "envelope", "future")
+
+    def __init__(self, envelope: Envelope, future: asyncio.Future[Any]) -> None:
+        self.envelope = envelope
+        self.future = future
+        self.attempted = False
+        """Whether a batch with it has gone to Postgres: from then on, silence means unknown."""
+
+
+class Sender:
+    """Sends for one process, over one connection, one batch at a time."""
+
+    def __init__(self, *, url: str) -> None:
+        self._link = Link(url=url, role="client")
+        self._outbox: deque[Outgoing] = deque()
+        self._read_ids: list[str] = []
+        self._read_timer: asyncio.TimerHandle | None = None
+        self._wake = asyncio.Event()
+        self._previous: str | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def link(self) -> Link:
+        """The connection, which the inbox shares to look replies up."""
+        return self._link
+
+    async def start(self) -> None:
+        """Begin to send; returns at once."""
+        if self._task is None:
+            self._task = asyncio.create_task(self._forever(), name="revenant-sender")
+
+    async def stop(self) -> None:
+        """Send what waits, for a moment, and hang up; safe before start and twice."""
+        task, self._task = self._task, None
+        if task is None:
+            return
+        if self._read_timer is not None:
+            self._read_timer.cancel()
+        if self._read_ids and not self._outbox and self._link.last_error is None:
+            self._wake.set()
+            await asyncio.sleep(0)
+            for _ in range(100):
+                if not self._read_ids:
+                    break
+                await asyncio.sleep(0.005)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        for item in self._outbox:
+            if not item.future.done():
+                item.future.cancel()
+        await self._link.reset()
+
+    def put(self, item: Outgoing) -> None:
+        """Queue one message; its future fails if it cannot be sent, and a cast's resolves once it is stored."""
+        self._outbox.append(item)
+        self._wake.set()
+
+    def withdraw(self, item: Outgoing) -> bool:
+        """Take back a message that has not been tried yet; return whether that was possible."""
+        if item.attempted:
+            return False
+        try:
+            self._outbox.remove(item)
+        except ValueError:
+            return False
+        return True
+
+    def read(self, ids: Sequence[str]) -> None:
+        """Remember that these replies were read, so that their rows can go."""
+        self._read_ids.extend(ids)
+        if self._read_timer is None:
+            self._read_timer = asyncio.get_running_loop().call_later(READ_SECONDS, self._wake.set)
+
+    async def _forever(self) -> None:
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            try:
+                await self.run_once()
+            except Exception:
+                log.exception("Sending failed in a way that it should not; going on.")
+
+    async def run_once(self) -> None:
+        """Send all that waits."""
+        while self._outbox or self._read_ids:
+            # Messages stay in the outbox until there is a connection: until then they can be withdrawn.
+            await self._link.connection()
+            items = self._take()
+            read_ids, self._read_ids = self._read_ids, []
+            if self._read_timer is not None:
+                self._read_timer.cancel()
+                self._read_timer = None
+            await self._deliver(items, read_ids)
+
+    def _take(self) -> list[Outgoing]:
+        items: list[Outgoing] = []
+        size = 0
+        while self._outbox and len(items) < BATCH_MESSAGES and size < BATCH_BYTES:
+            item = self._outbox.popleft()
+            if not item.future.done():
+                items.append(item)
+                size += len(item.envelope.args)
+        return items
+
+    async def _deliver(self, items: list[Outgoing], read_ids: Sequence[str]) -> None:
+        batch = new_id(0)
+        while True:
+            try:
+                connection = await self._link.connection()
+                for item in items:
+                    item.attempted = True
+                hints = await enqueue(
+                    connection,
+                    batch=batch,
+                    previous=self._previous,
+                    envelopes=[item.envelope for item in items],
+                    read_ids=read_ids,
+                )
+                break
+            except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+                await self._link.reset(error)
+            except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to those who wait
+                await self._divide(items, error)
+                return
+        self._previous = batch
+        for item in items:
+            if item.envelope.origin is None and not item.future.done():
+                item.future.set_result(None)
+        if hints:
+            await self._notify(hints)
+
+    async def _divide(self, items: list[Outgoing], error: Exception) -> None:
+        """Postgres refused the batch: find the message that is to blame, and send the others."""
+        meaning = _meaning(error, self._link.url)
+        if len(items) > 1 and isinstance(meaning, Refused):
+            for item in items:
+                item.attempted = False
+                await self._deliver([item], ())
+            return
+        for item in items:
+            if not item.future.done():
+                item.future.set_exception(meaning)
+
+    async def _notify(self, hints: Sequence[str]) -> None:
+        try:
+            connection = await self._link.connection(seconds=1)
+            await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
+        except (psycopg.Error, OSError) as error:
+            # A lost wake-up costs time, not the message: workers look for themselves.
+            await self._link.reset(error)
+
+
+def _meaning(error: Exception, url: str) -> RevenantError:
+    if not isinstance(error, psycopg.DatabaseError):
+        return Refused(f"The message could not be sent: {type(error).__name__}: {error}. Nothing was stored.")
+    state = error.sqlstate or ""
+    if state in ("3F000", "42P01", "42883", "42703"):
+        return SchemaMismatch(
+            f"The `revenant` schema is missing or old: {error.diag.message_primary}. Nothing was sent; run `revenant migrate`."
+        )
+    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+        return Refused(f"Postgres refused the message: {error.diag.message_primary}. Nothing was stored; mend it.")
+    return unavailable(url, error)

@@ -1,0 +1,179 @@
+"""Values to JSON text and back, by pydantic; nothing is ever unpickled.
+
+Invariant: what `dump` returns, Postgres stores and `load` reads back; anything else is refused with the path.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
+from pydantic_core import PydanticSerializationError, SchemaSerializer, to_json
+
+from revenant.errors import InvalidKey, TooLarge, Unstorable
+
+ANYTHING: SchemaSerializer = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants")).serializer  # type: ignore[assignment]  # pydantic types it as a union with its plugin wrapper
+"""Writes whatever JSON can hold."""
+MAX_KEY_BYTES = 512
+MAX_KIND_BYTES = 128
+
+
+def bucket_of(kind: str, key: str) -> int:
+    """Return the entity's bucket, 0 to 255, fixed for ever: the same rule as `revenant.bucket_v1`.
+
+    Example:
+        >>> bucket_of("Account", "acct_42")
+        167
+    """
+    return hashlib.sha256(f"{kind}/{key}".encode()).digest()[0]
+
+
+def new_id(bucket: int) -> str:
+    """Return a UUIDv7 (RFC 9562, section 5.7) whose last byte is the bucket, so that an id finds its row."""
+    millis = time.time_ns() // 1_000_000
+    noise = int.from_bytes(os.urandom(9), "big")
+    value = (millis << 80) | (0x7 << 76) | ((noise >> 60 & 0xFFF) << 64) | (0b10 << 62)
+    value |= (noise & 0x3FFF_FFFF_FFFF_FF) << 8 | bucket
+    text = f"{value:032x}"
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def keyed_id(kind: str, key: str, idempotency_key: str) -> str:
+    """Return the id that this idempotency key stands for, for this entity: a UUIDv8 made of its hash."""
+    seed = "\0".join((kind, key, idempotency_key)).encode()
+    digest = bytearray(hashlib.sha256(seed).digest()[:16])
+    digest[6] = digest[6] & 0x0F | 0x80
+    digest[8] = digest[8] & 0x3F | 0x80
+    digest[15] = bucket_of(kind, key)
+    text = digest.hex()
+    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def digest_of(handler: str, args: str) -> bytes:
+    """Return what an idempotency key is bound to: 16 bytes of a hash over the handler and its arguments."""
+    return hashlib.sha256(f"{handler}\0{args}".encode()).digest()[:16]
+
+
+def check_key(kind: str, key: str) -> str:
+    """Return the key if Postgres can store it as it is; raise InvalidKey otherwise.
+
+    Any text of 1 to 512 bytes in UTF-8 is a key, compared byte by byte: quotes, emoji and SQL included.
+    """
+    if not isinstance(key, str):
+        raise InvalidKey(f"A key of {kind} must be a str, not {type(key).__name__}. Pass text, such as str(id).")
+    try:
+        size = len(key.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidKey(
+            f"The key {key!r} of {kind} holds a lone surrogate at index {error.start}, which is no text. "
+            "Decode it properly, or remove that character."
+        ) from None
+    if size == 0:
+        raise InvalidKey(f"A key of {kind} is empty. Give every entity a key of 1 to {MAX_KEY_BYTES} bytes.")
+    if size > MAX_KEY_BYTES:
+        raise InvalidKey(
+            f"The key {key[:40]!r}… of {kind} takes {size} bytes; {MAX_KEY_BYTES} is the limit. Use a hash of it."
+        )
+    if "\0" in key:
+        raise InvalidKey(f"The key {key!r} of {kind} holds a NUL, which Postgres does not store. Remove it.")
+    return key
+
+
+def dump(serializer: SchemaSerializer, value: object, *, what: str, limit: int) -> str:
+    """Return the value as JSON text that Postgres stores and gives back.
+
+    Raises:
+        Unstorable: naming the path of a NUL, lone surrogate, non-finite float or foreign object.
+        TooLarge: over `limit` bytes.
+    """
+    try:
+        data = serializer.to_json(value, warnings="error")
+    except (PydanticSerializationError, UnicodeEncodeError, ValueError, RecursionError) as error:
+        raise _unstorable(serializer, value, what=what, cause=error) from None
+    # A cheap look at the bytes first: only a suspicious document is walked.
+    if b"\\u0000" in data or b"NaN" in data or b"Infinity" in data:
+        flaw = _flaw(value, "")
+        if flaw is not None:
+            raise Unstorable(_explain(what, *flaw), path=flaw[0])
+    if len(data) > limit:
+        raise TooLarge(
+            f"{what} takes {len(data):,} bytes as JSON; the limit is {limit:,}. Nothing was changed. "
+            "Store less, split it over several entities, or raise REVENANT_MAX_BYTES."
+        )
+    return data.decode()
+
+
+def explain(error: ValidationError) -> tuple[str, str]:
+    """Return the path of the first flaw that pydantic found, and all of them as one line of text."""
+    flaws = error.errors(include_url=False, include_input=False, include_context=False)
+    lines = [(".".join(str(part) for part in flaw["loc"]) or "(root)", flaw["msg"]) for flaw in flaws[:5]]
+    more = f" (and {len(flaws) - 5} more)" if len(flaws) > 5 else ""
+    return lines[0][0], "; ".join(f"{path}: {text}" for path, text in lines) + more
+
+
+def _explain(what: str, path: str, why: str) -> str:
+    return f"{what} cannot be stored: {path or '(root)'} {why}. Nothing was changed; mend the value there."
+
+
+def _unstorable(serializer: SchemaSerializer, value: object, *, what: str, cause: Exception) -> Unstorable:
+    flaw = _flaw(value, "") or ("(root)", f"is not what its type says: {_first_line(cause)}")
+    if flaw[0] == "(root)" and isinstance(value, BaseModel):
+        flaw = _flawed_field(value) or flaw
+    return Unstorable(_explain(what, *flaw), path=flaw[0])
+
+
+def _flawed_field(model: BaseModel) -> tuple[str, str] | None:
+    for name, field in type(model).model_fields.items():
+        adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+        try:
+            adapter.serializer.to_json(getattr(model, name, None), warnings="error")
+        except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
+            return name, f"is not what its type says: {_first_line(error)}"
+    return None
+
+
+def _first_line(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
+
+
+def _flaw(value: object, path: str) -> tuple[str, str] | None:
+    if isinstance(value, BaseModel):
+        return _flaw_in(((name, getattr(value, name, None)) for name in type(value).model_fields), path)
+    if isinstance(value, Mapping):
+        return _flaw_in(value.items(), path)
+    if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes | bytearray):
+        return _flaw_in(enumerate(value), path)
+    why = _why_unstorable(value)
+    return None if why is None else (path or "(root)", why)
+
+
+def _flaw_in(items: Any, path: str) -> tuple[str, str] | None:
+    for name, item in items:
+        where = f"{path}.{name}" if path else str(name)
+        if isinstance(name, str) and (why := _why_unstorable(name)):
+            return where.encode("ascii", "backslashreplace").decode(), f"has a name that {why}"
+        if (flaw := _flaw(item, where)) is not None:
+            return flaw
+    return None
+
+
+def _why_unstorable(value: object) -> str | None:
+    if isinstance(value, str):
+        if "\0" in value:
+            return "holds a NUL character, which Postgres does not store"
+        if any("\ud800" <= char <= "\udfff" for char in value):
+            return "holds a lone surrogate, which is no text"
+    elif isinstance(value, float):
+        if not math.isfinite(value):
+            return f"is {value}, which JSON does not have"
+    else:
+        try:
+            to_json(value)
+        except (PydanticSerializationError, ValueError):
+            return f"is a {type(value).__qualname__}, which has no JSON form"
+    return None

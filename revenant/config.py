@@ -1,0 +1,49 @@
+"""Settings: what an operator may choose, each with its unit and its environment variable.
+
+Values come from the constructor of `Revenant`, else from `REVENANT_*` variables, else from the defaults here.
+"""
+
+from __future__ import annotations
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """The settings of one process.
+
+    Example:
+        >>> Settings(call_timeout=2.0).call_timeout
+        2.0
+    """
+
+    model_config = SettingsConfigDict(env_prefix="REVENANT_", frozen=True, extra="forbid", populate_by_name=True)
+
+    database_url: str | None = Field(
+        default=None, validation_alias=AliasChoices("DATABASE_URL", "REVENANT_DATABASE_URL")
+    )
+    """libpq URI or keyword string; `None` starts or joins the embedded server."""
+    call_timeout: float = Field(default=5.0, gt=0)
+    """Seconds that a call waits for its reply, and a cast for its confirmation."""
+    max_bytes: int = Field(default=8 * 1024 * 1024, ge=1024)
+    """Bytes of JSON that one message's arguments, one result, or one entity's state may take."""
+    reply_ttl: float = Field(default=3600.0, gt=0)
+    """Seconds that a reply which nobody has read is kept."""
+    receipt_ttl: float = Field(default=86400.0, gt=0)
+    """Seconds that an idempotency key is remembered after its message was handled."""
+    cast_attempts: int = Field(default=5, ge=1)
+    """Times that a cast is tried before it becomes a dead letter."""
+    cast_backoff: float = Field(default=1.0, gt=0)
+    """Seconds before a failed cast's second attempt; doubled for each further one, with jitter, up to an hour."""
+    turn_budget: float = Field(default=0.02, gt=0)
+    """Seconds after which a turn stops taking further messages; what is left is claimed again."""
+    handler_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that one handler may take before it is cancelled."""
+    lanes: int = Field(default=4, ge=1)
+    """Connections per worker process that run turns."""
+    jobs: int = Field(default=1, ge=0)
+    """procrastinate jobs that one worker process runs at a time; 0 runs none."""
+    processes: int = Field(default=1, ge=1)
+    """Processes that one `revenant worker` command keeps running."""
+    drain_timeout: float = Field(default=25.0, gt=0)
+    """Seconds that a stopping worker gives running turns and jobs."""

@@ -1,0 +1,96 @@
+"""Entity: a pydantic model whose fields are the state and whose handlers are what messages reach."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict, PrivateAttr
+
+from revenant.codec import MAX_KIND_BYTES
+from revenant.entities.handler import Handler
+from revenant.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from revenant.entities.turn import Turn
+
+_RESERVED = ("key", "turn")
+
+
+class Entity(BaseModel):
+    """The base of what a user writes.
+
+    Class keywords: `kind` (str, default the class's name) and `vsn` (int, default 1: raise it when the shape of
+    the state changes, and write `upgrade`).
+
+    Example:
+        >>> class Account(Entity, kind="account", vsn=1):
+        ...     balance: int = 0
+        ...
+        ...     @handler
+        ...     async def deposit(self, amount: int) -> int:
+        ...         self.balance += amount
+        ...         return self.balance
+    """
+
+    model_config = ConfigDict(
+        ignored_types=(Handler,), validate_assignment=True, ser_json_inf_nan="constants", ser_json_bytes="base64",
+        val_json_bytes="base64",
+    )
+
+    entity_kind: ClassVar[str] = "Entity"
+    entity_vsn: ClassVar[int] = 1
+    entity_handlers: ClassVar[dict[str, Handler[..., Any]]] = {}
+
+    _turn: Turn | None = PrivateAttr(default=None)
+
+    @classmethod
+    def __pydantic_init_subclass__(cls, *, kind: str | None = None, vsn: int = 1, **kwargs: Any) -> None:
+        """Read the class keywords and collect the handlers."""
+        super().__pydantic_init_subclass__(**kwargs)
+        taken = [name for name in _RESERVED if name in cls.model_fields]
+        if taken:
+            raise ConfigurationError(
+                f"{cls.__qualname__} has a field named {taken[0]!r}, which every entity has already: "
+                "self.key is the entity's key and self.turn the turn. Name the field otherwise."
+            )
+        cls.entity_kind = cls.__name__ if kind is None else kind
+        size = len(cls.entity_kind.encode(errors="replace"))
+        if not cls.entity_kind or "\0" in cls.entity_kind or size > MAX_KIND_BYTES:
+            raise ConfigurationError(
+                f"The kind {cls.entity_kind!r} of {cls.__qualname__} must be text of 1 to {MAX_KIND_BYTES} bytes."
+            )
+        if vsn < 1:
+            raise ConfigurationError(f"{cls.__qualname__} has vsn={vsn}; versions of the state count from 1.")
+        cls.entity_vsn = vsn
+        cls.entity_handlers = {
+            name: value
+            for base in reversed(cls.__mro__)
+            for name, value in vars(base).items()
+            if isinstance(value, Handler)
+        }
+
+    @classmethod
+    def initial(cls, key: str) -> Self:  # noqa: ARG003 # subclasses use the key
+        """Return the state of an entity that has none yet; override it to start otherwise than by the defaults."""
+        return cls()
+
+    @classmethod
+    def upgrade(cls, vsn: int, state: dict[str, Any]) -> dict[str, Any]:
+        """Return the state that version `vsn` wrote, raw, as version `vsn + 1` writes it; called once per step."""
+        raise NotImplementedError(
+            f"{cls.__qualname__} is at vsn {cls.entity_vsn}, the stored state at {vsn}: write `upgrade(vsn, state)`."
+        )
+
+    @property
+    def key(self) -> str:
+        """The entity's key."""
+        return self.turn.key
+
+    @property
+    def turn(self) -> Turn:
+        """The turn that is running: only inside a handler."""
+        if self._turn is None:
+            raise ConfigurationError(
+                f"self.turn and self.key exist while a handler of {type(self).__qualname__} runs, and not outside one."
+            )
+        return self._turn

@@ -1,0 +1,161 @@
+"""The `@handler` mark and what it knows: how to read a message's arguments and write its result."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import cached_property
+from typing import Any, Concatenate, Generic, NotRequired, ParamSpec, TypeVar, get_type_hints, overload
+
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
+from typing_extensions import TypedDict
+
+from revenant.codec import dump, explain
+from revenant.entities.message import Message
+from revenant.errors import ConfigurationError, InvalidArguments
+
+P = ParamSpec("P")
+R = TypeVar("R")
+E = TypeVar("E")
+_JSON = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+
+
+class Handler(Generic[P, R]):
+    """A method of an entity that messages reach. On an entity it is the method; on a ref it builds a message."""
+
+    def __init__(self, function: Callable[..., Coroutine[Any, Any, R]]) -> None:
+        self.function = function
+        self.name = function.__name__
+        self.__doc__ = function.__doc__
+        self._owner: type | None = None
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = name
+        self._owner = owner
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> Handler[P, R]: ...
+
+    @overload
+    def __get__(self, instance: object, owner: type) -> Callable[P, Message[R]]: ...
+
+    def __get__(self, instance: object | None, owner: type) -> Any:
+        if instance is None:
+            return self
+        # Inside a turn one handler may use another: then it is the plain method.
+        return self.function.__get__(instance, owner)
+
+    @cached_property
+    def signature(self) -> inspect.Signature:
+        """The handler's parameters without `self`."""
+        signature = inspect.signature(self.function)
+        return signature.replace(parameters=list(signature.parameters.values())[1:])
+
+    @cached_property
+    def _hints(self) -> dict[str, Any]:
+        local = {self._owner.__name__: self._owner} if self._owner else {}
+        try:
+            return get_type_hints(self.function, localns=local, include_extras=True)
+        except NameError as error:
+            raise ConfigurationError(
+                f"The annotations of {self.label} cannot be read: {error}. "
+                "Define or import that name at module level, outside `if TYPE_CHECKING`."
+            ) from error
+
+    @property
+    def label(self) -> str:
+        """The handler's name for messages: `Account.deposit`."""
+        return f"{self._owner.__name__ if self._owner else '?'}.{self.name}"
+
+    @cached_property
+    def arguments(self) -> TypeAdapter[dict[str, Any]]:
+        """Reads and writes the named arguments."""
+        fields: dict[str, Any] = {}
+        for name, parameter in self.signature.parameters.items():
+            hint = self._hints.get(name, Any)
+            fields[name] = hint if parameter.default is parameter.empty else NotRequired[hint]
+        # A typed dictionary, not a model: any parameter name goes, and what is absent stays the function's default.
+        shape: Any = TypedDict(self.name, fields)  # type: ignore[operator,misc]  # a dictionary made at run time
+        shape.__pydantic_config__ = _JSON
+        return self._adapter(shape)
+
+    @cached_property
+    def result(self) -> TypeAdapter[R]:
+        """Reads and writes what the handler returns."""
+        return self._adapter(self._hints.get("return", Any))
+
+    def _adapter(self, shape: Any) -> TypeAdapter[Any]:
+        try:
+            return TypeAdapter(shape, config=None if _has_config(shape) else ConfigDict(ser_json_inf_nan="constants"))
+        except PydanticUserError as error:
+            raise ConfigurationError(
+                f"{self.label} has an annotation that pydantic cannot read or write: "
+                f"{' '.join(str(error).split())[:300]} Use types that have a JSON form."
+            ) from error
+
+    def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, kind: str, key: str, limit: int) -> str:
+        """Return the arguments of one message as JSON text.
+
+        Raises:
+            InvalidArguments: they do not fit the signature or its annotations.
+        """
+        try:
+            named = dict(self.signature.bind(*args, **kwargs).arguments) if args else kwargs
+            valid = self.arguments.validator.validate_python(named)
+        except TypeError as error:
+            raise self._refusal(kind, key, str(error)) from None
+        except ValidationError as error:
+            raise self._refusal(kind, key, explain(error)[1]) from None
+        what = f"The arguments of {kind}({key!r}).{self.name}"
+        return dump(self.arguments.serializer, valid, what=what, limit=limit)
+
+    def read_arguments(self, args: str, *, kind: str, key: str) -> dict[str, Any]:
+        """Return the named arguments of a message that arrived."""
+        try:
+            if args.lstrip()[:1] == "[":
+                values = TypeAdapter(list[Any]).validate_json(args)
+                named = dict(self.signature.bind(*values).arguments)
+                return self.arguments.validator.validate_python(named)  # type: ignore[no-any-return]  # pydantic-core is untyped
+            return self.arguments.validator.validate_json(args)  # type: ignore[no-any-return]  # pydantic-core is untyped
+        except TypeError as error:
+            raise self._refusal(kind, key, str(error)) from None
+        except ValidationError as error:
+            raise self._refusal(kind, key, explain(error)[1]) from None
+
+    def _refusal(self, kind: str, key: str, why: str) -> InvalidArguments:
+        return InvalidArguments(
+            f"{kind}({key!r}).{self.name}{self.signature} cannot take these arguments: {why}. "
+            "Nothing was changed; send arguments that fit the annotations."
+        )
+
+
+def _has_config(shape: Any) -> bool:
+    return hasattr(shape, "__pydantic_config__") or hasattr(shape, "model_config") or hasattr(shape, "__dataclass_fields__")
+
+
+def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]]) -> Handler[P, R]:
+    """Mark an `async def` method of an entity as one that messages reach.
+
+    Its arguments and its result are validated by their annotations, at both ends.
+
+    Example:
+        >>> class Account(Entity):
+        ...     balance: int = 0
+        ...
+        ...     @handler
+        ...     async def deposit(self, amount: int) -> int:
+        ...         self.balance += amount
+        ...         return self.balance
+    """
+    if not inspect.iscoroutinefunction(function):
+        raise ConfigurationError(
+            f"@handler is for `async def` methods, and {getattr(function, '__qualname__', function)!s} is not one. "
+            "Write `async def`; blocking work belongs into a job (self.turn.defer)."
+        )
+    for parameter in inspect.signature(function).parameters.values():
+        if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
+            raise ConfigurationError(
+                f"{function.__qualname__} takes {parameter}: a message's arguments travel by name. "
+                "Use ordinary or keyword-only parameters."
+            )
+    return Handler(function)

@@ -1,0 +1,95 @@
+"""Refs: an entity's address, which builds messages and never touches the entity."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from pydantic_core import from_json
+
+from revenant.codec import ANYTHING, check_key, dump
+from revenant.entities.entity import Entity
+from revenant.entities.handler import Handler
+from revenant.entities.message import Caller, Message
+from revenant.errors import InvalidArguments, UnknownHandler
+
+
+class Ref:
+    """The address of one entity. Reading a handler's name gives the function that builds its message.
+
+    Example:
+        >>> acct = app.ref(Account, "acct_42")
+        >>> message = acct.deposit(100)
+    """
+
+    __slots__ = ("_caller", "_definition", "_key", "_kind", "_limit")
+
+    def __init__(
+        self, *, kind: str, key: str, definition: type[Entity] | None, caller: Caller | None, limit: int
+    ) -> None:
+        self._kind = kind
+        self._key = check_key(kind, key)
+        self._definition = definition
+        self._caller = caller
+        self._limit = limit
+
+    def __repr__(self) -> str:
+        return f"<ref {self._kind}({self._key!r})>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Ref) and (self._kind, self._key) == (other._kind, other._key)
+
+    def __hash__(self) -> int:
+        return hash((self._kind, self._key))
+
+    def __getattr__(self, name: str) -> Callable[..., Message[Any]]:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return message_builder(self, name)
+
+
+def address_of(ref: Ref | Entity) -> tuple[str, str]:
+    """Return (kind, key) of a ref, which type checkers see as the entity's class."""
+    if not isinstance(ref, Ref):
+        raise TypeError(f"Expected a ref, as app.ref() makes it, and got {type(ref).__name__}.")
+    return ref._kind, ref._key
+
+
+def message_builder(ref: Ref, name: str) -> Callable[..., Message[Any]]:
+    """Return the function that builds messages for this handler of this entity.
+
+    Raises:
+        UnknownHandler: the class is known here and has no such handler.
+    """
+    definition = ref._definition
+    if definition is None:
+        return lambda *args, **kwargs: _untyped(ref, name, args, kwargs)
+    found = definition.entity_handlers.get(name)
+    if found is None:
+        known = ", ".join(sorted(definition.entity_handlers)) or "none"
+        raise UnknownHandler(
+            f"{ref._kind}({ref._key!r}) has no handler {name!r}. Its handlers are: {known}. "
+            "Call one of them, or mark the method with @handler."
+        )
+    return lambda *args, **kwargs: _typed(ref, found, args, kwargs)
+
+
+def _typed(ref: Ref, found: Handler[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message[Any]:
+    return Message(
+        kind=ref._kind,
+        key=ref._key,
+        handler=found.name,
+        args=found.bind(args, kwargs, kind=ref._kind, key=ref._key, limit=ref._limit),
+        load=found.result.validate_json,
+        caller=ref._caller,
+    )
+
+
+def _untyped(ref: Ref, name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Message[Any]:
+    if args and kwargs:
+        raise InvalidArguments(
+            f"{ref._kind}({ref._key!r}).{name}: without the class, arguments go all by name or all by position."
+        )
+    what = f"The arguments of {ref._kind}({ref._key!r}).{name}"
+    text = dump(ANYTHING, list(args) if args else kwargs, what=what, limit=ref._limit)
+    return Message(kind=ref._kind, key=ref._key, handler=name, args=text, load=from_json, caller=ref._caller)

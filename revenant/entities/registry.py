@@ -1,0 +1,39 @@
+"""The kinds that one application knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Any
+
+from revenant.entities.entity import Entity
+from revenant.errors import ConfigurationError
+
+
+class Registry:
+    """Entity classes by kind; built once, and read only."""
+
+    def __init__(self, entities: Iterable[type[Entity]]) -> None:
+        kinds: dict[str, type[Entity]] = {}
+        for definition in entities:
+            if not (isinstance(definition, type) and issubclass(definition, Entity)):
+                raise ConfigurationError(f"{definition!r} is not a subclass of Entity; pass the classes themselves.")
+            other = kinds.setdefault(definition.entity_kind, definition)
+            if other is not definition:
+                raise ConfigurationError(
+                    f"Two classes are of kind {definition.entity_kind!r}: {other.__qualname__} and "
+                    f'{definition.__qualname__}. Give one another name: class …(Entity, kind="…").'
+                )
+            for found in definition.entity_handlers.values():
+                # Read the annotations now: a mistake in them belongs to the start, not to the first message.
+                _ = found.arguments, found.result
+        self.kinds: Mapping[str, type[Entity]] = MappingProxyType(kinds)
+
+    def described(self, only: Iterable[str] | None = None) -> dict[str, Any]:
+        """Return what a worker's row says of its kinds: {kind: {"vsn": n, "handlers": [name, …]}}."""
+        wanted = set(self.kinds if only is None else only)
+        return {
+            kind: {"vsn": definition.entity_vsn, "handlers": sorted(definition.entity_handlers)}
+            for kind, definition in sorted(self.kinds.items())
+            if kind in wanted
+        }

@@ -1,0 +1,52 @@
+"""State as it is stored: JSON text to an entity and back, upgraded step by step where the class has moved on."""
+
+from __future__ import annotations
+
+import json
+
+from pydantic import ValidationError
+
+from revenant.codec import dump, explain
+from revenant.entities.entity import Entity
+from revenant.errors import StateInvalid
+
+
+def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: int | None) -> Entity:
+    """Return the entity whose state that is; its initial one where there is none.
+
+    Raises:
+        StateInvalid: the stored JSON does not fit the class.
+    """
+    if state is None:
+        return definition.initial(key)
+    try:
+        if vsn is not None and vsn < definition.entity_vsn:
+            return definition.model_validate_json(_upgraded(definition, state, vsn))
+        return definition.__pydantic_validator__.validate_json(state)  # type: ignore[no-any-return]  # pydantic-core is untyped
+    except ValidationError as error:
+        path, why = explain(error)
+        raise StateInvalid(
+            f"The stored state of {definition.entity_kind}({key!r}) does not fit {definition.__qualname__} "
+            f"(vsn {definition.entity_vsn}, stored by vsn {vsn}): {why}. Nothing is overwritten and its casts wait. "
+            "Mend the class (raise vsn and write `upgrade`), or mend the row in revenant.entities.",
+            path=path,
+        ) from None
+
+
+def dump_state(entity: Entity, *, key: str, limit: int) -> str:
+    """Return the state as JSON text.
+
+    Raises:
+        Unstorable: naming the path of the field that cannot be stored.
+        TooLarge: over `limit` bytes.
+    """
+    definition = type(entity)
+    what = f"The state of {definition.entity_kind}({key!r})"
+    return dump(definition.__pydantic_serializer__, entity, what=what, limit=limit)
+
+
+def _upgraded(definition: type[Entity], state: str, vsn: int) -> str:
+    raw = json.loads(state)
+    for step in range(vsn, definition.entity_vsn):
+        raw = definition.upgrade(step, raw)
+    return json.dumps(raw)

@@ -1,0 +1,267 @@
+"""One entity's part of a turn: state and messages in, outcomes out; no I/O, and no clock of its own.
+
+Invariant: a handler that fails leaves the state, and what will be sent, as they were before its message.
+"""
+
+from __future__ import annotations
+
+import traceback as tracebacks
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic_core import to_json
+
+from revenant.codec import dump
+from revenant.entities.context import Effects, Isolation, Turn, effects_of, running
+from revenant.entities.entity import Entity
+from revenant.entities.handler import Handler
+from revenant.entities.snapshot import dump_state, load_state
+from revenant.errors import HandlerTimeout, Refused, RevenantError, StateInvalid, UnknownHandler, Unstorable
+from revenant.queue.records import Claimed, Delivery, Reply
+
+DELETE = "revenant:delete"
+"""The handler that every entity has: it ends the entity, in order with everything else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Applied:
+    """The handler returned; its effects belong to the commit."""
+
+    delivery: Delivery
+    version: int
+    body: str
+    effects: Effects | None
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The handler raised, or could not be run; the state is as before. `final`: trying again would not help."""
+
+    delivery: Delivery
+    version: int
+    error: dict[str, Any]
+    traceback: str
+    final: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """The message was handled before: it only leaves the mailbox. `reply` is None for a cast's."""
+
+    delivery: Delivery
+    reply: Reply | None
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    """The message stays in the mailbox: another worker knows what to do, or a person has to mend the state."""
+
+    delivery: Delivery
+    why: str
+
+
+Outcome = Applied | Failed | Repeated | Left
+
+
+@dataclass(frozen=True, slots=True)
+class EntityTurn:
+    """What became of one entity: its outcomes in order, and its row afterwards."""
+
+    claimed: Claimed
+    outcomes: Sequence[Outcome]
+    state: str | None
+    """The new state; None where the entity has none."""
+    version: int
+    changed: bool
+    unreached: bool
+    """Whether the budget ended before the messages did."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """What the worker decides for the turns it runs."""
+
+    new_turn: Callable[[Claimed, Delivery], Turn]
+    guard: Callable[[Awaitable[Any]], Awaitable[Any]]
+    """Awaits a handler, and raises HandlerTimeout when it takes too long."""
+    spent: Callable[[], bool]
+    """Whether the turn's time budget is used up."""
+    served_elsewhere: Callable[[str, str], bool]
+    """Whether another live worker knows this handler (kind, name)."""
+    isolation: Isolation
+    limit: int
+    """Bytes of JSON that a state or a result may take."""
+
+
+class _Running:
+    """The entity while its messages are handled: its last good state, and the instance that holds it."""
+
+    __slots__ = ("claimed", "definition", "entity", "limit", "text", "version")
+
+    def __init__(self, definition: type[Entity], claimed: Claimed, limit: int) -> None:
+        self.definition = definition
+        self.claimed = claimed
+        self.limit = limit
+        self.version = claimed.version
+        self.text: str | None = None
+        self.entity: Entity | None = None
+
+    def load(self) -> Entity:
+        """Return the instance; after a failure it is read again from the last good state."""
+        if self.entity is None:
+            if self.text is None or self.version == 0:
+                first = load_state(
+                    self.definition,
+                    self.claimed.key,
+                    state=self.claimed.state if self.version else None,
+                    vsn=self.claimed.vsn,
+                )
+            else:
+                first = load_state(
+                    self.definition, self.claimed.key, state=self.text, vsn=self.definition.entity_vsn
+                )
+            if self.text is None:
+                self.text = dump_state(first, key=self.claimed.key, limit=self.limit)
+            self.entity = first
+        return self.entity
+
+    def keep(self) -> None:
+        """Make what the handler did to the instance the last good state."""
+        assert self.entity is not None
+        text = dump_state(self.entity, key=self.claimed.key, limit=self.limit)
+        if text != self.text:
+            self.text = text
+            self.version += 1
+
+    def drop(self) -> None:
+        """Forget what the handler did."""
+        self.entity = None
+
+    def end(self) -> None:
+        """The entity is deleted: the next message starts afresh."""
+        self.entity = None
+        self.text = None
+        self.version = 0
+
+
+async def run_turn(definition: type[Entity], claimed: Claimed, rules: Rules) -> EntityTurn:
+    """Handle one entity's messages in order, until they end or the budget does."""
+    state = _Running(definition, claimed, rules.limit)
+    outcomes: list[Outcome] = []
+    handled: dict[str, Reply | None] = {}
+    unreached = False
+    for delivery in claimed.deliveries:
+        if outcomes and rules.spent():
+            unreached = True
+            break
+        if delivery.done is not None or delivery.id in handled:
+            outcomes.append(Repeated(delivery, delivery.done or handled[delivery.id]))
+            continue
+        outcome = await _handle(state, delivery, rules)
+        outcomes.append(outcome)
+        if isinstance(outcome, Left) and outcome.why == "elsewhere":
+            # Later messages must not overtake it.
+            unreached = True
+            break
+        handled[delivery.id] = reply_of(outcome)
+    changed = state.version != claimed.version or (state.version == 0 and claimed.tid is not None)
+    return EntityTurn(claimed, outcomes, state.text if state.version else None, state.version, changed, unreached)
+
+
+async def _handle(state: _Running, delivery: Delivery, rules: Rules) -> Outcome:
+    claimed = state.claimed
+    if delivery.handler == DELETE:
+        existed = state.version > 0
+        state.end()
+        return Applied(delivery, 0, "true" if existed else "false", None)
+    found = state.definition.entity_handlers.get(delivery.handler)
+    if found is None:
+        if rules.served_elsewhere(claimed.kind, delivery.handler):
+            return Left(delivery, "elsewhere")
+        known = ", ".join(sorted(state.definition.entity_handlers)) or "none"
+        unknown = UnknownHandler(
+            f"{claimed.kind}({claimed.key!r}) has no handler {delivery.handler!r} on any live worker; known here: "
+            f"{known}. Deploy the code that has it, or send to one of these."
+        )
+        return _failed(state, delivery, unknown, final=True)
+    try:
+        entity = state.load()
+        arguments = found.read_arguments(delivery.args, kind=claimed.kind, key=claimed.key)
+    except StateInvalid as error:
+        return Left(delivery, "state") if delivery.origin is None else _failed(state, delivery, error, final=True)
+    except Exception as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
+        return _failed(state, delivery, error, final=isinstance(error, Refused))
+    return await _run_handler(state, entity, found, arguments, delivery, rules)
+
+
+async def _run_handler(
+    state: _Running,
+    entity: Entity,
+    found: Handler[..., Any],
+    arguments: dict[str, Any],
+    delivery: Delivery,
+    rules: Rules,
+) -> Outcome:
+    turn = rules.new_turn(state.claimed, delivery)
+    before = (state.text, state.version)
+    token = running.set(turn)
+    entity._turn = turn
+    try:
+        result = await rules.guard(found.function(entity, **arguments))
+        body = _dump_result(state, found, result, rules.limit)
+        effects = effects_of(turn)
+        if effects.deleted:
+            state.end()
+        else:
+            state.keep()
+        if rules.isolation.used:
+            await rules.isolation.release()
+    except (Exception, SystemExit) as error:  # noqa: BLE001 # whatever the handler raises is its reply
+        state.text, state.version = before
+        state.drop()
+        if rules.isolation.used:
+            await rules.isolation.rollback()
+        return _failed(state, delivery, error, final=isinstance(error, Unstorable | Refused))
+    finally:
+        entity._turn = None
+        running.reset(token)
+    return Applied(delivery, state.version, body, effects if effects.sends or effects.jobs else None)
+
+
+def _dump_result(state: _Running, found: Handler[..., Any], result: Any, limit: int) -> str:
+    if result is None:
+        return "null"
+    what = f"The result of {state.claimed.kind}({state.claimed.key!r}).{found.name}"
+    return dump(found.result.serializer, result, what=what, limit=limit)
+
+
+def _failed(state: _Running, delivery: Delivery, error: BaseException, *, final: bool) -> Failed:
+    name = type(error).__qualname__
+    module = type(error).__module__
+    plain = isinstance(error, RevenantError) and not isinstance(error, HandlerTimeout)
+    details = {
+        "error": name if plain else "HandlerTimeout" if isinstance(error, HandlerTimeout) else "HandlerError",
+        "type": name if module in ("builtins", "__main__") else f"{module}.{name}",
+        "message": _clean(str(error)),
+        "where": _clean(f"{state.claimed.kind}({state.claimed.key!r}).{delivery.handler}"),
+    }
+    if isinstance(error, Unstorable | StateInvalid):
+        details["path"] = _clean(error.path)
+    text = _clean("".join(tracebacks.format_exception(error)))
+    return Failed(delivery, state.version, details, text, final)
+
+
+def _clean(text: str) -> str:
+    """Return text that Postgres stores: an exception's words may hold what its value did."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
+def reply_of(outcome: Outcome) -> Reply | None:
+    """Return the reply that this outcome is, without the traceback; None where the message stays."""
+    delivery = outcome.delivery
+    if isinstance(outcome, Applied):
+        return Reply(delivery.id, "ok", outcome.version, outcome.body, delivery.digest)
+    if isinstance(outcome, Failed):
+        return Reply(delivery.id, "error", outcome.version, to_json(outcome.error).decode(), delivery.digest)
+    return None

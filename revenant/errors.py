@@ -1,0 +1,127 @@
+"""Every error that Revenant raises on purpose, in one tree.
+
+    RevenantError
+    ├── ConfigurationError        the program or its environment is set up wrongly
+    │   └── NestedCall            a handler tried to wait for another entity
+    ├── DatabaseUnavailable       Postgres cannot be reached, or cannot be written to
+    ├── SchemaMismatch            the schema is missing, or older than this code
+    ├── Refused                   the client did not send the message; nothing happened
+    │   ├── InvalidKey            the key is empty, too long, or not text that Postgres stores
+    │   ├── InvalidArguments      the arguments do not fit the handler's annotations
+    │   ├── UnknownHandler        the entity has no such handler
+    │   ├── UnknownKind           no such kind is registered here
+    │   ├── TooLarge              payload or state over the limit
+    │   └── IdempotencyConflict   the key was used before, for another message
+    ├── CallTimeout               no reply yet: the outcome is unknown, not failed
+    ├── ReplyNotFound             nobody sent that message, or its reply is gone
+    ├── HandlerError              the handler raised; the state is as before the message
+    │   └── HandlerTimeout        the handler took too long and was cancelled
+    ├── Unstorable                a value that JSON in Postgres cannot hold; names the path
+    ├── StateInvalid              stored state no longer fits the class; names the path
+    └── Conflict                  the row moved under a turn: another worker owns it now
+
+A message says what happened, why, and what to do next. None of them ever holds a password.
+"""
+
+from __future__ import annotations
+
+
+class RevenantError(Exception):
+    """The root: catch this to catch everything that Revenant raises on purpose."""
+
+
+class ConfigurationError(RevenantError):
+    """The program or its environment is set up wrongly; nothing was sent."""
+
+
+class NestedCall(ConfigurationError):
+    """A handler tried to wait for another entity, which would hold one while waiting for the other."""
+
+
+class DatabaseUnavailable(RevenantError):
+    """Postgres cannot be reached, or cannot be written to, within the time allowed."""
+
+
+class SchemaMismatch(RevenantError):
+    """The `revenant` schema is missing, or older than this code; `revenant migrate` mends it."""
+
+
+class Refused(RevenantError):
+    """The message was not handled; nothing has changed."""
+
+
+class InvalidKey(Refused):
+    """The key is empty, over 512 bytes, or holds a NUL or a lone surrogate."""
+
+
+class InvalidArguments(Refused):
+    """The arguments do not fit the handler's annotations; the text names each path."""
+
+
+class UnknownHandler(Refused):
+    """The entity has no handler of that name."""
+
+
+class UnknownKind(Refused):
+    """No entity of that kind is registered with this application."""
+
+
+class TooLarge(Refused):
+    """The payload or the state is over the limit; the message and the state are untouched."""
+
+
+class IdempotencyConflict(Refused):
+    """The idempotency key was used before, for another handler or other arguments."""
+
+
+class CallTimeout(RevenantError, TimeoutError):
+    """No reply within the time allowed. The outcome is *unknown*: the message may yet be handled.
+
+    `message_id` (str) attaches later: `await app.reply(error.message_id)`.
+    """
+
+    def __init__(self, text: str, *, message_id: str) -> None:
+        super().__init__(text)
+        self.message_id = message_id
+
+
+class ReplyNotFound(RevenantError):
+    """Nobody sent that message, it is a plain cast, or its reply was read and is gone."""
+
+
+class HandlerError(RevenantError):
+    """The handler raised. The state is as it was before the message.
+
+    `type` (str) is the original exception's qualified name, `message` (str) its text, `traceback` (str or
+    None) its traceback where the application opted in with `Revenant(tracebacks=True)`.
+    """
+
+    def __init__(self, text: str, *, type: str, message: str, traceback: str | None = None) -> None:
+        super().__init__(text)
+        self.type = type
+        self.message = message
+        self.traceback = traceback
+
+
+class HandlerTimeout(HandlerError):
+    """The handler ran longer than the limit and was cancelled; the state is as before the message."""
+
+
+class Unstorable(RevenantError):
+    """A state, argument or result holds what JSON in Postgres cannot; `path` (str) names the field."""
+
+    def __init__(self, text: str, *, path: str) -> None:
+        super().__init__(text)
+        self.path = path
+
+
+class StateInvalid(RevenantError):
+    """Stored state no longer fits its class; nothing is overwritten. `path` (str) names the field."""
+
+    def __init__(self, text: str, *, path: str) -> None:
+        super().__init__(text)
+        self.path = path
+
+
+class Conflict(RevenantError):
+    """The entity's row is not the one this turn loaded: another worker owns it; the turn was rolled back."""

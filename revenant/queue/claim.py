@@ -1,0 +1,96 @@
+"""Out of the mailbox: lock entities that are free, then read their messages in a later snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import psycopg
+
+from revenant.queue.connection import script
+from revenant.queue.mailbox import columns
+from revenant.queue.records import Claim, Claimed, Delivery, Hint, Reply
+from revenant.sql import statement
+
+ENTITY_LIMIT = 256
+"""Messages of one entity that a turn takes at most."""
+MESSAGE_LIMIT = 512
+"""Messages that a turn takes at most."""
+BYTE_LIMIT = 16 * 1024 * 1024
+"""Bytes of states and arguments after which a turn takes no more."""
+
+
+async def claim(
+    connection: psycopg.AsyncConnection[Any],
+    hints: Sequence[Hint],
+    vsns: Mapping[str, int],
+) -> Claim:
+    """Open a transaction and claim what the hints name, in one round trip.
+
+    `vsns` maps each kind to the newest state version that this worker's class reads.
+    """
+    cursor = script(connection)
+    await cursor.execute(
+        statement("begin_turn"),
+        {
+            "buckets": [hint.bucket for hint in hints],
+            "kinds": [hint.kind for hint in hints],
+            "keys": [hint.key for hint in hints],
+            # Reading starts at the entity's mark, or at the named number where that is lower: a message may have
+            # been numbered early and committed late. 0 ignores the mark.
+            "since": [max(hint.seq - 1, 0) for hint in hints],
+            "vsns": [vsns[hint.kind] for hint in hints],
+            "entity_limit": ENTITY_LIMIT,
+            "message_limit": MESSAGE_LIMIT,
+            "byte_limit": BYTE_LIMIT,
+        },
+    )
+    cursor.nextset()
+    found = await cursor.fetchone()
+    assert found is not None
+    cursor.nextset()
+    return _read(await cursor.fetchall(), hints, Claim(xid=found[0], now=found[1]))
+
+
+async def give_back(connection: psycopg.AsyncConnection[Any]) -> None:
+    """End a turn that has nothing to settle."""
+    await script(connection).execute("rollback")
+
+
+def _read(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) -> Claim:
+    others = {"locked": claim.locked, "later": claim.later, "newer": claim.newer}
+    last = -1
+    for row in rows:
+        slot = row[0] - 1
+        if row[1] != "claimed":
+            others[row[1]].append(slot)
+            continue
+        if slot != last:
+            last = slot
+            hint = hints[slot]
+            deliveries: list[Delivery] = []
+            claim.entities.append(
+                Claimed(hint.bucket, hint.kind, hint.key, row[2], row[3], row[4], row[5], deliveries)
+            )
+        done = None if row[14] is None else Reply(row[8], row[14], row[15], row[16], row[17])
+        deliveries.append(Delivery(*row[6:14], done))
+    return claim
+
+
+async def peek(connection: psycopg.AsyncConnection[Any], hints: Sequence[Hint]) -> list[int]:
+    """Return the places (from 0) of those hints whose entities still have a message at or after the named number."""
+    cursor = script(connection)
+    await cursor.execute(statement("peek_entities"), columns(hints, ("buckets", "kinds", "keys", "seqs")))
+    return [row[0] - 1 for row in await cursor.fetchall()]
+
+
+async def waiting(
+    connection: psycopg.AsyncConnection[Any], *, known: Sequence[str], after: Hint, page: int
+) -> list[Hint]:
+    """Return the next entities of known kinds that have waiting messages, from a cursor on; they ignore the mark."""
+    cursor = script(connection)
+    await cursor.execute(
+        statement("waiting_entities"),
+        {"known": list(known), "bucket": after.bucket, "kind": after.kind, "key": after.key, "page": page},
+    )
+    return [Hint(*row, 0) for row in await cursor.fetchall()]

@@ -1,0 +1,154 @@
+"""What travels between the client, the mailbox and the turn: plain rows.
+
+They are named tuples, not dataclasses: a batch becomes the columns of one statement by `zip(*batch)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+
+class Envelope(NamedTuple):
+    """A message on its way into a mailbox; the order of fields is that of `send_v1`."""
+
+    bucket: int
+    kind: str
+    key: str
+    id: str
+    handler: str
+    args: str
+    """JSON: an object of named arguments, or an array of positional ones."""
+    origin: str | None
+    """The channel on which the caller waits; None for a cast."""
+    digest: bytes | None
+    """What an idempotency key was given for; None without one."""
+
+
+class Hint(NamedTuple):
+    """A wake-up: this entity has a message of that number. 0 stands for 'look at all of its mailbox'."""
+
+    bucket: int
+    kind: str
+    key: str
+    seq: int
+
+
+class Delivery(NamedTuple):
+    """A message as a turn sees it."""
+
+    seq: int
+    tid: str
+    id: str
+    handler: str
+    args: str
+    origin: str | None
+    digest: bytes | None
+    attempts: int
+    done: Reply | None
+    """The reply that this idempotency key already has."""
+
+
+class Reply(NamedTuple):
+    """What a caller gets, once it is committed."""
+
+    id: str
+    status: str
+    """`ok`, or `error` with a body of {"type", "message", …}."""
+    version: int
+    """The entity's version after the message."""
+    body: str
+    """JSON."""
+    digest: bytes | None = None
+
+
+class Scheduled(NamedTuple):
+    """A message that becomes due later: `delay` seconds from now, or at `due`; the order of `schedule_v1`."""
+
+    bucket: int
+    kind: str
+    key: str
+    id: str
+    handler: str
+    args: str
+    digest: bytes | None
+    attempts: int
+    delay: float | None
+    due: datetime | None
+
+
+class DeadLetter(NamedTuple):
+    """A cast that failed for the last time; the order of fields is that of `bury_v1`."""
+
+    bucket: int
+    kind: str
+    key: str
+    id: str
+    handler: str
+    args: str
+    digest: bytes | None
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One entity that a turn holds: its row as locked, and its messages in order."""
+
+    bucket: int
+    kind: str
+    key: str
+    tid: str | None
+    """Where the row is; None while the entity has none."""
+    version: int
+    vsn: int | None
+    state: str | None
+    deliveries: list[Delivery]
+
+
+@dataclass(slots=True)
+class Claim:
+    """What one claim brought: entities held, and those to come back to."""
+
+    entities: list[Claimed] = field(default_factory=list)
+    locked: list[int] = field(default_factory=list)
+    """Slots (from 0) that another turn holds right now."""
+    later: list[int] = field(default_factory=list)
+    """Slots that have more messages than were taken."""
+    newer: list[int] = field(default_factory=list)
+    """Slots whose state a newer version of the class wrote."""
+    xid: str = ""
+    """The transaction, by which an ambiguous commit is looked up."""
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    """The database's clock at the start of the turn."""
+
+
+class StateWrite(NamedTuple):
+    """One entity's new row; `state` None deletes it. The order of fields is that of `settle_v1`."""
+
+    tid: str | None
+    bucket: int
+    kind: str
+    key: str
+    expected: int
+    version: int
+    vsn: int
+    state: str | None
+    applied: int
+
+
+@dataclass(slots=True)
+class Settlement:
+    """All that one turn did, for one commit."""
+
+    writes: list[StateWrite] = field(default_factory=list)
+    consumed: list[tuple[str, int]] = field(default_factory=list)
+    """(tid, seq) of each message that leaves its mailbox."""
+    replies: list[tuple[Reply, float]] = field(default_factory=list)
+    """With the seconds that each is kept for."""
+    sends: list[Envelope] = field(default_factory=list)
+    schedules: list[Scheduled] = field(default_factory=list)
+    burials: list[DeadLetter] = field(default_factory=list)
+    wakes: dict[str, list[Reply]] = field(default_factory=dict)
+    """Replies by the channel that waits for them."""

@@ -1,0 +1,80 @@
+"""The commit of a turn: states, replies, consumed and sent messages in one transaction, wake-ups after it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from revenant.errors import Conflict
+from revenant.queue.connection import script
+from revenant.queue.mailbox import WAKE_CHANNEL, columns, schedule, send
+from revenant.queue.records import DeadLetter, Reply, Settlement
+from revenant.sql import statement
+
+_WRITE_COLUMNS = ("tids", "buckets", "kinds", "keys", "expected", "versions", "vsns", "states", "applied")
+_REPLY_COLUMNS = ("reply_ids", "reply_statuses", "reply_versions", "reply_bodies", "reply_digests")
+_MAX_PAYLOAD = 7_900
+FENCED = "RV001"
+"""The SQLSTATE of settle_v1 when a row is not as it was locked."""
+
+
+async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlement) -> None:
+    """Write, commit, and wake the callers: one round trip unless messages were sent as well.
+
+    Raises:
+        Conflict: the row of an entity is not the one that was locked; nothing was written.
+    """
+    wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
+    if settlement.sends:
+        wakes += [(WAKE_CHANNEL, hint) for hint in await send(connection, settlement.sends)]
+    if settlement.schedules:
+        await schedule(connection, settlement.schedules)
+    if settlement.burials:
+        await script(connection).execute(
+            statement("bury_messages"), columns(settlement.burials, DeadLetter._fields)
+        )
+    try:
+        await script(connection).execute(statement("settle_turn"), _parameters(settlement, wakes))
+    except psycopg.DatabaseError as error:
+        if error.sqlstate == FENCED:
+            raise Conflict(
+                f"A turn was refused its commit: {error.diag.message_primary}. Another worker owns the entity now; "
+                "nothing was written, and its messages will be handled there."
+            ) from error
+        raise
+
+
+def _parameters(settlement: Settlement, wakes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    return {
+        **columns(settlement.writes, _WRITE_COLUMNS),
+        **columns(settlement.consumed, ("message_tids", "seqs")),
+        **columns([reply for reply, _ in settlement.replies], _REPLY_COLUMNS),
+        "reply_ttls": [ttl for _, ttl in settlement.replies],
+        **columns(wakes, ("channels", "payloads")),
+    }
+
+
+def payloads(replies: Sequence[Reply]) -> list[str]:
+    """Return NOTIFY payloads: one line a reply, `id status version body`; only the id where the body is too long.
+
+    JSON text from pydantic holds no line break, so a line is a reply. A payload stays under 8,000 bytes.
+    """
+    pages: list[str] = []
+    lines: list[str] = []
+    size = 0
+    for reply in replies:
+        line = f"{reply.id} {reply.status} {reply.version} {reply.body}"
+        length = len(line.encode())
+        if length > _MAX_PAYLOAD or reply.digest is not None or "\n" in line:
+            # Too long, or its reader must compare what the idempotency key was given for: let it read the row.
+            line, length = reply.id, len(reply.id)
+        if lines and size + length + 1 > _MAX_PAYLOAD:
+            pages.append("\n".join(lines))
+            lines, size = [], 0
+        lines.append(line)
+        size += length + 1
+    if lines:
+        pages.append("\n".join(lines))
+    return pages

@@ -1,0 +1,96 @@
+"""The connection that migrates: its own, and with errors that name the address, never the password."""
+
+from __future__ import annotations
+
+import os
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from psycopg import AsyncConnection, IsolationLevel, OperationalError, ProgrammingError
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from revenant.errors import ConfigurationError, DatabaseUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from psycopg.abc import ConnDict
+    from psycopg.rows import TupleRow
+
+OLDEST_POSTGRES = 15
+APPLICATION = "revenant migrate"
+
+
+@asynccontextmanager
+async def connected(conninfo: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
+    """Give a connection in autocommit whose transactions are read committed and may write, whoever the role.
+
+    A migrator that has waited for its turn must see what the one before it has committed: hence the level.
+    Raises `DatabaseUnavailable` when unreachable or lost, `ConfigurationError` for an unfit URL or server.
+    """
+    connection = await _connect(conninfo)
+    try:
+        if connection.info.server_version < OLDEST_POSTGRES * 10_000:
+            raise ConfigurationError(
+                f"{address(conninfo)} is PostgreSQL {connection.info.server_version // 10_000}; Revenant"
+                f" needs {OLDEST_POSTGRES} or newer. Upgrade the server, or point DATABASE_URL at another."
+            )
+        await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
+        await connection.set_read_only(False)
+        yield connection
+    except OperationalError as error:
+        raise DatabaseUnavailable(
+            f"Postgres at {address(conninfo)} gave up on the work: {_reason(error, conninfo)}"
+            " Nothing of it was kept. Run it again once the cause is gone."
+        ) from error
+    finally:
+        await connection.close()
+
+
+def address(conninfo: str) -> str:
+    """Return where a libpq URL or string leads, as `user@host:port/database`; the password is not in it."""
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except ProgrammingError:
+        return "(an address that libpq cannot read)"
+    user = parts.get("user") or os.environ.get("PGUSER")
+    host = _host(parts) or os.environ.get("PGHOST") or "(local socket)"
+    port = parts.get("port") or os.environ.get("PGPORT") or 5432
+    database = parts.get("dbname") or os.environ.get("PGDATABASE") or user or ""
+    return f"{user}@{host}:{port}/{database}" if user else f"{host}:{port}/{database}"
+
+
+async def _connect(conninfo: str) -> AsyncConnection[TupleRow]:
+    try:
+        parts = conninfo_to_dict(conninfo)
+    except ProgrammingError:
+        # The text of this error quotes the whole string, with the password in it.
+        raise ConfigurationError(
+            "The database URL cannot be read. It should look like postgresql://user:password@host:5432/database;"
+            " special characters in the password must be percent-encoded (@ is %40). Mend DATABASE_URL."
+        ) from None
+    defaults = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT", "10"), "application_name": APPLICATION}
+    dsn = make_conninfo(conninfo, **{name: value for name, value in defaults.items() if name not in parts})
+    try:
+        return await AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)
+    except OperationalError as error:
+        raise DatabaseUnavailable(
+            f"Postgres cannot be reached at {address(conninfo)}: {_reason(error, conninfo)}"
+            " Check that it runs, and that DATABASE_URL names its host, port, user and database."
+        ) from None
+
+
+def _host(parts: ConnDict) -> str:
+    """Return the host; an unescaped @ in a password puts the password's end before it, so that is cut off."""
+    return str(parts.get("host") or parts.get("hostaddr") or "").rpartition("@")[2]
+
+
+def _reason(error: OperationalError, conninfo: str) -> str:
+    """Return the driver's words as one sentence, without what a malformed URL may have put into the host."""
+    parts = conninfo_to_dict(conninfo)
+    words = " ".join(str(error).split())
+    if host := str(parts.get("host") or ""):
+        words = words.replace(host, _host(parts))
+    if len(password := str(parts.get("password") or "")) > 3:
+        words = words.replace(password, "***")
+    return words if words.endswith(".") else f"{words}."

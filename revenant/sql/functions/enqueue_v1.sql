@@ -1,0 +1,37 @@
+-- Promise: one client's batch reaches the mailboxes exactly once, however often it is retried; replies read are dropped.
+-- Locks: the batch's row in sends (a retry waits for its first try); then replies of this client; wakes inside only if unflushed.
+create or replace function revenant.enqueue_v1(
+    batch uuid, previous uuid, flush boolean,
+    buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
+    origins text[], digests bytea[], read_ids uuid[]
+) returns setof text language plpgsql volatile as $$
+declare
+    hint text;
+    read_id uuid;
+begin
+    if not flush then
+        -- The caller waits for the reply, whose commit flushes this one with it: WAL is one stream.
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+    insert into revenant.sends (id) values (batch) on conflict do nothing;
+    if not found then
+        return next '*';
+        return;
+    end if;
+    delete from revenant.sends where id = previous;
+    foreach read_id in array read_ids loop
+        delete from revenant.replies r
+        where r.bucket = get_byte(uuid_send(read_id), 15)::smallint and r.id = read_id and r.digest is null;
+    end loop;
+    if cardinality(ids) = 0 then
+        return;
+    end if;
+    for hint in select revenant.send_v1(buckets, kinds, keys, ids, handlers, args, origins, digests) loop
+        if flush then
+            return next hint;
+        else
+            perform pg_notify('revenant_wake', hint);
+        end if;
+    end loop;
+end
+$$;

@@ -1,0 +1,15 @@
+-- Promise: stores one client's batch of messages for later exactly once, however often it is retried.
+-- Locks: the batch's row in sends (a retry waits for its first try).
+create or replace function revenant.schedule_batch_v1(
+    batch uuid, buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
+    digests bytea[], attempts smallint[], delays double precision[], dues timestamptz[]
+) returns void language plpgsql volatile as $$
+begin
+    insert into revenant.sends (id) values (batch) on conflict do nothing;
+    if found then
+        perform revenant.schedule_v1(
+            buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues
+        );
+    end if;
+end
+$$;

@@ -1,0 +1,25 @@
+-- Promise: removes what nobody will ask for: expired replies, old batch markers, rows of workers long gone.
+-- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes.
+create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
+declare
+    removed integer := 0;
+    step integer;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('revenant.tidy', 7)) then
+        return 0;
+    end if;
+    delete from revenant.replies r
+    where r.ctid = any (array(select e.ctid from revenant.replies e where e.expires_at < now() limit page));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.sends s
+    where s.ctid = any (array(
+        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1) limit page
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.workers w where w.heartbeat_at < now() - make_interval(mins => 10);
+    get diagnostics step = row_count;
+    return removed + step;
+end
+$$;

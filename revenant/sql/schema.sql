@@ -1,0 +1,529 @@
+-- Promise: the whole schema `revenant` at migration 1, to read and for tools.
+-- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
+
+begin;
+set local check_function_bodies = off;
+
+do $$
+begin
+    if to_regnamespace('revenant') is null then
+        create schema revenant;
+    end if;
+    if to_regclass('revenant.migrations') is null then
+        create table revenant.migrations (
+            number          integer primary key check (number >= 0),
+            name            text not null,
+            checksum        text not null,
+            compatible_from integer not null check (compatible_from >= 0),
+            applied_at      timestamptz not null default now()
+        );
+        comment on table revenant.migrations is
+            'What was applied to this schema. Number 0 is the set of functions, which is refreshed in place.';
+    end if;
+end
+$$;
+
+-- 0001_mailbox.sql
+-- Promise: the tables of the mailbox and the entities; every key begins with its bucket, invariants are CHECKs.
+-- Locks: creates new relations only; takes no lock on anything that exists.
+
+create schema if not exists revenant;
+
+-- One row per entity that has state. The row's lock is what "one at a time" rests on.
+create table revenant.entities (
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    version bigint not null check (version > 0),
+    vsn integer not null check (vsn > 0),
+    state jsonb not null,
+    -- Highest mailbox number consumed so far: where reading starts, an optimisation only (see waiting_v1).
+    applied bigint not null,
+    created_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    primary key (bucket, kind, key)
+) with (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- The mailbox: messages that wait. A row leaves only in the commit that contains its effects.
+create table revenant.messages (
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    seq bigint generated always as identity,
+    -- The last byte of every id is its bucket, so that an id alone finds its reply.
+    id uuid not null check (get_byte(uuid_send(id), 15) = bucket),
+    handler text not null check (handler <> ''),
+    args json not null,
+    -- The channel on which somebody waits for the reply; null: a cast.
+    origin text check (origin ~ '^revenant_[0-9a-z_]+$'),
+    -- What an idempotency key stands for (a hash of handler and arguments); null: sent without one.
+    digest bytea,
+    attempts smallint not null default 0 check (attempts >= 0),
+    sent_at timestamptz not null default now(),
+    primary key (bucket, kind, key, seq)
+) with (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_insert_scale_factor = 0.2,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Replies that nobody has read yet, and the receipts of idempotency keys.
+create table revenant.replies (
+    bucket smallint not null check (bucket between 0 and 255),
+    id uuid not null check (get_byte(uuid_send(id), 15) = bucket),
+    status text not null check (status in ('ok', 'error')),
+    version bigint not null check (version >= 0),
+    body json not null,
+    digest bytea,
+    expires_at timestamptz not null,
+    primary key (bucket, id)
+) with (
+    autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Messages that are not due yet: retries of failed casts, and casts sent with after= or at=.
+create table revenant.scheduled (
+    bucket smallint not null check (bucket between 0 and 255),
+    id uuid not null check (get_byte(uuid_send(id), 15) = bucket),
+    due timestamptz not null,
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    handler text not null check (handler <> ''),
+    args json not null,
+    digest bytea,
+    attempts smallint not null default 0 check (attempts >= 0),
+    sent_at timestamptz not null default now(),
+    primary key (bucket, id)
+);
+create index scheduled_due on revenant.scheduled (due);
+
+-- Casts that failed for the last time, kept for a person to look at.
+create table revenant.dead (
+    bucket smallint not null check (bucket between 0 and 255),
+    id uuid not null check (get_byte(uuid_send(id), 15) = bucket),
+    kind text collate "C" not null,
+    key text collate "C" not null,
+    handler text not null,
+    args json not null,
+    digest bytea,
+    attempts smallint not null check (attempts > 0),
+    error json not null,
+    sent_at timestamptz not null,
+    died_at timestamptz not null default now(),
+    primary key (bucket, id)
+);
+
+-- One row per batch that a client has sent: a retry of the same batch finds it, or waits for it.
+create table revenant.sends (
+    id uuid primary key,
+    sent_at timestamptz not null default now()
+);
+
+-- One row per live worker process; `kinds` is {kind: {"vsn": n, "handlers": [name, ...]}}.
+create table revenant.workers (
+    id uuid primary key,
+    host text not null,
+    pid integer not null check (pid > 0),
+    kinds jsonb not null check (jsonb_typeof(kinds) = 'object'),
+    lanes integer not null check (lanes > 0),
+    jobs integer not null check (jobs >= 0),
+    draining boolean not null default false,
+    turns bigint not null default 0 check (turns >= 0),
+    messages bigint not null default 0 check (messages >= 0),
+    started_at timestamptz not null default now(),
+    heartbeat_at timestamptz not null default now()
+) with (fillfactor = 50);
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (1, 'mailbox', 'f4f8ad32febccac036ece4746705ae56093b67d5f71b843b3060e7508eda7dd9', 1);
+
+-- Promise: the bucket of an entity, 0 to 255, fixed for ever: the first byte of sha256('kind/key').
+-- Locks: none.
+create or replace function revenant.bucket_v1(kind text, key text) returns smallint
+language sql immutable strict parallel safe as $$
+    select get_byte(sha256(convert_to(kind || '/' || key, 'UTF8')), 0)::smallint
+$$;
+
+-- Promise: keeps casts that failed for the last time as dead letters.
+-- Locks: none that anybody waits for (inserts only).
+create or replace function revenant.bury_v1(
+    buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[], digests bytea[],
+    attempts smallint[], errors text[]
+) returns void language sql volatile as $$
+    insert into revenant.dead (bucket, kind, key, id, handler, args, digest, attempts, error, sent_at)
+    select m.bucket, m.kind, m.key, m.id, m.handler, m.args::json, m.digest, m.attempts, m.error::json, now()
+    from unnest(buckets, kinds, keys, ids, handlers, args, digests, attempts, errors)
+        as m (bucket, kind, key, id, handler, args, digest, attempts, error)
+    on conflict (bucket, id) do update set error = excluded.error, attempts = excluded.attempts, died_at = now()
+$$;
+
+-- Promise: locks each named entity that is free, then reads its messages in a later snapshot, in order; never waits.
+-- Locks: an advisory lock per entity to be created, or its row FOR NO KEY UPDATE, both SKIP LOCKED; in the order given.
+create or replace function revenant.claim_v1(
+    buckets smallint[], kinds text[], keys text[], since bigint[], vsns integer[],
+    entity_limit integer, message_limit integer, byte_limit bigint
+) returns table (
+    slot integer, outcome text, tid text, version bigint, vsn integer, state text,
+    seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
+    done_status text, done_version bigint, done_body text, done_digest bytea
+) language plpgsql volatile as $$
+declare
+    entity record;
+    message record;
+    taken integer;
+    total integer := 0;
+    bytes bigint := 0;
+begin
+    for i in 1 .. cardinality(keys) loop
+        slot := i; seq := null; tid := null; version := 0; vsn := null; state := null;
+        if total >= message_limit or bytes >= byte_limit then
+            outcome := 'later'; return next;
+            continue;
+        end if;
+        select e.ctid::text as tid, e.version, e.vsn, e.state::text as state, e.applied into entity
+        from revenant.entities e
+        where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i]
+        for no key update skip locked;
+        if found then
+            if entity.vsn > vsns[i] then
+                outcome := 'newer'; return next;
+                continue;
+            end if;
+            tid := entity.tid; version := entity.version; vsn := entity.vsn; state := entity.state;
+            bytes := bytes + octet_length(state);
+        else
+            perform 1 from revenant.entities e
+            where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i];
+            if found then
+                outcome := 'locked'; return next;
+                continue;
+            end if;
+            perform 1 from revenant.messages m
+            where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i] limit 1;
+            if not found then
+                continue;
+            end if;
+            if not pg_try_advisory_xact_lock(hashtextextended(kinds[i] || '/' || keys[i], 7)) then
+                outcome := 'locked'; return next;
+                continue;
+            end if;
+            -- The lock may be ours only because its last holder has just committed the row: look again.
+            perform 1 from revenant.entities e
+            where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i];
+            if found then
+                outcome := 'locked'; return next;
+                continue;
+            end if;
+        end if;
+        outcome := 'claimed'; taken := 0;
+        for message in
+            select m.seq, m.ctid::text as tid, m.id, m.handler, m.args::text as args, m.origin, m.digest, m.attempts
+            from revenant.messages m
+            where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i]
+                and m.seq > case when tid is null then 0 else least(entity.applied, since[i]) end
+            order by m.seq
+            limit entity_limit + 1
+        loop
+            if taken = entity_limit or (taken > 0 and bytes >= byte_limit) then
+                seq := null; outcome := 'later'; return next;
+                exit;
+            end if;
+            seq := message.seq; message_tid := message.tid; id := message.id::text; handler := message.handler;
+            args := message.args; origin := message.origin; digest := message.digest; attempts := message.attempts;
+            done_status := null; done_version := null; done_body := null; done_digest := null;
+            if digest is not null then
+                select r.status, r.version, r.body::text, r.digest
+                into done_status, done_version, done_body, done_digest
+                from revenant.replies r where r.bucket = buckets[i] and r.id = message.id;
+            end if;
+            return next;
+            state := null;
+            taken := taken + 1; total := total + 1; bytes := bytes + octet_length(args);
+        end loop;
+    end loop;
+end
+$$;
+
+-- Promise: one client's batch reaches the mailboxes exactly once, however often it is retried; replies read are dropped.
+-- Locks: the batch's row in sends (a retry waits for its first try); then replies of this client; wakes inside only if unflushed.
+create or replace function revenant.enqueue_v1(
+    batch uuid, previous uuid, flush boolean,
+    buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
+    origins text[], digests bytea[], read_ids uuid[]
+) returns setof text language plpgsql volatile as $$
+declare
+    hint text;
+    read_id uuid;
+begin
+    if not flush then
+        -- The caller waits for the reply, whose commit flushes this one with it: WAL is one stream.
+        perform set_config('synchronous_commit', 'off', true);
+    end if;
+    insert into revenant.sends (id) values (batch) on conflict do nothing;
+    if not found then
+        return next '*';
+        return;
+    end if;
+    delete from revenant.sends where id = previous;
+    foreach read_id in array read_ids loop
+        delete from revenant.replies r
+        where r.bucket = get_byte(uuid_send(read_id), 15)::smallint and r.id = read_id and r.digest is null;
+    end loop;
+    if cardinality(ids) = 0 then
+        return;
+    end if;
+    for hint in select revenant.send_v1(buckets, kinds, keys, ids, handlers, args, origins, digests) loop
+        if flush then
+            return next hint;
+        else
+            perform pg_notify('revenant_wake', hint);
+        end if;
+    end loop;
+end
+$$;
+
+-- Promise: the replies of those ids that have one, by point look-ups.
+-- Locks: none.
+create or replace function revenant.fetch_replies_v1(ids uuid[])
+returns table (id text, status text, version bigint, body text, digest bytea) language plpgsql stable as $$
+declare
+    wanted uuid;
+begin
+    foreach wanted in array ids loop
+        return query
+        select r.id::text, r.status, r.version, r.body::text, r.digest from revenant.replies r
+        where r.bucket = get_byte(uuid_send(wanted), 15)::smallint and r.id = wanted;
+    end loop;
+end
+$$;
+
+-- Promise: writes this worker's row and returns every live worker; a worker is live for 10 seconds after its heartbeat.
+-- Locks: this worker's own row.
+create or replace function revenant.heartbeat_v1(
+    worker uuid, host text, pid integer, kinds jsonb, lanes integer, jobs integer, draining boolean,
+    turns bigint, messages bigint
+) returns table (id text, kinds_known jsonb, is_draining boolean) language sql volatile as $$
+    insert into revenant.workers as w (id, host, pid, kinds, lanes, jobs, draining, turns, messages)
+    values (worker, host, pid, kinds, lanes, jobs, draining, turns, messages)
+    on conflict (id) do update
+    set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages, heartbeat_at = now();
+    select w.id::text, w.kinds, w.draining from revenant.workers w
+    where w.heartbeat_at > now() - make_interval(secs => 10) or w.id = worker
+$$;
+
+-- Promise: the clock that decides due times; tests may set it with revenant.fake_now while revenant.testing is on.
+-- Locks: none.
+create or replace function revenant.now() returns timestamptz language sql stable parallel safe as $$
+    select case
+        when current_setting('revenant.testing', true) = 'on'
+            then coalesce(nullif(current_setting('revenant.fake_now', true), '')::timestamptz, clock_timestamp())
+        else clock_timestamp()
+    end
+$$;
+
+-- Promise: which of the named entities still have a message at or after the named number; looks only.
+-- Locks: none.
+create or replace function revenant.peek_v1(buckets smallint[], kinds text[], keys text[], seqs bigint[])
+returns setof integer language plpgsql stable as $$
+begin
+    for i in 1 .. cardinality(keys) loop
+        perform 1 from revenant.messages m
+        where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i] and m.seq >= seqs[i]
+        limit 1;
+        if found then
+            return next i;
+        end if;
+    end loop;
+end
+$$;
+
+-- Promise: moves due messages into their mailboxes, oldest first; returns wake-ups, then seconds to the next due time.
+-- Locks: the scheduled rows that it moves, SKIP LOCKED, in order of due.
+create or replace function revenant.release_due_v1(page integer)
+returns table (hint text, next_due double precision) language plpgsql volatile as $$
+begin
+    return query
+    with due as (
+        select s.bucket, s.id from revenant.scheduled s
+        where s.due <= revenant.now() order by s.due limit page for update skip locked
+    ),
+    taken as (
+        delete from revenant.scheduled s using due d where s.bucket = d.bucket and s.id = d.id returning s.*
+    ),
+    moved as (
+        insert into revenant.messages (bucket, kind, key, id, handler, args, digest, attempts, sent_at)
+        select t.bucket, t.kind, t.key, t.id, t.handler, t.args, t.digest, t.attempts, t.sent_at
+        from taken t order by t.due
+        returning messages.bucket, messages.kind, messages.key, messages.seq
+    )
+    select '[' || json_build_array(m.bucket, m.kind, m.key, m.seq)::text || ']', null::double precision from moved m;
+    return query
+    select null::text, extract(epoch from s.due - revenant.now())::double precision
+    from revenant.scheduled s order by s.due limit 1;
+end
+$$;
+
+-- Promise: stores one client's batch of messages for later exactly once, however often it is retried.
+-- Locks: the batch's row in sends (a retry waits for its first try).
+create or replace function revenant.schedule_batch_v1(
+    batch uuid, buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
+    digests bytea[], attempts smallint[], delays double precision[], dues timestamptz[]
+) returns void language plpgsql volatile as $$
+begin
+    insert into revenant.sends (id) values (batch) on conflict do nothing;
+    if found then
+        perform revenant.schedule_v1(
+            buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues
+        );
+    end if;
+end
+$$;
+
+-- Promise: stores messages that become due later, by the database's clock; an id that is scheduled already stays as it is.
+-- Locks: none that anybody waits for (inserts only).
+create or replace function revenant.schedule_v1(
+    buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[], digests bytea[],
+    attempts smallint[], delays double precision[], dues timestamptz[]
+) returns void language sql volatile as $$
+    insert into revenant.scheduled (bucket, kind, key, id, handler, args, digest, attempts, due)
+    select m.bucket, m.kind, m.key, m.id, m.handler, m.args::json, m.digest, m.attempts,
+        coalesce(m.due, revenant.now() + make_interval(secs => m.delay))
+    from unnest(buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues)
+        as m (bucket, kind, key, id, handler, args, digest, attempts, delay, due)
+    on conflict (bucket, id) do nothing
+$$;
+
+-- Promise: puts messages into their mailboxes, in the order given, and returns the wake-up payloads that name them.
+-- Locks: none that anybody waits for (inserts only).
+create or replace function revenant.send_v1(
+    buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
+    origins text[], digests bytea[]
+) returns setof text language sql volatile as $$
+    with sent as (
+        insert into revenant.messages (bucket, kind, key, id, handler, args, origin, digest)
+        select m.bucket, m.kind, m.key, m.id, m.handler, m.args::json, m.origin, m.digest
+        from unnest(buckets, kinds, keys, ids, handlers, args, origins, digests)
+            with ordinality as m (bucket, kind, key, id, handler, args, origin, digest, place)
+        order by m.place
+        returning bucket, kind, key, seq
+    ),
+    hints as (
+        select seq, json_build_array(bucket, kind, key, seq)::text as hint from sent
+    ),
+    pages as (
+        -- A payload must stay under 8,000 bytes; one hint is at most about 3,500 (512 bytes of key, escaped).
+        select seq, hint, sum(octet_length(hint) + 1) over (order by seq) / 4400 as page from hints
+    )
+    select '[' || string_agg(hint, ',' order by seq) || ']' from pages group by page order by page
+$$;
+
+-- Promise: writes what a turn did: states (fenced by version), consumed messages, replies; or raises RV001 and writes nothing.
+-- Locks: none new; entity rows and mailboxes are those that claim_v1 locked.
+create or replace function revenant.settle_v1(
+    tids text[], buckets smallint[], kinds text[], keys text[],
+    expected bigint[], versions bigint[], vsns integer[], states text[], applied bigint[],
+    message_tids text[], seqs bigint[],
+    reply_ids uuid[], reply_statuses text[], reply_versions bigint[], reply_bodies text[],
+    reply_digests bytea[], reply_ttls double precision[]
+) returns void language plpgsql volatile as $$
+begin
+    for i in 1 .. cardinality(keys) loop
+        if tids[i] is null then
+            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied)
+            values (buckets[i], kinds[i], keys[i], versions[i], vsns[i], states[i]::jsonb, applied[i])
+            on conflict do nothing;
+        elsif states[i] is null then
+            delete from revenant.entities e where e.ctid = tids[i]::tid and e.version = expected[i];
+        else
+            update revenant.entities e
+            set version = versions[i], vsn = vsns[i], state = states[i]::jsonb,
+                applied = greatest(e.applied, settle_v1.applied[i]), updated_at = now()
+            where e.ctid = tids[i]::tid and e.version = expected[i]
+                and e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i];
+        end if;
+        if not found then
+            raise exception 'the row of %(%) is not at version %', kinds[i], keys[i], expected[i]
+                using errcode = 'RV001';
+        end if;
+    end loop;
+    for i in 1 .. cardinality(seqs) loop
+        delete from revenant.messages m where m.ctid = message_tids[i]::tid and m.seq = seqs[i];
+        if not found then
+            raise exception 'message number % has left its mailbox', seqs[i] using errcode = 'RV001';
+        end if;
+    end loop;
+    if cardinality(reply_ids) > 0 then
+        insert into revenant.replies (bucket, id, status, version, body, digest, expires_at)
+        select get_byte(uuid_send(r.id), 15), r.id, r.status, r.version, r.body::json, r.digest,
+            now() + make_interval(secs => r.ttl)
+        from unnest(reply_ids, reply_statuses, reply_versions, reply_bodies, reply_digests, reply_ttls)
+            as r (id, status, version, body, digest, ttl);
+    end if;
+end
+$$;
+
+-- Promise: removes what nobody will ask for: expired replies, old batch markers, rows of workers long gone.
+-- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes.
+create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
+declare
+    removed integer := 0;
+    step integer;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('revenant.tidy', 7)) then
+        return 0;
+    end if;
+    delete from revenant.replies r
+    where r.ctid = any (array(select e.ctid from revenant.replies e where e.expires_at < now() limit page));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.sends s
+    where s.ctid = any (array(
+        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1) limit page
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.workers w where w.heartbeat_at < now() - make_interval(mins => 10);
+    get diagnostics step = row_count;
+    return removed + step;
+end
+$$;
+
+-- Promise: the next entities that have waiting messages, one index probe each, from a cursor on; the net under lost hints.
+-- Locks: none.
+create or replace function revenant.waiting_v1(
+    known text[], after_bucket smallint, after_kind text, after_key text, page integer
+) returns table (bucket smallint, kind text, key text) language plpgsql stable as $$
+declare
+    found_bucket smallint := after_bucket;
+    found_kind text := after_kind;
+    found_key text := after_key;
+    probe record;
+    taken integer := 0;
+begin
+    while taken < page loop
+        select m.bucket, m.kind, m.key into probe
+        from revenant.messages m
+        where (m.bucket, m.kind, m.key) > (found_bucket, found_kind collate "C", found_key collate "C")
+        order by m.bucket, m.kind, m.key
+        limit 1;
+        exit when not found;
+        if probe.kind = any (known) then
+            found_bucket := probe.bucket; found_kind := probe.kind; found_key := probe.key;
+            bucket := probe.bucket; kind := probe.kind; key := probe.key;
+            taken := taken + 1;
+            return next;
+        else
+            -- Nobody here serves that kind: go to the next kind, without a probe for each of its keys.
+            found_bucket := probe.bucket; found_kind := probe.kind; found_key := repeat(U&'\+10FFFF', 129);
+        end if;
+    end loop;
+end
+$$;
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (0, 'functions', '76ca8ee84f2df8efce87662e5bd997bee7e7b1aebea4e0b6d523d67a1adba7b0', 0)
+on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
+
+commit;

@@ -1,0 +1,1 @@
+"""The process that runs turns: lanes, and the loops that keep them fed, known and clean."""

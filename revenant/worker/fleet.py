@@ -1,0 +1,52 @@
+"""Who else is alive, and which of us goes first for an entity; a preference only, the row lock decides."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+
+class Member(NamedTuple):
+    """A live worker, as its heartbeat's row says: `kinds` is {kind: {"vsn": n, "handlers": [name, …]}}."""
+
+    id: str
+    kinds: dict[str, Any]
+    draining: bool
+
+
+class Fleet:
+    """The live workers, by their heartbeats; rendezvous hashing gives each bucket of each kind one that goes first."""
+
+    def __init__(self, *, own_id: str) -> None:
+        self._own = own_id
+        self._members: list[Member] = []
+        self._first: dict[tuple[str, int], bool] = {}
+
+    def update(self, members: Iterable[Member]) -> None:
+        """Take in what the heartbeat read."""
+        fresh = sorted(members)
+        if fresh != self._members:
+            self._members = fresh
+            self._first.clear()
+
+    def goes_first(self, kind: str, bucket: int) -> bool:
+        """Whether this worker is the preferred one for that bucket of that kind."""
+        known = self._first.get((kind, bucket))
+        if known is None:
+            able = [member.id for member in self._members if kind in member.kinds and not member.draining]
+            best = max(able, key=lambda name: _weight(name, kind, bucket), default=self._own)
+            known = self._first[kind, bucket] = best == self._own
+        return known
+
+    def served_elsewhere(self, kind: str, handler: str) -> bool:
+        """Whether another live worker has this handler."""
+        return any(
+            handler in member.kinds.get(kind, {}).get("handlers", ())
+            for member in self._members
+            if member.id != self._own
+        )
+
+
+def _weight(name: str, kind: str, bucket: int) -> bytes:
+    return hashlib.blake2b(f"{name}/{kind}/{bucket}".encode(), digest_size=8).digest()

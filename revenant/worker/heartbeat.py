@@ -1,0 +1,85 @@
+"""Heartbeat: this worker's row, and the news of everybody else's."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import psycopg
+from psycopg.types.json import Jsonb
+
+from revenant.queue.connection import script
+from revenant.queue.link import Link
+from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.sql import statement
+from revenant.worker.fleet import Fleet, Member
+from revenant.worker.lane import Counters
+from revenant.worker.loop import Loop
+
+HEARTBEAT_SECONDS = 2.0
+CHANGED = "fleet"
+"""The wake-up payload by which workers hear that one came or went."""
+
+
+class Heartbeat(Loop):
+    """Writes the row every 2 seconds; a worker whose row is 10 seconds old counts as dead."""
+
+    name = "heartbeat"
+
+    def __init__(
+        self,
+        *,
+        desk: Link,
+        fleet: Fleet,
+        worker_id: str,
+        kinds: dict[str, Any],
+        lanes: int,
+        jobs: int,
+        counters: Counters,
+    ) -> None:
+        super().__init__(desk=desk)
+        self._fleet = fleet
+        self._counters = counters
+        self._row = {
+            "worker": worker_id,
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "kinds": Jsonb(kinds),
+            "lanes": lanes,
+            "jobs": jobs,
+        }
+        self._draining = False
+        self.beats = 0
+
+    async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
+        """Write the row and read the fleet."""
+        cursor = script(connection)
+        await cursor.execute(
+            statement("beat"),
+            {
+                **self._row,
+                "draining": self._draining,
+                "turns": self._counters.turns,
+                "messages": self._counters.messages,
+            },
+        )
+        self._fleet.update(Member(*row) for row in await cursor.fetchall())
+        self.beats += 1
+        if self.beats == 1:
+            await notify(connection, [(WAKE_CHANNEL, CHANGED)])
+        return HEARTBEAT_SECONDS
+
+    async def drain(self) -> None:
+        """Tell the others that this worker takes nothing new."""
+        self._draining = True
+        connection = await self._desk.connection(seconds=1)
+        await self.run_once(connection)
+        await notify(connection, [(WAKE_CHANNEL, CHANGED)])
+
+    async def leave(self) -> None:
+        """Remove the row."""
+        connection = await self._desk.connection(seconds=1)
+        await script(connection).execute(statement("leave_fleet"), {"worker": self._row["worker"]})
+        await notify(connection, [(WAKE_CHANNEL, CHANGED)])

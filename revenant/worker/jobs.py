@@ -1,0 +1,84 @@
+"""Jobs: procrastinate tasks, deferred in the commit of a turn and run by the worker after it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Sequence
+from itertools import groupby
+from typing import Any
+
+import procrastinate
+import psycopg
+
+from revenant.entities.context import Job
+from revenant.queue.link import brief
+
+log = logging.getLogger("revenant.jobs")
+RESCUE_SECONDS = 10.0
+"""How often jobs are looked for whose worker has died; procrastinate calls them stalled after 30 s without a heartbeat."""
+
+
+async def defer_jobs(connection: psycopg.AsyncConnection[Any], jobs: Sequence[Job]) -> None:
+    """Defer the jobs inside the turn's transaction, in order: they exist if and only if it commits."""
+    for task, group in groupby(jobs, key=lambda job: job.task):
+        await task.configure(connection=connection).batch_defer_async(*(job.kwargs for job in group))
+
+
+class JobRunner:
+    """Runs procrastinate's worker inside ours, and retries jobs whose worker died."""
+
+    def __init__(self, *, app: procrastinate.App, url: str, concurrency: int) -> None:
+        self.concurrency = concurrency
+        self._app = app.with_connector(
+            procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=concurrency + 3)
+        )
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to run jobs; returns at once, and keeps trying while Postgres is away."""
+        if self._task is None and self.concurrency:
+            self._task = asyncio.create_task(self._forever(), name="revenant-jobs")
+
+    async def stop(self, *, timeout: float = 0.0) -> None:
+        """Let running jobs finish within `timeout` seconds; safe before start and twice."""
+        task, self._task = self._task, None
+        if task is not None:
+            # procrastinate finishes running jobs when it is cancelled, and aborts them when cancelled again.
+            task.cancel()
+            await asyncio.wait({task}, timeout=timeout)
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _forever(self) -> None:
+        while True:
+            try:
+                await self.run_once()
+            except (procrastinate.exceptions.ConnectorException, psycopg.Error, OSError) as error:
+                log.warning("The job runner lost Postgres (%s); starting it anew.", brief(error))
+                await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311 # jitter, not a secret
+
+    async def run_once(self) -> None:
+        """Run jobs until the connection fails or the worker stops."""
+        async with self._app.open_async():
+            rescuer = asyncio.create_task(self._rescue(), name="revenant-jobs-rescue")
+            try:
+                await self._app.run_worker_async(
+                    concurrency=self.concurrency, install_signal_handlers=False, listen_notify=True, name="revenant"
+                )
+            finally:
+                rescuer.cancel()
+                await asyncio.gather(rescuer, return_exceptions=True)
+
+    async def _rescue(self) -> None:
+        """Retry stalled jobs: procrastinate leaves them to its users."""
+        while True:
+            try:
+                for job in await self._app.job_manager.get_stalled_jobs():
+                    log.warning("Job %s (%s) lost its worker; it is retried.", job.id, job.task_name)
+                    await self._app.job_manager.retry_job(job)
+            except (procrastinate.exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
+                log.warning("Looking for stalled jobs failed (%s); looking again soon.", brief(error))
+            await asyncio.sleep(RESCUE_SECONDS)

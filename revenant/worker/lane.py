@@ -1,0 +1,245 @@
+"""Lane: one connection that runs turns: claim, handle, settle, wake; and again.
+
+Invariant: whatever fails, the entities go back to the agenda, and an ambiguous commit is looked up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+import psycopg
+
+from revenant.config import Settings
+from revenant.entities.context import Job, Turn
+from revenant.entities.registry import Registry
+from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
+from revenant.errors import Conflict, HandlerTimeout
+from revenant.queue.claim import claim, give_back
+from revenant.queue.link import Link
+from revenant.queue.mailbox import notify
+from revenant.queue.outcome import Fate, fate_of
+from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
+from revenant.queue.settle import payloads, settle
+from revenant.worker.agenda import Agenda
+from revenant.worker.fleet import Fleet
+from revenant.worker.isolation import LaneConnection, LaneIsolation
+from revenant.worker.jobs import defer_jobs
+from revenant.worker.ledger import Ledger
+from revenant.worker.watch import Watch
+
+log = logging.getLogger("revenant.lane")
+BATCH_ENTITIES = 64
+"""Entities that a turn claims at most."""
+BLOCKED_SECONDS = 5.0
+"""How long the net passes by an entity whose messages cannot be handled here now."""
+
+
+@dataclass(slots=True)
+class Counters:
+    """What a worker's row says of its work."""
+
+    turns: int = 0
+    messages: int = 0
+
+
+class Lane:
+    """Runs turns, one after another, on a connection of its own."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        number: int,
+        registry: Registry,
+        settings: Settings,
+        agenda: Agenda,
+        watch: Watch,
+        fleet: Fleet,
+        ledger: Ledger,
+        counters: Counters,
+    ) -> None:
+        self._link = Link(
+            url=url,
+            role=f"lane-{number}",
+            opened=LaneConnection,
+            idle_in_transaction=settings.handler_timeout * 2 + 5,
+        )
+        self._registry = registry
+        self._settings = settings
+        self._agenda = agenda
+        self._watch = watch
+        self._fleet = fleet
+        self._ledger = ledger
+        self._counters = counters
+        self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+        self._busy = False
+
+    async def start(self) -> None:
+        """Begin to take turns."""
+        if self._task is None:
+            self._stopping = False
+            self._task = asyncio.create_task(self._forever(), name=f"revenant-{self._link.role}")
+
+    async def stop(self, *, timeout: float = 0.0) -> None:
+        """Finish the running turn within `timeout` seconds, else give it up; safe before start and twice."""
+        self._stopping = True
+        task, self._task = self._task, None
+        if task is not None:
+            if self._busy:
+                await asyncio.wait({task}, timeout=timeout)
+            if not task.done():
+                task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        await self._link.reset()
+
+    async def _forever(self) -> None:
+        failures = 0
+        while not self._stopping:
+            hints = await self._agenda.take(BATCH_ENTITIES)
+            self._busy = True
+            try:
+                again = await self.run_once(hints)
+                failures = 0
+            except Exception as error:
+                if not isinstance(error, psycopg.Error | OSError | Conflict):
+                    log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
+                await self._link.reset(error)
+                again = list(hints)
+                await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
+                failures = min(failures + 1, 12)
+            except BaseException:
+                self._agenda.finish(hints, hints)
+                raise
+            finally:
+                self._busy = False
+            self._agenda.finish(hints, again)
+
+    async def run_once(self, hints: Sequence[Hint]) -> list[Hint]:
+        """Run one turn over what the hints name; return what should be looked at again."""
+        connection = cast(LaneConnection, await self._link.connection())
+        claimed = await claim(connection, hints, self._vsns)
+        again = [hints[slot]._replace(seq=0) for slot in claimed.later]
+        self._watch.add(hints[slot] for slot in claimed.locked)
+        for slot in claimed.newer:
+            self._agenda.block((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
+        if not claimed.entities:
+            await give_back(connection)
+            return again
+        settlement, jobs = Settlement(), list[Job]()
+        await self._handle(connection, claimed, settlement, jobs, again)
+        if jobs:
+            with connection.for_engine():
+                await defer_jobs(connection, jobs)
+        await self._settle(connection, claimed, settlement)
+        self._counters.turns += 1
+        self._counters.messages += len(settlement.consumed)
+        return again
+
+    async def _handle(
+        self,
+        connection: LaneConnection,
+        claimed: Claim,
+        settlement: Settlement,
+        jobs: list[Job],
+        again: list[Hint],
+    ) -> None:
+        rules = self._rules(LaneIsolation(connection), claimed.now)
+        for position, entity in enumerate(claimed.entities):
+            if position and rules.spent():
+                again += [_all_of(other) for other in claimed.entities[position:]]
+                return
+            definition = self._registry.kinds[entity.kind]
+            done = await run_turn(definition, entity, rules)
+            self._ledger.book(settlement, jobs, done, vsn=definition.entity_vsn)
+            self._look_after(done, again)
+
+    def _look_after(self, done: EntityTurn, again: list[Hint]) -> None:
+        entity = done.claimed
+        left = [outcome for outcome in done.outcomes if isinstance(outcome, Left)]
+        if left:
+            log.warning(
+                "%s(%r): %d message(s) stay in the mailbox: %s.", entity.kind, entity.key, len(left), _WHY[left[0].why]
+            )
+            self._agenda.block((entity.kind, entity.key), BLOCKED_SECONDS)
+        elif done.unreached:
+            again.append(_all_of(entity))
+
+    def _rules(self, isolation: LaneIsolation, now: datetime) -> Rules:
+        deadline = time.monotonic() + self._settings.turn_budget
+        limit = self._settings.max_bytes
+
+        def new_turn(claimed: Claimed, delivery: Delivery) -> Turn:
+            return Turn(
+                kind=claimed.kind,
+                key=claimed.key,
+                message_id=delivery.id,
+                attempt=delivery.attempts + 1,
+                now=now,
+                isolation=isolation,
+                limit=limit,
+            )
+
+        return Rules(
+            new_turn=new_turn,
+            guard=self._guard,
+            spent=lambda: time.monotonic() > deadline,
+            served_elsewhere=self._fleet.served_elsewhere,
+            isolation=isolation,
+            limit=limit,
+        )
+
+    async def _guard(self, running: Awaitable[Any]) -> Any:
+        seconds = self._settings.handler_timeout
+        try:
+            async with asyncio.timeout(seconds) as limit:
+                return await running
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise HandlerTimeout(
+                f"it took longer than {seconds:g} s and was cancelled",
+                type="HandlerTimeout",
+                message=f"longer than {seconds:g} s",
+            ) from error
+
+    async def _settle(self, connection: LaneConnection, claimed: Claim, settlement: Settlement) -> None:
+        try:
+            await settle(connection, settlement)
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            if isinstance(error, psycopg.Error) and error.sqlstate and not connection.closed:
+                raise
+            await self._link.reset(error)
+            await self._look_up(claimed, settlement)
+
+    async def _look_up(self, claimed: Claim, settlement: Settlement) -> None:
+        """The commit got no answer: find out what became of it, and do what is left to do."""
+        connection = await self._link.connection()
+        fate = await fate_of(connection, claimed.xid)
+        log.warning("A commit got no answer; transaction %s turns out to be %s.", claimed.xid, fate.value)
+        if fate is Fate.COMMITTED:
+            wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
+            await notify(connection, wakes)
+            return
+        raise Conflict(
+            f"Transaction {claimed.xid} did not commit: its connection was lost. Nothing was written; "
+            "its messages will be handled again."
+        )
+
+
+_WHY = {
+    "state": "the stored state does not fit the class; callers are told StateInvalid",
+    "elsewhere": "this worker does not know their handler and another one does",
+}
+
+
+def _all_of(entity: Claimed) -> Hint:
+    return Hint(entity.bucket, entity.kind, entity.key, 0)

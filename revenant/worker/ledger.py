@@ -1,0 +1,113 @@
+"""From what became of each message to what one commit writes: replies, retries, dead letters, sends."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from pydantic_core import to_json
+
+from revenant.codec import bucket_of, new_id
+from revenant.config import Settings
+from revenant.entities.context import Job, Sent
+from revenant.entities.turn import Applied, EntityTurn, Failed, Left, Outcome, Repeated
+from revenant.queue.records import (
+    DeadLetter,
+    Delivery,
+    Envelope,
+    Reply,
+    Scheduled,
+    Settlement,
+    StateWrite,
+)
+
+_LONGEST_BACKOFF = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Ledger:
+    """Books outcomes into one settlement, by the rules that the settings say."""
+
+    settings: Settings
+    tracebacks: bool
+
+    def book(self, settlement: Settlement, jobs: list[Job], turn: EntityTurn, *, vsn: int) -> None:
+        """Add one entity's turn to the commit."""
+        claimed = turn.claimed
+        applied = 0
+        for outcome in turn.outcomes:
+            if not isinstance(outcome, Left):
+                applied = outcome.delivery.seq
+                settlement.consumed.append((outcome.delivery.tid, outcome.delivery.seq))
+            self._book_outcome(settlement, jobs, turn, outcome)
+        if turn.changed:
+            settlement.writes.append(
+                StateWrite(
+                    claimed.tid, claimed.bucket, claimed.kind, claimed.key,
+                    claimed.version, turn.version, vsn, turn.state, applied,
+                )
+            )  # fmt: skip
+
+    def _book_outcome(self, settlement: Settlement, jobs: list[Job], turn: EntityTurn, outcome: Outcome) -> None:
+        delivery = outcome.delivery
+        match outcome:
+            case Applied():
+                self._answer(settlement, delivery, Reply(delivery.id, "ok", outcome.version, outcome.body, delivery.digest))
+                if outcome.effects is not None:
+                    jobs += outcome.effects.jobs
+                    for sent in outcome.effects.sends:
+                        _send(settlement, sent)
+            case Failed():
+                self._fail(settlement, turn, outcome)
+            case Repeated():
+                if delivery.origin is not None and outcome.reply is not None:
+                    settlement.wakes.setdefault(delivery.origin, []).append(outcome.reply)
+            case Left():
+                pass
+            case _:
+                assert_never(outcome)
+
+    def _answer(self, settlement: Settlement, delivery: Delivery, reply: Reply) -> None:
+        if delivery.origin is not None:
+            settlement.wakes.setdefault(delivery.origin, []).append(reply)
+        if delivery.digest is not None:
+            settlement.replies.append((reply, self.settings.receipt_ttl))
+        elif delivery.origin is not None:
+            settlement.replies.append((reply, self.settings.reply_ttl))
+
+    def _fail(self, settlement: Settlement, turn: EntityTurn, failed: Failed) -> None:
+        delivery, claimed = failed.delivery, turn.claimed
+        attempts = delivery.attempts + 1
+        if delivery.origin is not None:
+            details = {**failed.error, "traceback": failed.traceback} if self.tracebacks else failed.error
+            body = to_json(details).decode()
+            self._answer(settlement, delivery, Reply(delivery.id, "error", failed.version, body, delivery.digest))
+        elif failed.final or attempts >= self.settings.cast_attempts:
+            error = to_json({**failed.error, "traceback": failed.traceback}).decode()
+            settlement.burials.append(
+                DeadLetter(
+                    claimed.bucket, claimed.kind, claimed.key, delivery.id, delivery.handler, delivery.args,
+                    delivery.digest, attempts, error,
+                )
+            )  # fmt: skip
+            if delivery.digest is not None:
+                self._answer(settlement, delivery, Reply(delivery.id, "error", failed.version, error, delivery.digest))
+        else:
+            delay = min(self.settings.cast_backoff * 2 ** (attempts - 1), _LONGEST_BACKOFF)
+            settlement.schedules.append(
+                Scheduled(
+                    claimed.bucket, claimed.kind, claimed.key, delivery.id, delivery.handler, delivery.args,
+                    delivery.digest, attempts, delay * random.uniform(0.75, 1.25), None,  # noqa: S311 # jitter, not a secret
+                )
+            )  # fmt: skip
+
+
+def _send(settlement: Settlement, sent: Sent) -> None:
+    message = sent.message
+    bucket = bucket_of(message.kind, message.key)
+    row: tuple[Any, ...] = (bucket, message.kind, message.key, new_id(bucket), message.handler, message.args)
+    if sent.after is None and sent.at is None:
+        settlement.sends.append(Envelope(*row, None, None))
+    else:
+        settlement.schedules.append(Scheduled(*row, None, 0, sent.after, sent.at))

@@ -1,0 +1,60 @@
+"""Sweeper: the net. Walks over all entities that have waiting messages, so that no lost wake-up strands one."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import psycopg
+
+from revenant.queue.claim import waiting
+from revenant.queue.link import Link
+from revenant.queue.records import Hint
+from revenant.worker.agenda import Agenda
+from revenant.worker.loop import Loop
+
+IDLE_SECONDS = 1.0
+"""How often the net is cast when wake-ups do all the work."""
+BUSY_SECONDS = 0.01
+PAGE = 512
+LOW_WATER = 256
+"""With fewer hints than this on the agenda, a backlog's next page is fetched."""
+SHARE = 20
+"""A round is followed by at least this many times its own duration: under a held snapshot, dead rows make it slow."""
+
+
+class Sweeper(Loop):
+    """Feeds the agenda from the mailboxes themselves, from a moving cursor: every entity gets its turn."""
+
+    name = "sweeper"
+
+    def __init__(self, *, desk: Link, agenda: Agenda, kinds: Sequence[str]) -> None:
+        super().__init__(desk=desk)
+        self._agenda = agenda
+        self._kinds = list(kinds)
+        # Workers start at different places, so they do not queue for the same entities.
+        self._cursor = Hint(random.randrange(-1, 255), "", "", 0)  # noqa: S311 # spreading, not a secret
+        self._wrapped = True
+
+    async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
+        """Fetch one page, unless the agenda has enough; return how long to rest."""
+        if len(self._agenda) >= LOW_WATER:
+            return BUSY_SECONDS
+        began = time.monotonic()
+        found = await waiting(connection, known=self._kinds, after=self._cursor, page=PAGE)
+        took = time.monotonic() - began
+        self._agenda.add(found)
+        if len(found) == PAGE:
+            self._cursor = found[-1]
+            self._wrapped = False
+            return 0.0
+        # The end was reached. From a start in the middle, the beginning has not been seen yet: go on there.
+        again = self._cursor != _START and not self._wrapped
+        self._cursor = _START
+        self._wrapped = True
+        return 0.0 if again else max(IDLE_SECONDS * random.uniform(0.8, 1.2), took * SHARE)  # noqa: S311 # jitter
+
+
+_START = Hint(-1, "", "", 0)

@@ -1,0 +1,31 @@
+"""Ticker: moves messages that have become due, by the database's clock, into their mailboxes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+
+from revenant.queue.link import Link
+from revenant.queue.mailbox import WAKE_CHANNEL, notify, release_due
+from revenant.worker.loop import Loop
+
+LONGEST_SLEEP = 0.5
+"""Seconds that the ticker sleeps at most: a message scheduled meanwhile may be due sooner than the last look knew."""
+PAGE = 500
+
+
+class Ticker(Loop):
+    """Releases due messages in bounded pages, and sleeps until the next due time."""
+
+    name = "ticker"
+
+    def __init__(self, *, desk: Link) -> None:
+        super().__init__(desk=desk)
+
+    async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
+        """Release one page; return the seconds until the next message is due."""
+        hints, next_due = await release_due(connection, page=PAGE)
+        if hints:
+            await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
+        return LONGEST_SLEEP if next_due is None else min(max(next_due, 0.0), LONGEST_SLEEP)

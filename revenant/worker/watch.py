@@ -1,0 +1,54 @@
+"""Watch: keys that another worker or lane should be handling; looked at until their mailboxes are empty.
+
+It is what makes a peer's death cost tens of milliseconds: nobody waits for a lease.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import psycopg
+
+from revenant.queue.claim import peek
+from revenant.queue.link import Link
+from revenant.queue.records import Hint
+from revenant.worker.agenda import Agenda, Key
+from revenant.worker.loop import Loop
+
+GRACE_SECONDS = 0.03
+"""How long whoever goes first is left alone with a message."""
+
+
+class Watch(Loop):
+    """Peeks at the watched keys when their grace is over, and puts those that still wait on the agenda."""
+
+    name = "watch"
+
+    def __init__(self, *, desk: Link, agenda: Agenda) -> None:
+        super().__init__(desk=desk)
+        self._agenda = agenda
+        self._watched: dict[Key, tuple[Hint, float]] = {}
+
+    def add(self, hints: Iterable[Hint]) -> None:
+        """Watch these keys from the end of their grace on."""
+        due = time.monotonic() + GRACE_SECONDS
+        was_empty = not self._watched
+        for hint in hints:
+            self._watched.setdefault((hint.kind, hint.key), (hint, due))
+        if was_empty and self._watched:
+            self.nudge()
+
+    async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
+        """Look once; keys that were handled meanwhile are forgotten."""
+        if not self._watched:
+            return 60.0
+        now = time.monotonic()
+        due = [(key, hint) for key, (hint, when) in self._watched.items() if when <= now]
+        if due:
+            waiting = await peek(connection, [hint for _, hint in due])
+            for key, _ in due:
+                del self._watched[key]
+            self._agenda.add(due[place][1] for place in waiting)
+        return GRACE_SECONDS
