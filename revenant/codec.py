@@ -17,7 +17,9 @@ from pydantic_core import PydanticSerializationError, SchemaSerializer, to_json
 
 from revenant.errors import InvalidKey, TooLarge, Unstorable
 
-ANYTHING: SchemaSerializer = TypeAdapter(Any, config=ConfigDict(ser_json_inf_nan="constants")).serializer  # type: ignore[assignment]  # pydantic types it as a union with its plugin wrapper
+JSON = ConfigDict(ser_json_inf_nan="constants", ser_json_bytes="base64", val_json_bytes="base64")
+"""How every value is written: non-finite floats visibly, so that they can be refused; bytes as base64."""
+ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer  # type: ignore[assignment]  # pydantic types it as a union with its plugin wrapper
 """Writes whatever JSON can hold."""
 MAX_KEY_BYTES = 512
 MAX_KIND_BYTES = 128
@@ -84,15 +86,17 @@ def check_key(kind: str, key: str) -> str:
     return key
 
 
-def dump(serializer: SchemaSerializer, value: object, *, what: str, limit: int) -> str:
-    """Return the value as JSON text that Postgres stores and gives back.
+def dump(
+    serializer: SchemaSerializer, value: object, *, what: str, limit: int, given_only: bool = False
+) -> str:
+    """Return the value as JSON text that Postgres stores and gives back; `given_only` leaves out unset fields.
 
     Raises:
         Unstorable: naming the path of a NUL, lone surrogate, non-finite float or foreign object.
         TooLarge: over `limit` bytes.
     """
     try:
-        data = serializer.to_json(value, warnings="error")
+        data = serializer.to_json(value, by_alias=True, exclude_unset=given_only, warnings="error")
     except (PydanticSerializationError, UnicodeEncodeError, ValueError, RecursionError) as error:
         raise _unstorable(serializer, value, what=what, cause=error) from None
     # A cheap look at the bytes first: only a suspicious document is walked.
@@ -133,7 +137,7 @@ def _flawed_field(model: BaseModel) -> tuple[str, str] | None:
         try:
             adapter.serializer.to_json(getattr(model, name, None), warnings="error")
         except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:
-            return name, f"is not what its type says: {_first_line(error)}"
+            return field.alias or name, f"is not what its type says: {_first_line(error)}"
     return None
 
 
@@ -143,7 +147,8 @@ def _first_line(error: Exception) -> str:
 
 def _flaw(value: object, path: str) -> tuple[str, str] | None:
     if isinstance(value, BaseModel):
-        return _flaw_in(((name, getattr(value, name, None)) for name in type(value).model_fields), path)
+        named = ((field.alias or name, getattr(value, name, None)) for name, field in type(value).model_fields.items())
+        return _flaw_in(named, path)
     if isinstance(value, Mapping):
         return _flaw_in(value.items(), path)
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes | bytearray):
@@ -173,7 +178,7 @@ def _why_unstorable(value: object) -> str | None:
             return f"is {value}, which JSON does not have"
     else:
         try:
-            to_json(value)
+            to_json(value, bytes_mode="base64")
         except (PydanticSerializationError, ValueError):
             return f"is a {type(value).__qualname__}, which has no JSON form"
     return None

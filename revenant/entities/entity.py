@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
 
-from revenant.codec import MAX_KIND_BYTES
+from revenant.codec import JSON, MAX_KIND_BYTES
 from revenant.entities.handler import Handler
 from revenant.errors import ConfigurationError
 
@@ -32,10 +32,7 @@ class Entity(BaseModel):
         ...         return self.balance
     """
 
-    model_config = ConfigDict(
-        ignored_types=(Handler,), validate_assignment=True, ser_json_inf_nan="constants", ser_json_bytes="base64",
-        val_json_bytes="base64",
-    )
+    model_config = ConfigDict(ignored_types=(Handler,), validate_assignment=True, **JSON)
 
     entity_kind: ClassVar[str] = "Entity"
     entity_vsn: ClassVar[int] = 1

@@ -5,19 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Coroutine
 from functools import cached_property
-from typing import Any, Concatenate, Generic, NotRequired, ParamSpec, TypeVar, get_type_hints, overload
+from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
-from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
-from typing_extensions import TypedDict
+from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapter, ValidationError, create_model
 
-from revenant.codec import dump, explain
+from revenant.codec import JSON, dump, explain
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidArguments
 
 P = ParamSpec("P")
 R = TypeVar("R")
 E = TypeVar("E")
-_JSON = ConfigDict(extra="forbid", ser_json_inf_nan="constants")
+_NAMED = ConfigDict(extra="forbid", **JSON)
 
 
 class Handler(Generic[P, R]):
@@ -68,30 +67,31 @@ class Handler(Generic[P, R]):
         return f"{self._owner.__name__ if self._owner else '?'}.{self.name}"
 
     @cached_property
-    def arguments(self) -> TypeAdapter[dict[str, Any]]:
-        """Reads and writes the named arguments."""
+    def arguments(self) -> type[BaseModel]:
+        """A model of the named arguments; its fields are numbered, since a parameter may have any name."""
         fields: dict[str, Any] = {}
-        for name, parameter in self.signature.parameters.items():
-            hint = self._hints.get(name, Any)
-            fields[name] = hint if parameter.default is parameter.empty else NotRequired[hint]
-        # A typed dictionary, not a model: any parameter name goes, and what is absent stays the function's default.
-        shape: Any = TypedDict(self.name, fields)  # type: ignore[operator,misc]  # a dictionary made at run time
-        shape.__pydantic_config__ = _JSON
-        return self._adapter(shape)
+        for number, (name, parameter) in enumerate(self.signature.parameters.items()):
+            default = ... if parameter.default is parameter.empty else None
+            fields[f"p{number}"] = (self._hints.get(name, Any), Field(default, alias=name))
+        try:
+            return create_model(self.name, __config__=_NAMED, **fields)
+        except PydanticUserError as error:
+            raise self._unreadable(error) from error
 
     @cached_property
     def result(self) -> TypeAdapter[R]:
         """Reads and writes what the handler returns."""
-        return self._adapter(self._hints.get("return", Any))
-
-    def _adapter(self, shape: Any) -> TypeAdapter[Any]:
+        shape = self._hints.get("return", Any)
         try:
-            return TypeAdapter(shape, config=None if _has_config(shape) else ConfigDict(ser_json_inf_nan="constants"))
+            return TypeAdapter(shape, config=None if _has_config(shape) else JSON)
         except PydanticUserError as error:
-            raise ConfigurationError(
-                f"{self.label} has an annotation that pydantic cannot read or write: "
-                f"{' '.join(str(error).split())[:300]} Use types that have a JSON form."
-            ) from error
+            raise self._unreadable(error) from error
+
+    def _unreadable(self, error: PydanticUserError) -> ConfigurationError:
+        return ConfigurationError(
+            f"{self.label} has an annotation that pydantic cannot read or write: "
+            f"{' '.join(str(error).split())[:300]} Use types that have a JSON form."
+        )
 
     def bind(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, kind: str, key: str, limit: int) -> str:
         """Return the arguments of one message as JSON text.
@@ -101,13 +101,13 @@ class Handler(Generic[P, R]):
         """
         try:
             named = dict(self.signature.bind(*args, **kwargs).arguments) if args else kwargs
-            valid = self.arguments.validator.validate_python(named)
+            valid = self.arguments.__pydantic_validator__.validate_python(named)
         except TypeError as error:
             raise self._refusal(kind, key, str(error)) from None
         except ValidationError as error:
             raise self._refusal(kind, key, explain(error)[1]) from None
         what = f"The arguments of {kind}({key!r}).{self.name}"
-        return dump(self.arguments.serializer, valid, what=what, limit=limit)
+        return dump(self.arguments.__pydantic_serializer__, valid, what=what, limit=limit, given_only=True)
 
     def read_arguments(self, args: str, *, kind: str, key: str) -> dict[str, Any]:
         """Return the named arguments of a message that arrived."""
@@ -115,12 +115,20 @@ class Handler(Generic[P, R]):
             if args.lstrip()[:1] == "[":
                 values = TypeAdapter(list[Any]).validate_json(args)
                 named = dict(self.signature.bind(*values).arguments)
-                return self.arguments.validator.validate_python(named)  # type: ignore[no-any-return]  # pydantic-core is untyped
-            return self.arguments.validator.validate_json(args)  # type: ignore[no-any-return]  # pydantic-core is untyped
+                valid = self.arguments.__pydantic_validator__.validate_python(named)
+            else:
+                valid = self.arguments.__pydantic_validator__.validate_json(args)
         except TypeError as error:
             raise self._refusal(kind, key, str(error)) from None
         except ValidationError as error:
             raise self._refusal(kind, key, explain(error)[1]) from None
+        # What is absent stays the function's own default.
+        given = valid.__pydantic_fields_set__
+        return {name: vars(valid)[field] for field, name in self._names if field in given}
+
+    @cached_property
+    def _names(self) -> list[tuple[str, str]]:
+        return [(f"p{number}", name) for number, name in enumerate(self.signature.parameters)]
 
     def _refusal(self, kind: str, key: str, why: str) -> InvalidArguments:
         return InvalidArguments(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from typing import Any
 
@@ -28,28 +29,32 @@ class Link:
         self._opened = opened
         self._idle = idle_in_transaction
         self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connecting = asyncio.Lock()
         self.last_error: BaseException | None = None
 
     async def connection(self, *, seconds: float | None = None) -> psycopg.AsyncConnection[Any]:
         """Return a live connection; keep trying for ever, or for `seconds`."""
         if self._connection is not None and not self._connection.closed:
             return self._connection
-        async for attempt in retrying(seconds=seconds):
-            with attempt:
-                try:
-                    self._connection = await connect(
-                        self.url, role=self.role, opened=self._opened, idle_in_transaction=self._idle
-                    )
-                except (psycopg.Error, OSError) as error:
-                    if self.last_error is None:
-                        log.warning("%s: no connection to %s: %s", self.role, address(self.url), brief(error))
-                    self.last_error = error
-                    raise
+        async with self._connecting:
+            if self._connection is None or self._connection.closed:
+                async for attempt in retrying(seconds=seconds):
+                    with attempt:
+                        self._connection = await self._connect()
+                if self.last_error is not None:
+                    log.info("%s: connected to %s again.", self.role, address(self.url))
+                self.last_error = None
         assert self._connection is not None
-        if self.last_error is not None:
-            log.info("%s: connected to %s again.", self.role, address(self.url))
-        self.last_error = None
         return self._connection
+
+    async def _connect(self) -> psycopg.AsyncConnection[Any]:
+        try:
+            return await connect(self.url, role=self.role, opened=self._opened, idle_in_transaction=self._idle)
+        except (psycopg.Error, OSError) as error:
+            if self.last_error is None:
+                log.warning("%s: no connection to %s: %s", self.role, address(self.url), brief(error))
+            self.last_error = error
+            raise
 
     async def reset(
         self, error: BaseException | None = None, *, only: psycopg.AsyncConnection[Any] | None = None

@@ -58,32 +58,6 @@ def running(folder: Path, program: str = "") -> list[int]:
     return found
 
 
-class State:
-    """A state folder that the server's user reaches, and the processes at work on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    @property
-    def home(self) -> Path:
-        return (self.folder / f"pg{BINARIES.major}").resolve()
-
-    @property
-    def server(self) -> int:
-        postmaster = Postmaster.read(self.home / "data")
-        assert postmaster is not None
-        assert postmaster.is_alive()
-        return postmaster.pid
-
-    @property
-    def keeper(self) -> int:
-        (pid,) = running(self.home, "boot.py")
-        return pid
-
-    def processes(self) -> list[int]:
-        return running(self.home)
-
-
 class Client:
     """A process that takes a lease when told to, and holds it until it is told to end, or killed."""
 
@@ -113,6 +87,38 @@ class Client:
         return self._process.returncode
 
 
+class State:
+    """A state folder that the server's user reaches, and the processes at work on it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clients: list[Client] = []
+
+    def client(self, **environment: str) -> Client:
+        self.clients.append(Client(self.folder, **environment))
+        return self.clients[-1]
+
+    @property
+    def home(self) -> Path:
+        return (self.folder / f"pg{BINARIES.major}").resolve()
+
+    @property
+    def server(self) -> int:
+        postmaster = Postmaster.read(self.home / "data")
+        assert postmaster is not None
+        assert postmaster.is_alive()
+        return postmaster.pid
+
+    @property
+    def keeper(self) -> int:
+        (pid,) = running(self.home, "boot.py")
+        return pid
+
+    def processes(self) -> list[int]:
+        return running(self.home)
+
+
+@contextmanager
 def state_ending_idle(folder: Path) -> Iterator[State]:
     """Hand out a state, and see to it that nothing is left running afterwards."""
     state = State(folder)
@@ -120,6 +126,8 @@ def state_ending_idle(folder: Path) -> Iterator[State]:
         yield state
         eventually(lambda: not state.processes())
     finally:
+        for client in state.clients:
+            client.end(signal.SIGKILL)
         for pid in state.processes():
             os.kill(pid, signal.SIGKILL)
 
@@ -134,11 +142,11 @@ def fresh() -> Iterator[State]:
     """A state folder that does not exist yet."""
     root = Path(tempfile.mkdtemp(prefix="revenant-test-"))
     root.chmod(0o755)  # as root the server runs as another user, who has to reach it
-    for state in state_ending_idle(root / "state"):
+    with state_ending_idle(root / "state") as state:
         yield state
-        if state.home.exists():
-            shutil.rmtree(Home.at(state.home).socket, ignore_errors=True)
-            shutil.rmtree(state.home)
+    if state.home.exists():
+        shutil.rmtree(Home.at(state.home).socket, ignore_errors=True)
+        shutil.rmtree(state.home)
     shutil.rmtree(root)
 
 
@@ -155,7 +163,8 @@ def used() -> Iterator[Path]:
 
 @pytest.fixture
 def state(used: Path) -> Iterator[State]:
-    yield from state_ending_idle(used)
+    with state_ending_idle(used) as state:
+        yield state
 
 
 @contextmanager
@@ -178,12 +187,12 @@ def scalar(url: str, query: str) -> object:
 
 
 def test_concurrent_first_starts_share_one_server(fresh: State) -> None:
-    clients = [Client(fresh.folder) for _ in range(6)]
+    clients = [fresh.client() for _ in range(6)]
     assert not fresh.folder.exists()
     for client in clients:
         client.take()
     assert len({client.url() for client in clients}) == 1
-    assert len(fresh.processes()) == 2  # one keeper, one postgres
+    assert fresh.keeper in fresh.processes()  # and there is no second one
     log = (fresh.home / "server.log").read_text()
     assert (log.count("running bootstrap script"), log.count("starting PostgreSQL")) == (1, 1)
     for client in clients:
@@ -192,11 +201,11 @@ def test_concurrent_first_starts_share_one_server(fresh: State) -> None:
 
 def test_a_second_process_joins_the_running_server(state: State) -> None:
     with lease(state.folder) as held:
-        processes, client = sorted(state.processes()), Client(state.folder)
+        server, keeper, client = state.server, state.keeper, state.client()
         client.take()
         assert client.url() == held.url
         assert scalar(held.url, "select 1") == 1
-        assert sorted(state.processes()) == processes
+        assert (state.server, state.keeper) == (server, keeper)
         client.end()
 
 
@@ -204,7 +213,7 @@ def test_a_second_process_joins_the_running_server(state: State) -> None:
 def test_the_server_stops_when_its_last_holder_ends_or_is_killed(
     number: signal.Signals | None, state: State
 ) -> None:
-    clients = [Client(state.folder), Client(state.folder)]
+    clients = [state.client(), state.client()]
     for client in clients:
         client.take()
     urls = [client.url() for client in clients]
@@ -226,7 +235,7 @@ def test_nothing_is_left_running_and_no_pipe_open_after_a_program_that_forgets_i
         f"from revenant.embedded import lease; from pathlib import Path; lease(Path({str(state.folder)!r}))"
     )
     subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
-    assert len(state.processes()) == 2  # the pipes were at their end while both still ran
+    assert {state.keeper, state.server} <= set(state.processes())  # the pipes' end came while both ran
     eventually(lambda: not state.processes())
 
 
@@ -322,7 +331,7 @@ def test_a_socket_folder_that_others_may_enter_is_refused(fresh: State) -> None:
 
 
 def test_a_start_after_kill_9_during_initdb_succeeds(fresh: State) -> None:
-    client = Client(fresh.folder)
+    client = fresh.client()
     client.take()
     eventually(lambda: list(fresh.home.glob("data.new.*/base")))
     os.kill(fresh.keeper, signal.SIGKILL)
@@ -339,7 +348,7 @@ def test_a_start_after_kill_9_during_initdb_succeeds(fresh: State) -> None:
 def test_a_locale_that_was_never_generated_does_not_matter(fresh: State) -> None:
     with pytest.raises(locale.Error):
         locale.setlocale(locale.LC_ALL, "xx_XX.UTF-8")
-    client = Client(fresh.folder, LC_ALL="xx_XX.UTF-8", LANG="xx_XX.UTF-8")
+    client = fresh.client(LC_ALL="xx_XX.UTF-8", LANG="xx_XX.UTF-8")
     client.take()
     assert scalar(client.url(), "show lc_messages") == "C"
     client.end()
@@ -391,9 +400,11 @@ def test_kill_9_of_the_server_while_held_loses_no_row(state: State) -> None:
     held.release()
 
 
-def test_a_folder_removed_under_a_running_server_takes_the_server_with_it(fresh: State) -> None:
+def test_a_folder_removed_under_a_running_server_takes_the_server_with_it(fresh: State, used: Path) -> None:
+    home = Home.at(fresh.home)
+    subprocess.run(["cp", "-a", State(used).home / "data", home.data], check=True)
     held = lease(fresh.folder)
-    assert len(fresh.processes()) == 2
+    assert {fresh.keeper, fresh.server} <= set(fresh.processes())
     shutil.rmtree(fresh.folder)
     eventually(lambda: not fresh.processes(), within=5)
     held.release()

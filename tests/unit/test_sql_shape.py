@@ -172,7 +172,7 @@ def test_statements_are_named_by_a_verb_and_a_noun() -> None:
 
 def test_every_statement_is_used_and_every_one_used_exists() -> None:
     named = {
-        node.args[0].value
+        str(node.args[0].value)
         for path in PACKAGE.rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Call)

@@ -1,0 +1,111 @@
+"""A real Postgres for every test that asks: one server, one migrated template, a clone per test."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+import psycopg
+import pytest
+import pytest_asyncio
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.embedded import lease
+from revenant.sql import migrate, whole_schema
+from revenant.worker.worker import Worker
+from tests.entities import ENTITIES
+
+_TEMPLATE_LOCK = 7_001
+
+
+@pytest.fixture(scope="session")
+def server_url() -> Iterator[str]:
+    """The URL of a running server, with superuser rights: DATABASE_URL, else the embedded one."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        yield given
+        return
+    with lease(Path(__file__).parent.parent / ".revenant" / "tests") as held:
+        yield held.url
+
+
+@contextmanager
+def _created(server_url: str, template: str | None = None) -> Iterator[str]:
+    name = f"revenant_t_{uuid4().hex}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        like = sql.SQL(" template {}").format(sql.Identifier(template)) if template else sql.SQL("")
+        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)) + like)
+        try:
+            yield make_conninfo(server_url, dbname=name)
+        finally:
+            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def empty_database(server_url: str) -> Iterator[str]:
+    """The URL of a fresh, empty database."""
+    with _created(server_url) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def template(server_url: str) -> str:
+    """The name of a migrated database that nobody connects to; made once, by whichever process comes first."""
+    name = f"revenant_template_{hashlib.sha256(whole_schema().encode()).hexdigest()[:16]}"
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute("select pg_advisory_lock(%s)", (_TEMPLATE_LOCK,))
+        if not connection.execute("select 1 from pg_database where datname = %s", (name,)).fetchone():
+            making = f"{name}_new"
+            connection.execute(sql.SQL("drop database if exists {}").format(sql.Identifier(making)))
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(making)))
+            asyncio.run(migrate(make_conninfo(server_url, dbname=making)))
+            connection.execute(
+                sql.SQL("alter database {} rename to {}").format(sql.Identifier(making), sql.Identifier(name))
+            )
+        connection.execute("select pg_advisory_unlock(%s)", (_TEMPLATE_LOCK,))
+    return name
+
+
+@pytest.fixture
+def database(server_url: str, template: str) -> Iterator[str]:
+    """The URL of a fresh, migrated database."""
+    with _created(server_url, template) as url:
+        yield url
+
+
+@pytest.fixture
+def settings() -> Settings:
+    """Settings that do not depend on the tester's environment, with quick retries."""
+    return Settings(database_url=None, cast_backoff=0.02, lanes=2)
+
+
+@pytest_asyncio.fixture
+async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
+    """A started application without a worker."""
+    async with Revenant(entities=ENTITIES, database_url=database, settings=settings) as application:
+        yield application
+
+
+@pytest_asyncio.fixture
+async def worker(app: Revenant) -> AsyncIterator[Worker]:
+    """A running worker for `app`, in this process."""
+    running = app.worker()
+    await running.start()
+    await running.ready()
+    yield running
+    await running.stop(drain_timeout=5)
+
+
+@pytest_asyncio.fixture
+async def connection(database: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[object, ...]]]:
+    """A plain connection, in autocommit mode, to look at the tables with."""
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as plain:
+        yield plain
