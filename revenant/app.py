@@ -109,14 +109,10 @@ class Revenant:
             name, definition = kind, self.registry.kinds.get(kind)
         else:
             name, definition = kind.entity_kind, kind
-        made = Ref(
-            kind=name, key=key, definition=definition, caller=self.call, limit=self.settings.max_bytes
-        )
+        made = Ref(kind=name, key=key, definition=definition, caller=self.call, limit=self.settings.max_bytes)
         return cast(E, made)
 
-    async def call(
-        self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None
-    ) -> R:
+    async def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
         """Send and wait for the reply, which comes after the commit. See `Client.call`."""
         return await self._started(message).call(message, timeout=timeout, idempotency_key=idempotency_key)
 
@@ -167,9 +163,7 @@ class Revenant:
         runner = None
         if self.jobs is not None and chosen.jobs:
             runner = JobRunner(app=self.jobs, url=self.url(), concurrency=chosen.jobs)
-        return Worker(
-            url=self.url(), registry=registry, settings=chosen, jobs=runner, tracebacks=self._tracebacks
-        )
+        return Worker(url=self.url(), registry=registry, settings=chosen, jobs=runner, tracebacks=self._tracebacks)
 
     def _started(self, message: Message[Any] | None) -> Client:
         if self._client is None:

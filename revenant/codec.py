@@ -19,7 +19,7 @@ from revenant.errors import InvalidKey, TooLarge, Unstorable
 
 JSON = ConfigDict(ser_json_inf_nan="constants", ser_json_bytes="base64", val_json_bytes="base64")
 """How every value is written: non-finite floats visibly, so that they can be refused; bytes as base64."""
-ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer  # type: ignore[assignment]  # pydantic types it as a union with its plugin wrapper
+ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer
 """Writes whatever JSON can hold."""
 MAX_KEY_BYTES = 512
 MAX_KIND_BYTES = 128
@@ -86,9 +86,7 @@ def check_key(kind: str, key: str) -> str:
     return key
 
 
-def dump(
-    serializer: SchemaSerializer, value: object, *, what: str, limit: int, given_only: bool = False
-) -> str:
+def dump(serializer: SchemaSerializer, value: object, *, what: str, limit: int, given_only: bool = False) -> str:
     """Return the value as JSON text that Postgres stores and gives back; `given_only` leaves out unset fields.
 
     Raises:
@@ -133,7 +131,7 @@ def _unstorable(serializer: SchemaSerializer, value: object, *, what: str, cause
 
 def _flawed_field(model: BaseModel) -> tuple[str, str] | None:
     for name, field in type(model).model_fields.items():
-        adapter: TypeAdapter[Any] = TypeAdapter(field.annotation)
+        adapter: TypeAdapter[Any] = TypeAdapter(field.annotation or Any)
         try:
             adapter.serializer.to_json(getattr(model, name, None), warnings="error")
         except (PydanticSerializationError, UnicodeEncodeError, ValueError) as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from datetime import datetime, timedelta
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import psycopg
 from pydantic import TypeAdapter
@@ -21,7 +21,7 @@ from revenant.errors import CallTimeout, ConfigurationError, DatabaseUnavailable
 from revenant.queue.connection import address, unavailable
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import notify, schedule_batch, transactional_send
-from revenant.queue.records import Envelope, Reply, Scheduled
+from revenant.queue.records import Envelope, Scheduled
 
 R = TypeVar("R")
 
@@ -34,16 +34,14 @@ class Client:
         self._settings = settings
         self._channel = f"revenant_reply_{os.urandom(8).hex()}"
         self._sender = Sender(url=url)
+        self._inbox = Inbox(link=self._sender.link, read=self._sender.read, listening=lambda: self._listener.listening)
         self._listener = Listener(
             url=url,
             role="listener",
             channels=[self._channel],
             ping=self._ping,
             on_payload=lambda _, payload: self._inbox.hear(payload),
-            on_connect=lambda: self._inbox.look(),
-        )
-        self._inbox = Inbox(
-            link=self._sender.link, read=self._sender.read, listening=lambda: self._listener.listening
+            on_connect=self._inbox.look,
         )
         self._started = False
 
@@ -61,9 +59,7 @@ class Client:
         await self._listener.stop()
         await self._sender.stop()
 
-    async def call(
-        self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None
-    ) -> R:
+    async def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
         """Send and wait: returns once one transaction has committed all that the handler did.
 
         Raises:
@@ -88,7 +84,7 @@ class Client:
         finally:
             if not future.done() or future.cancelled():
                 self._inbox.forget(envelope.id)
-        return result_of(reply, message, digest=envelope.digest)
+        return cast(R, result_of(reply, message, digest=envelope.digest))
 
     async def cast(
         self,
@@ -134,8 +130,8 @@ class Client:
             if not limit.expired():
                 raise
             raise CallTimeout(
-                f"Message {message_id} has no reply after {seconds:g} s. Whether it was handled is unknown: it may still "
-                "wait, its reply may have been read already, or it was a cast, which has none. "
+                f"Message {message_id} has no reply after {seconds:g} s. Whether it was handled is "
+                "unknown: it may still wait, its reply may have been read already, or it was a cast, which has none. "
                 "`revenant ls --waiting` shows what waits.",
                 message_id=message_id,
             ) from None
@@ -188,16 +184,16 @@ class Client:
                         await self._sender.link.reset(error)
         except TimeoutError:
             raise DatabaseUnavailable(
-                f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. Whether it is "
-                "scheduled is unknown; send it again with an idempotency_key to be sure that it counts once."
+                f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. "
+                "Whether it is scheduled is unknown; send it again with an idempotency_key to be sure that it counts once."
             ) from None
 
     def _timed_out(self, message: Message[Any], item: Outgoing, seconds: float) -> Exception:
         if self._sender.withdraw(item):
             return self._unreached(message, seconds)
         return CallTimeout(
-            f"{message.kind}({message.key!r}).{message.handler} has no reply after {seconds:g} s. Whether it was handled is "
-            "unknown: the message may wait for a live worker of its kind (`revenant workers` lists them), or its reply "
+            f"{message.kind}({message.key!r}).{message.handler} has no reply after {seconds:g} s. Whether it was "
+            "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists them), or its reply "
             "may be on its way. Ask again with the same idempotency_key, or attach with "
             f"app.reply({item.envelope.id!r}).",
             message_id=item.envelope.id,
@@ -207,8 +203,8 @@ class Client:
         if self._sender.withdraw(item):
             return self._unreached(message, seconds)
         return DatabaseUnavailable(
-            f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. Whether it is stored "
-            "is unknown; send it again with an idempotency_key to be sure that it counts once."
+            f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. "
+            "Whether it is stored is unknown; send it again with an idempotency_key to be sure that it counts once."
         )
 
     def _unreached(self, message: Message[Any], seconds: float) -> Exception:

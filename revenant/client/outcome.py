@@ -7,12 +7,29 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from revenant import errors
 from revenant.entities.message import Message
-from revenant.errors import HandlerError, HandlerTimeout, IdempotencyConflict, RevenantError
+from revenant.errors import (
+    ConfigurationError,
+    HandlerError,
+    HandlerTimeout,
+    IdempotencyConflict,
+    InvalidArguments,
+    InvalidKey,
+    NestedCall,
+    RevenantError,
+    StateInvalid,
+    TooLarge,
+    UnknownHandler,
+    UnknownKind,
+    Unstorable,
+)
 from revenant.queue.records import Reply
 
-_WITH_PATH = ("Unstorable", "StateInvalid")
+_WITH_PATH: dict[str, type[Unstorable | StateInvalid]] = {"Unstorable": Unstorable, "StateInvalid": StateInvalid}
+_PLAIN: dict[str, type[RevenantError]] = {
+    kind.__name__: kind
+    for kind in (ConfigurationError, InvalidArguments, InvalidKey, NestedCall, TooLarge, UnknownHandler, UnknownKind)
+}
 
 
 def result_of(
@@ -41,12 +58,13 @@ def result_of(
 def error_of(details: dict[str, Any]) -> RevenantError:
     """Return the exception that an error reply stands for."""
     name, text = str(details.get("error")), str(details.get("message"))
-    kind = getattr(errors, name, HandlerError)
-    if name in _WITH_PATH:
-        return kind(text, path=str(details.get("path")))  # type: ignore[no-any-return]  # looked up by name
-    if isinstance(kind, type) and issubclass(kind, RevenantError) and not issubclass(kind, HandlerError):
-        return kind(text)
-    raised = HandlerTimeout if kind is HandlerTimeout else HandlerError
+    with_path = _WITH_PATH.get(name)
+    if with_path is not None:
+        return with_path(text, path=str(details.get("path")))
+    plain = _PLAIN.get(name)
+    if plain is not None:
+        return plain(text)
+    raised = HandlerTimeout if name == "HandlerTimeout" else HandlerError
     traceback = details.get("traceback")
     where = details.get("where", "The handler")
     return raised(

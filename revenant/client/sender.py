@@ -188,7 +188,8 @@ def _meaning(error: Exception, url: str) -> RevenantError:
     state = error.sqlstate or ""
     if state in ("3F000", "42P01", "42883", "42703"):
         return SchemaMismatch(
-            f"The `revenant` schema is missing or old: {error.diag.message_primary}. Nothing was sent; run `revenant migrate`."
+            f"The `revenant` schema is missing or old: {error.diag.message_primary}. "
+            "Nothing was sent; run `revenant migrate`."
         )
     if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
         return Refused(f"Postgres refused the message: {error.diag.message_primary}. Nothing was stored; mend it.")

@@ -20,8 +20,9 @@ E = TypeVar("E", bound=Entity)
 class Isolation(Protocol):
     """The handler's own SQL: a connection inside the turn's transaction, behind a savepoint."""
 
-    used: bool
-    """Whether the handler that runs now has touched the connection."""
+    @property
+    def used(self) -> bool:
+        """Whether the handler that runs now has touched the connection."""
 
     def open(self) -> AsyncConnection[Any]:
         """Return the connection; the savepoint is set before its first statement."""

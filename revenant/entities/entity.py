@@ -11,7 +11,7 @@ from revenant.entities.handler import Handler
 from revenant.errors import ConfigurationError
 
 if TYPE_CHECKING:
-    from revenant.entities.turn import Turn
+    from revenant.entities.context import Turn
 
 _RESERVED = ("key", "turn")
 
@@ -67,7 +67,7 @@ class Entity(BaseModel):
         }
 
     @classmethod
-    def initial(cls, key: str) -> Self:  # noqa: ARG003 # subclasses use the key
+    def initial(cls, key: str) -> Self:  # subclasses use the key
         """Return the state of an entity that has none yet; override it to start otherwise than by the defaults."""
         return cls()
 

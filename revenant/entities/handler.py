@@ -138,7 +138,11 @@ class Handler(Generic[P, R]):
 
 
 def _has_config(shape: Any) -> bool:
-    return hasattr(shape, "__pydantic_config__") or hasattr(shape, "model_config") or hasattr(shape, "__dataclass_fields__")
+    return (
+        hasattr(shape, "__pydantic_config__")
+        or hasattr(shape, "model_config")
+        or hasattr(shape, "__dataclass_fields__")
+    )
 
 
 def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]]) -> Handler[P, R]:

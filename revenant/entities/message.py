@@ -56,8 +56,7 @@ class Message(Generic[R]):
     def __del__(self) -> None:
         if not getattr(self, "_sent", True):
             warnings.warn(
-                f"{self!r} was never awaited or sent; nothing happened. "
-                "Await it to call, or pass it to app.cast().",
+                f"{self!r} was never awaited or sent; nothing happened. Await it to call, or pass it to app.cast().",
                 RuntimeWarning,
                 stacklevel=2,
             )

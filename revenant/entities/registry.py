@@ -16,7 +16,8 @@ class Registry:
     def __init__(self, entities: Iterable[type[Entity]]) -> None:
         kinds: dict[str, type[Entity]] = {}
         for definition in entities:
-            if not (isinstance(definition, type) and issubclass(definition, Entity)):
+            given: object = definition
+            if not (isinstance(given, type) and issubclass(given, Entity)):
                 raise ConfigurationError(f"{definition!r} is not a subclass of Entity; pass the classes themselves.")
             other = kinds.setdefault(definition.entity_kind, definition)
             if other is not definition:

@@ -118,9 +118,7 @@ class _Running:
                     vsn=self.claimed.vsn,
                 )
             else:
-                first = load_state(
-                    self.definition, self.claimed.key, state=self.text, vsn=self.definition.entity_vsn
-                )
+                first = load_state(self.definition, self.claimed.key, state=self.text, vsn=self.definition.entity_vsn)
             if self.text is None:
                 self.text = dump_state(first, key=self.claimed.key, limit=self.limit)
             self.entity = first
@@ -186,23 +184,19 @@ async def _handle(state: _Running, delivery: Delivery, rules: Rules) -> Outcome:
         )
         return _failed(state, delivery, unknown, final=True)
     try:
-        entity = state.load()
+        state.load()
         arguments = found.read_arguments(delivery.args, kind=claimed.kind, key=claimed.key)
     except StateInvalid as error:
         return Left(delivery, "state") if delivery.origin is None else _failed(state, delivery, error, final=True)
     except Exception as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
         return _failed(state, delivery, error, final=isinstance(error, Refused))
-    return await _run_handler(state, entity, found, arguments, delivery, rules)
+    return await _run_handler(state, found, arguments, delivery, rules)
 
 
 async def _run_handler(
-    state: _Running,
-    entity: Entity,
-    found: Handler[..., Any],
-    arguments: dict[str, Any],
-    delivery: Delivery,
-    rules: Rules,
+    state: _Running, found: Handler[..., Any], arguments: dict[str, Any], delivery: Delivery, rules: Rules
 ) -> Outcome:
+    entity = state.load()
     turn = rules.new_turn(state.claimed, delivery)
     before = (state.text, state.version)
     token = running.set(turn)

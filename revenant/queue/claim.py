@@ -69,11 +69,9 @@ def _read(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) 
             last = slot
             hint = hints[slot]
             deliveries: list[Delivery] = []
-            claim.entities.append(
-                Claimed(hint.bucket, hint.kind, hint.key, row[2], row[3], row[4], row[5], deliveries)
-            )
+            claim.entities.append(Claimed(hint.bucket, hint.kind, hint.key, row[2], row[3], row[4], row[5], deliveries))
         done = None if row[14] is None else Reply(row[8], row[14], row[15], row[16], row[17])
-        deliveries.append(Delivery(*row[6:14], done))
+        deliveries.append(Delivery._make((*row[6:14], done)))
     return claim
 
 
@@ -93,4 +91,4 @@ async def waiting(
         statement("waiting_entities"),
         {"known": list(known), "bucket": after.bucket, "kind": after.kind, "key": after.key, "page": page},
     )
-    return [Hint(*row, 0) for row in await cursor.fetchall()]
+    return [Hint._make((*row, 0)) for row in await cursor.fetchall()]

@@ -101,5 +101,3 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailable:
 def script(connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncClientCursor[Any]:
     """Return a cursor that sends several statements in one round trip, quoting parameters by libpq."""
     return psycopg.AsyncClientCursor(connection)
-
-

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
-from psycopg.abc import Query
 
 from revenant.queue.connection import script
 from revenant.queue.records import Envelope, Scheduled
@@ -74,8 +73,8 @@ async def schedule_batch(connection: psycopg.AsyncConnection[Any], *, batch: str
     await script(connection).execute(statement("schedule_batch"), parameters)
 
 
-def transactional_send(envelopes: Sequence[Envelope]) -> tuple[Query, dict[str, Any]]:
-    """Return the statement and its parameters that send inside somebody else's transaction, on any psycopg connection."""
+def transactional_send(envelopes: Sequence[Envelope]) -> tuple[LiteralString, dict[str, Any]]:
+    """Return the statement and its parameters that send inside somebody else's transaction."""
     return statement("send_in_transaction"), columns(envelopes, _COLUMNS)
 
 

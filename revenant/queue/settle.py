@@ -32,9 +32,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
     if settlement.schedules:
         await schedule(connection, settlement.schedules)
     if settlement.burials:
-        await script(connection).execute(
-            statement("bury_messages"), columns(settlement.burials, DeadLetter._fields)
-        )
+        await script(connection).execute(statement("bury_messages"), columns(settlement.burials, DeadLetter._fields))
     try:
         await script(connection).execute(statement("settle_turn"), _parameters(settlement, wakes))
     except psycopg.DatabaseError as error:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
-from collections.abc import Callable
 from typing import Any
 
 import psycopg
@@ -51,7 +51,8 @@ class Heartbeat(Loop):
             "jobs": jobs,
         }
         self._draining = False
-        self.beats = 0
+        self.beaten = asyncio.Event()
+        """Set once the row is in the table."""
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Write the row and read the fleet."""
@@ -66,8 +67,8 @@ class Heartbeat(Loop):
             },
         )
         self._fleet.update(Member(*row) for row in await cursor.fetchall())
-        self.beats += 1
-        if self.beats == 1:
+        if not self.beaten.is_set():
+            self.beaten.set()
             await notify(connection, [(WAKE_CHANNEL, CHANGED)])
         return HEARTBEAT_SECONDS
 

@@ -115,11 +115,11 @@ class _Entering:
             yield copy
 
 
-class _TurnCursor(_Entering, psycopg.AsyncCursor[Any]):  # type: ignore[misc]  # psycopg narrows `connection` to a property
+class _TurnCursor(_Entering, psycopg.AsyncCursor[Any]):
     pass
 
 
-class _TurnServerCursor(_Entering, psycopg.AsyncServerCursor[Any]):  # type: ignore[misc]  # likewise
+class _TurnServerCursor(_Entering, psycopg.AsyncServerCursor[Any]):
     pass
 
 

@@ -17,7 +17,7 @@ from revenant.queue.link import brief
 
 log = logging.getLogger("revenant.jobs")
 RESCUE_SECONDS = 10.0
-"""How often jobs are looked for whose worker has died; procrastinate calls them stalled after 30 s without a heartbeat."""
+"""How often jobs of dead workers are looked for: those without a heartbeat for 30 s, by procrastinate's rule."""
 
 
 async def defer_jobs(connection: psycopg.AsyncConnection[Any], jobs: Sequence[Job]) -> None:

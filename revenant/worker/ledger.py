@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import assert_never
 
 from pydantic_core import to_json
 
@@ -53,7 +53,9 @@ class Ledger:
         delivery = outcome.delivery
         match outcome:
             case Applied():
-                self._answer(settlement, delivery, Reply(delivery.id, "ok", outcome.version, outcome.body, delivery.digest))
+                self._answer(
+                    settlement, delivery, Reply(delivery.id, "ok", outcome.version, outcome.body, delivery.digest)
+                )
                 if outcome.effects is not None:
                     jobs += outcome.effects.jobs
                     for sent in outcome.effects.sends:
@@ -106,8 +108,10 @@ class Ledger:
 def _send(settlement: Settlement, sent: Sent) -> None:
     message = sent.message
     bucket = bucket_of(message.kind, message.key)
-    row: tuple[Any, ...] = (bucket, message.kind, message.key, new_id(bucket), message.handler, message.args)
+    envelope = Envelope(
+        bucket, message.kind, message.key, new_id(bucket), message.handler, message.args, origin=None, digest=None
+    )
     if sent.after is None and sent.at is None:
-        settlement.sends.append(Envelope(*row, None, None))
+        settlement.sends.append(envelope)
     else:
-        settlement.schedules.append(Scheduled(*row, None, 0, sent.after, sent.at))
+        settlement.schedules.append(Scheduled(*envelope[:6], None, 0, sent.after, sent.at))

@@ -105,8 +105,10 @@ class Worker:
         """Begin to serve; Postgres need not be reachable yet."""
         await self._listener.start()
         await self._heartbeat.start()
-        for part in (*self.loops, *self._lanes):
-            await part.start()
+        for loop in self.loops:
+            await loop.start()
+        for lane in self._lanes:
+            await lane.start()
         if self._jobs is not None:
             await self._jobs.start()
         log.info("Worker %s serves %s with %d lanes.", self.id, ", ".join(self._kinds), len(self._lanes))
@@ -114,8 +116,7 @@ class Worker:
     async def ready(self) -> None:
         """Wait until the worker hears wake-ups and its row is in the table."""
         await self._listener.ready()
-        while not self._heartbeat.beats:
-            await asyncio.sleep(0.005)
+        await self._heartbeat.beaten.wait()
 
     async def stop(self, *, drain_timeout: float | None = None) -> None:
         """Take nothing new, finish what runs within `drain_timeout` seconds, and leave. Safe before start and twice."""
@@ -154,7 +155,8 @@ class Worker:
 
     def _sort(self, hints: Any) -> None:
         """Keep the hints for which this worker goes first; watch the others."""
-        mine, others = [], []
+        mine: list[Hint] = []
+        others: list[Hint] = []
         for hint in hints:
             if hint.kind in self._kinds:
                 (mine if self._fleet.goes_first(hint.kind, hint.bucket) else others).append(hint)

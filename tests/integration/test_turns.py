@@ -166,7 +166,7 @@ async def test_a_deleted_entity_starts_afresh(app: Revenant, worker: Worker, con
 async def test_a_deletion_is_ordered_with_everything_else(app: Revenant, worker: Worker) -> None:
     account = app.ref(Account, "a")
     results = await asyncio.gather(account.deposit(5), app.delete(account), account.deposit(1), account.deposit(1))
-    assert results == [5, True, 1, 2]
+    assert list(results) == [5, True, 1, 2]
 
 
 async def test_state_of_many_types_comes_back_equal(app: Revenant, worker: Worker) -> None:
@@ -178,7 +178,13 @@ async def test_state_of_many_types_comes_back_equal(app: Revenant, worker: Worke
 
 @pytest.mark.parametrize(
     ("how", "path"),
-    [("nan", "weight"), ("nul", "words.0"), ("surrogate", "words.0"), ("object", "anything.deep.0"), ("wrong type", "words")],
+    [
+        ("nan", "weight"),
+        ("nul", "words.0"),
+        ("surrogate", "words.0"),
+        ("object", "anything.deep.0"),
+        ("wrong type", "words"),
+    ],
 )
 async def test_state_that_cannot_be_stored_names_the_path(
     app: Revenant, worker: Worker, connection: Connection, how: str, path: str
@@ -217,7 +223,7 @@ async def test_stored_state_that_no_longer_fits_is_never_overwritten(
 ) -> None:
     account = app.ref(Account, "a")
     await account.deposit(5)
-    await connection.execute("update revenant.entities set state = '{\"balance\": \"much\"}'")
+    await connection.execute('update revenant.entities set state = \'{"balance": "much"}\'')
     with pytest.raises(StateInvalid, match="balance") as caught:
         await account.deposit(1)
     assert caught.value.path == "balance"
@@ -285,7 +291,9 @@ async def test_the_same_idempotency_key_counts_once_and_returns_the_first_reply(
     other = app.ref(Account, "b")
     both = await asyncio.gather(*(app.call(other.deposit_versioned(5), idempotency_key="k") for _ in range(20)))
     assert {reply[0] for reply in both} == {5}
-    assert await app.cast(other.deposit(1), idempotency_key="c") == await app.cast(other.deposit(1), idempotency_key="c")
+    assert await app.cast(other.deposit(1), idempotency_key="c") == await app.cast(
+        other.deposit(1), idempotency_key="c"
+    )
     await eventually(lambda: value(connection, "select count(*) = 0 from revenant.messages"))
     assert await other.read() == 6
 
@@ -298,7 +306,9 @@ async def test_an_idempotency_key_for_another_message_is_a_conflict(app: Revenan
     assert await account.read() == 5
 
 
-async def test_the_handlers_own_sql_commits_with_the_state(app: Revenant, worker: Worker, connection: Connection) -> None:
+async def test_the_handlers_own_sql_commits_with_the_state(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
     await connection.execute(OWN_TABLES)
     ledger = app.ref(Ledger, "l")
     results = await asyncio.gather(
@@ -324,13 +334,13 @@ async def test_a_deferred_constraint_costs_only_its_message(
 ) -> None:
     await connection.execute("create table own_rows (value int unique deferrable initially deferred)")
     ledger = app.ref(Ledger, "l")
-    results = await asyncio.gather(
-        ledger.insert(1), ledger.insert(1), ledger.insert(2), return_exceptions=True
-    )
+    results = await asyncio.gather(ledger.insert(1), ledger.insert(1), ledger.insert(2), return_exceptions=True)
     assert [isinstance(result, HandlerError) for result in results] == [False, True, False]
 
 
-async def test_a_handler_cannot_end_the_turns_transaction(app: Revenant, worker: Worker, connection: Connection) -> None:
+async def test_a_handler_cannot_end_the_turns_transaction(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
     await connection.execute(OWN_TABLES)
     with pytest.raises(Exception, match="commit"):
         await app.ref(Ledger, "l").commit()

@@ -1,0 +1,170 @@
+"""Crew: real workers as subprocesses, by the command that users run.
+
+Invariant: no worker outlives `stop`, however the trial ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, Self
+
+import psycopg
+
+from revenant.errors import RevenantError
+from revenant.sql import statement
+
+PAUSE = 0.01
+START_SECONDS = 30.0
+STOP_SECONDS = 28.0
+LAST_WORDS = 2000
+"""Bytes of a dead worker's log that are shown."""
+
+
+class Killed(NamedTuple):
+    """A worker that was killed, and when, by `time.perf_counter`."""
+
+    pid: int
+    at: float
+
+
+@dataclass(slots=True)
+class _Member:
+    process: subprocess.Popen[bytes]
+    log: Path
+    mourned: bool = False
+
+    def last_words(self) -> str:
+        text = self.log.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip()
+        return text or "(it wrote nothing)"
+
+
+class Crew:
+    """Starts workers for one application, kills them on request, and notices when one dies unasked.
+
+    `app` is `module:attribute`, as for `revenant worker --app`; `say` gets words for people.
+    """
+
+    def __init__(self, *, app: str, url: str, size: int, say: Callable[[str], None]) -> None:
+        self._app = app
+        self._url = url
+        self._size = size
+        self._say = say
+        self._members: list[_Member] = []
+        self._known: set[str] = set()
+        self._folder = ExitStack()
+        self.died = 0
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.stop()
+
+    async def start(self, connection: psycopg.AsyncConnection[Any], kind: str) -> None:
+        """Start the workers, and wait until each has its row; it serves from then on.
+
+        Raises:
+            RevenantError: one ended instead; its last words are in the text.
+        """
+        folder = Path(self._folder.enter_context(TemporaryDirectory(prefix="revenant-trial-")))
+        # A process id may come again; a row that was there before is not ours.
+        self._known = {row[0] for row in await self._rows(connection, kind)}
+        for number in range(self._size):
+            self._members.append(self._spawn(folder / f"worker-{number + 1}.log"))
+        until = time.monotonic() + START_SECONDS
+        wanted = {member.process.pid for member in self._members}
+        while wanted - {row[1] for row in await self._rows(connection, kind)}:
+            self.watch()
+            if self.died or time.monotonic() > until:
+                raise RevenantError(
+                    f"The workers did not start within {START_SECONDS:g} s. Try `revenant worker --app {self._app}` "
+                    f"by hand. The first one's last words:\n{self._members[0].last_words()}"
+                )
+            await asyncio.sleep(PAUSE)
+
+    async def age(self, connection: psycopg.AsyncConnection[Any], kind: str) -> float:
+        """Return the seconds since the oldest worker began to serve, by the database's clock."""
+        return float(max(row[2] for row in await self._rows(connection, kind)))
+
+    def kill(self) -> Killed:
+        """Kill one worker with SIGKILL, and wait for it: its status says that the signal did it."""
+        member = self._alive()[0]
+        member.mourned = True
+        at = time.perf_counter()
+        member.process.send_signal(signal.SIGKILL)
+        status = member.process.wait()
+        if status != -signal.SIGKILL:
+            raise RevenantError(
+                f"Worker {member.process.pid} ended with status {status} before it could be killed. Its last words:\n"
+                f"{member.last_words()}"
+            )
+        return Killed(member.process.pid, at)
+
+    def watch(self) -> None:
+        """Say which workers died unasked.
+
+        Raises:
+            RevenantError: there is none left, so nothing would ever be handled.
+        """
+        for member in self._members:
+            status = member.process.poll()
+            if status is not None and not member.mourned:
+                member.mourned = True
+                self.died += 1
+                self._say(
+                    f"Worker {member.process.pid} died unexpectedly, with status {status}; the others go on. "
+                    f"Its last words:\n{member.last_words()}"
+                )
+        if not self._alive():
+            raise RevenantError("No worker is left, so nothing more would be handled. See above for why they died.")
+
+    async def stop(self) -> None:
+        """Let the workers drain, and kill what stays; safe before start and twice."""
+        members, self._members = self._members, []
+        try:
+            for member in members:
+                if member.process.poll() is None:
+                    member.process.send_signal(signal.SIGTERM)
+            until = time.monotonic() + STOP_SECONDS
+            while any(member.process.poll() is None for member in members) and time.monotonic() < until:
+                await asyncio.sleep(PAUSE)
+        finally:
+            for member in members:
+                if member.process.poll() is None:
+                    member.process.kill()
+                    member.process.wait()
+            self._folder.close()
+
+    def _alive(self) -> list[_Member]:
+        return [member for member in self._members if member.process.poll() is None]
+
+    def _spawn(self, log: Path) -> _Member:
+        command = [sys.executable, "-m", "revenant", "worker", "--app", self._app, "--processes", "1"]
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                env={**os.environ, "DATABASE_URL": self._url},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # Ctrl-C in the terminal is for us, who then stop them in good order.
+                start_new_session=True,
+            )
+        return _Member(process, log)
+
+    async def _rows(self, connection: psycopg.AsyncConnection[Any], kind: str) -> list[tuple[str, int, float]]:
+        pids = [member.process.pid for member in self._members]
+        parameters = {"host": socket.gethostname(), "pids": pids, "kind": kind}
+        cursor = await connection.execute(statement("list_crew"), parameters)
+        return [row for row in await cursor.fetchall() if row[0] not in self._known]
