@@ -19,6 +19,8 @@ from revenant.entities.ref import Ref, address_of
 from revenant.entities.registry import Registry
 from revenant.entities.turn import DELETE
 from revenant.errors import ConfigurationError, UnknownKind
+from revenant.sql import migrate, readable
+from revenant.sync import Sync
 from revenant.worker.jobs import JobRunner
 from revenant.worker.worker import Worker
 
@@ -66,8 +68,7 @@ class Revenant:
         """Begin to send; Postgres need not be reachable yet, unless it is the embedded one, which is started."""
         if self._client is not None:
             return
-        url = await asyncio.to_thread(self.url)
-        client = Client(url=url, settings=self.settings)
+        client = Client(url=await self.prepare(), settings=self.settings)
         await client.start()
         self._client = client
 
@@ -79,12 +80,30 @@ class Revenant:
         self.release()
 
     def url(self) -> str:
-        """Return the database's address; starts or joins the embedded server where none was given."""
+        """Return the database's address; starts or joins the embedded server where none was given.
+
+        Raises:
+            ConfigurationError: the address cannot be read, or there is no embedded server to start.
+        """
         if self._given_url:
-            return self._given_url
+            return readable(self._given_url)
         if self._lease is None:
             self._lease = lease()
         return self._lease.url
+
+    async def prepare(self) -> str:
+        """Return the database's address, ready for use: the embedded server is started and migrated.
+
+        Any other database is left as it is: whoever deploys migrates it, with `revenant migrate`.
+        """
+        url = await asyncio.to_thread(self.url)
+        if self._lease is not None:
+            try:
+                await migrate(url)
+            except BaseException:
+                self.release()
+                raise
+        return url
 
     def release(self) -> None:
         """Let go of the embedded server; it stops when nobody holds it any more."""
@@ -141,6 +160,18 @@ class Revenant:
             kind=kind, key=key, handler=DELETE, args="{}", load=lambda body: body == "true", caller=self.call
         )
         return await self.call(message, timeout=timeout)
+
+    def sync(self) -> Sync:
+        """Return the same doors for blocking code: `with app.sync() as rv: rv.call(message)`."""
+        return Sync(
+            app=Revenant(
+                entities=self.registry.kinds.values(),
+                database_url=self._given_url,
+                settings=self.settings,
+                jobs=self.jobs,
+                tracebacks=self._tracebacks,
+            )
+        )
 
     def worker(self, *, kinds: Iterable[str] | None = None, settings: Settings | None = None) -> Worker:
         """Return a worker for this application's entities, or for some of their kinds; not yet started.

@@ -10,18 +10,20 @@ from typing import Any, TypeVar, cast
 import psycopg
 from pydantic import TypeAdapter
 
+from revenant.client.envelope import seal
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
 from revenant.client.sender import Outgoing, Sender
-from revenant.codec import bucket_of, digest_of, keyed_id, new_id
+from revenant.codec import new_id
 from revenant.config import Settings
 from revenant.entities.context import refuse_nested_call, running
 from revenant.entities.message import Message
 from revenant.errors import CallTimeout, ConfigurationError, DatabaseUnavailable
-from revenant.queue.connection import address, unavailable
+from revenant.queue.connection import unavailable
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import notify, schedule_batch, transactional_send
 from revenant.queue.records import Envelope, Scheduled
+from revenant.sql import address
 
 R = TypeVar("R")
 
@@ -146,14 +148,7 @@ class Client:
                 f"{message.sent()!r} was sent before the application was started. "
                 "Send inside `async with app:` (or `with app.sync() as rv:`)."
             )
-        message.sent()
-        kind, key = message.kind, message.key
-        bucket = bucket_of(kind, key)
-        if idempotency_key is None:
-            return Envelope(bucket, kind, key, new_id(bucket), message.handler, message.args, origin, None)
-        digest = digest_of(message.handler, message.args)
-        made = keyed_id(kind, key, idempotency_key)
-        return Envelope(bucket, kind, key, made, message.handler, message.args, origin, digest)
+        return seal(message, origin=origin, idempotency_key=idempotency_key)
 
     async def _schedule(
         self,

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date
+from io import TextIOWrapper
 from pathlib import Path
 from typing import BinaryIO, TextIO, cast
 
@@ -82,8 +83,9 @@ class Logbook:
     def _open(self) -> TextIO:
         with self.path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
-        raw = cast("BinaryIO", gzip.open(self.path, "rb")) if zipped else self.path.open("rb")
-        return _Text(raw)
+        raw = cast("BinaryIO", gzip.open(self.path, "rb") if zipped else self.path.open("rb"))
+        # Bytes that are no UTF-8 spoil their row, not the file.
+        return TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape")
 
     def _header(self, file: TextIO) -> dict[str, int]:
         """Return where each column stands; an empty file has no columns and no rows."""
@@ -98,3 +100,53 @@ class Logbook:
                 f"{', '.join(names)[:300]}. It needs {', '.join(COLUMNS)}, in any order."
             )
         return {name: names.index(name) for name in COLUMNS}
+
+
+def _lines(file: TextIO) -> Iterator[str]:
+    """Yield line by line; of one over the limit only its beginning, so that memory stays bounded."""
+    while line := file.readline(LINE_LIMIT):
+        yield line
+        while len(line) == LINE_LIMIT and not line.endswith("\n"):
+            line = file.readline(LINE_LIMIT)
+
+
+def _flight(line: str, places: dict[str, int]) -> Flight:
+    """Read one row; ValueError or csv.Error says what is wrong with it."""
+    if len(line) >= LINE_LIMIT:
+        raise ValueError(f"it is longer than {LINE_LIMIT:,} characters")
+    fields = next(csv.reader([line], strict=True))
+    if len(fields) <= max(places.values()):
+        raise ValueError(f"it has {len(fields)} fields, too few for the header")
+    row = {name: fields[place].strip() for name, place in places.items()}
+    _known(row, "sched_dep_time")
+    return Flight(
+        day=date(_integer(row, "year"), _integer(row, "month"), _integer(row, "day")).isoformat(),
+        carrier=_word(row, "carrier"),
+        number=_integer(row, "flight"),
+        tailnum=_word(row, "tailnum"),
+        origin=_word(row, "origin"),
+        dest=_word(row, "dest"),
+        dep_time=_known(row, "dep_time"),
+        arr_delay=_known(row, "arr_delay", least=-100_000),
+        air_time=_known(row, "air_time"),
+        distance=_integer(row, "distance"),
+    )
+
+
+def _word(row: dict[str, str], name: str) -> str:
+    text = row[name]
+    if not 0 < len(text) <= WORD_LIMIT or not text.isprintable():
+        raise ValueError(f"{name} should be a word of 1 to {WORD_LIMIT} characters, and is {text[:40]!r}")
+    return text
+
+
+def _integer(row: dict[str, str], name: str, *, least: int = 0) -> int:
+    text = row[name]
+    if not _INTEGER.fullmatch(text) or int(text) < least:
+        raise ValueError(f"{name} should be a whole number from {least} on, and is {text[:40]!r}")
+    return int(text)
+
+
+def _known(row: dict[str, str], name: str, *, least: int = 0) -> int | None:
+    """Return a number, or None where the file says 'NA'."""
+    return None if row[name] == "NA" else _integer(row, name, least=least)

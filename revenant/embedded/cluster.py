@@ -17,9 +17,7 @@ DRAFT = "data.new."
 def ensure_cluster(home: Home, binaries: Binaries) -> None:
     """Run initdb unless it has been run, and remove what is left of one that was killed."""
     for leftover in home.folder.glob(f"{DRAFT}*"):
-        shutil.rmtree(
-            leftover, ignore_errors=True
-        )  # its initdb may still be writing: then the next start does it
+        shutil.rmtree(leftover, ignore_errors=True)  # its initdb may still be writing: then the next start does it
     if not home.data.exists():
         _create(home, binaries)
 

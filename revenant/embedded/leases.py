@@ -47,9 +47,7 @@ class Lease:
         try:
             postmaster = Postmaster.read(self._home.data)
             if postmaster and postmaster.is_alive():
-                _ensure_keeper(
-                    self._home, self._binaries
-                )  # one that was killed left nobody to stop the server
+                _ensure_keeper(self._home, self._binaries)  # one that was killed left nobody to stop the server
         except OSError:
             pass  # somebody removed the folder, and the server goes with it
         finally:

@@ -18,9 +18,7 @@ class Lock:
 
     def __init__(self, path: Path, *, fd: int | None = None) -> None:
         self._path = path
-        self.fd: int | None = (
-            os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if fd is None else fd
-        )
+        self.fd: int | None = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600) if fd is None else fd
 
     def try_shared(self) -> bool:
         """Take the lock together with others; false if somebody holds it alone."""

@@ -144,11 +144,7 @@ class Server:
     def _await_answer(self, deadline: float) -> bool:
         """True once the server answers, False if it ends before it does."""
         while self.is_running() and self.home.data.exists():
-            if (
-                (postmaster := Postmaster.read(self.home.data))
-                and self._is_its(postmaster)
-                and postmaster.answers()
-            ):
+            if (postmaster := Postmaster.read(self.home.data)) and self._is_its(postmaster) and postmaster.answers():
                 return True
             if time.monotonic() > deadline:
                 raise DatabaseUnavailable(

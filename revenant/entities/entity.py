@@ -40,6 +40,10 @@ class Entity(BaseModel):
 
     _turn: Turn | None = PrivateAttr(default=None)
 
+    def __init_subclass__(cls, *, kind: str | None = None, vsn: int = 1, **kwargs: Any) -> None:
+        # Python hands the class keywords to this method too, where `object` refuses them; pydantic's reads them.
+        super().__init_subclass__(**kwargs)
+
     @classmethod
     def __pydantic_init_subclass__(cls, *, kind: str | None = None, vsn: int = 1, **kwargs: Any) -> None:
         """Read the class keywords and collect the handlers."""

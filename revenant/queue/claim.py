@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.connection import script
+from revenant.queue.connection import array, script
 from revenant.queue.mailbox import columns
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Reply
 from revenant.sql import statement
@@ -33,13 +33,11 @@ async def claim(
     await cursor.execute(
         statement("begin_turn"),
         {
-            "buckets": [hint.bucket for hint in hints],
-            "kinds": [hint.kind for hint in hints],
-            "keys": [hint.key for hint in hints],
+            **columns([hint[:3] for hint in hints], ("buckets", "kinds", "keys")),
             # Reading starts at the entity's mark, or at the named number where that is lower: a message may have
             # been numbered early and committed late. 0 ignores the mark.
-            "since": [max(hint.seq - 1, 0) for hint in hints],
-            "vsns": [vsns[hint.kind] for hint in hints],
+            "since": array(max(hint.seq - 1, 0) for hint in hints),
+            "vsns": array(vsns[hint.kind] for hint in hints),
             "entity_limit": ENTITY_LIMIT,
             "message_limit": MESSAGE_LIMIT,
             "byte_limit": BYTE_LIMIT,

@@ -8,7 +8,8 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.connection import Opened, address, connect, retrying
+from revenant.queue.connection import Opened, connect, retrying
+from revenant.sql import address, reason
 
 log = logging.getLogger("revenant.link")
 
@@ -52,7 +53,7 @@ class Link:
             return await connect(self.url, role=self.role, opened=self._opened, idle_in_transaction=self._idle)
         except (psycopg.Error, OSError) as error:
             if self.last_error is None:
-                log.warning("%s: no connection to %s: %s", self.role, address(self.url), brief(error))
+                log.warning("%s: no connection to %s: %s", self.role, address(self.url), reason(error, self.url))
             self.last_error = error
             raise
 

@@ -7,7 +7,7 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from revenant.queue.connection import script
+from revenant.queue.connection import array, script
 from revenant.queue.records import Envelope, Scheduled
 from revenant.sql import statement
 
@@ -15,11 +15,11 @@ WAKE_CHANNEL = "revenant_wake"
 _COLUMNS = Envelope._fields
 
 
-def columns(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> dict[str, list[Any]]:
-    """Turn rows into one list per column, as `unnest` wants them."""
+def columns(rows: Sequence[tuple[Any, ...]], names: Sequence[str]) -> dict[str, str]:
+    """Turn rows into one array literal per column, as `unnest` wants them."""
     if not rows:
-        return {name: [] for name in names}
-    return dict(zip(names, map(list, zip(*rows, strict=True)), strict=True))
+        return dict.fromkeys(names, "{}")
+    return dict(zip(names, map(array, zip(*rows, strict=True)), strict=True))
 
 
 async def enqueue(
@@ -43,7 +43,7 @@ async def enqueue(
             "batch": batch,
             "previous": previous,
             "flush": flush,
-            "read_ids": list(read_ids),
+            "read_ids": array(read_ids),
             **columns(envelopes, _COLUMNS),
         },
     )
@@ -73,7 +73,7 @@ async def schedule_batch(connection: psycopg.AsyncConnection[Any], *, batch: str
     await script(connection).execute(statement("schedule_batch"), parameters)
 
 
-def transactional_send(envelopes: Sequence[Envelope]) -> tuple[LiteralString, dict[str, Any]]:
+def transactional_send(envelopes: Sequence[Envelope]) -> tuple[LiteralString, dict[str, str]]:
     """Return the statement and its parameters that send inside somebody else's transaction."""
     return statement("send_in_transaction"), columns(envelopes, _COLUMNS)
 

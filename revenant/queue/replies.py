@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.connection import script
+from revenant.queue.connection import array, script
 from revenant.queue.records import Reply
 from revenant.sql import statement
 
@@ -15,7 +15,7 @@ from revenant.sql import statement
 async def fetch_replies(connection: psycopg.AsyncConnection[Any], ids: Sequence[str]) -> list[Reply]:
     """Return the replies of those ids that have one."""
     cursor = script(connection)
-    await cursor.execute(statement("fetch_replies"), {"ids": list(ids)})
+    await cursor.execute(statement("fetch_replies"), {"ids": array(ids)})
     return [Reply(*row) for row in await cursor.fetchall()]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import psycopg
 
 from revenant.errors import Conflict
-from revenant.queue.connection import script
+from revenant.queue.connection import array, script
 from revenant.queue.mailbox import WAKE_CHANNEL, columns, schedule, send
 from revenant.queue.records import DeadLetter, Reply, Settlement
 from revenant.sql import statement
@@ -49,7 +49,7 @@ def _parameters(settlement: Settlement, wakes: Sequence[tuple[str, str]]) -> dic
         **columns(settlement.writes, _WRITE_COLUMNS),
         **columns(settlement.consumed, ("message_tids", "seqs")),
         **columns([reply for reply, _ in settlement.replies], _REPLY_COLUMNS),
-        "reply_ttls": [ttl for _, ttl in settlement.replies],
+        "reply_ttls": array(ttl for _, ttl in settlement.replies),
         **columns(wakes, ("channels", "payloads")),
     }
 

@@ -1,6 +1,6 @@
 """The SQL of Revenant and the schema's life: files as values, migrate, status, and a script to read."""
 
-from revenant.sql.access import address
+from revenant.sql.access import address, readable, reason
 from revenant.sql.load import Function, Migration, Release, functions, migrations, release, statement
 from revenant.sql.migrate import Migrated, migrate
 from revenant.sql.schema_status import (
@@ -32,6 +32,8 @@ __all__ = [
     "functions",
     "migrate",
     "migrations",
+    "readable",
+    "reason",
     "release",
     "render",
     "require_schema",

@@ -40,7 +40,7 @@ async def connected(conninfo: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
         yield connection
     except OperationalError as error:
         raise DatabaseUnavailable(
-            f"Postgres at {address(conninfo)} gave up on the work: {_reason(error, conninfo)}"
+            f"Postgres at {address(conninfo)} gave up on the work: {reason(error, conninfo)}"
             " Nothing of it was kept. Run it again once the cause is gone."
         ) from error
     finally:
@@ -60,22 +60,28 @@ def address(conninfo: str) -> str:
     return f"{user}@{host}:{port}/{database}" if user else f"{host}:{port}/{database}"
 
 
-async def _connect(conninfo: str) -> AsyncConnection[TupleRow]:
+def readable(conninfo: str) -> str:
+    """Return a libpq URL or string as it is; raises `ConfigurationError` for one that libpq cannot read."""
     try:
-        parts = conninfo_to_dict(conninfo)
+        conninfo_to_dict(conninfo)
     except ProgrammingError:
         # The text of this error quotes the whole string, with the password in it.
         raise ConfigurationError(
             "The database URL cannot be read. It should look like postgresql://user:password@host:5432/database;"
             " special characters in the password must be percent-encoded (@ is %40). Mend DATABASE_URL."
         ) from None
+    return conninfo
+
+
+async def _connect(conninfo: str) -> AsyncConnection[TupleRow]:
+    parts = conninfo_to_dict(readable(conninfo))
     defaults = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT", "10"), "application_name": APPLICATION}
     dsn = make_conninfo(conninfo, **{name: value for name, value in defaults.items() if name not in parts})
     try:
         return await AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)
     except OperationalError as error:
         raise DatabaseUnavailable(
-            f"Postgres cannot be reached at {address(conninfo)}: {_reason(error, conninfo)}"
+            f"Postgres cannot be reached at {address(conninfo)}: {reason(error, conninfo)}"
             " Check that it runs, and that DATABASE_URL names its host, port, user and database."
         ) from None
 
@@ -85,10 +91,10 @@ def _host(parts: ConnDict) -> str:
     return str(parts.get("host") or parts.get("hostaddr") or "").rpartition("@")[2]
 
 
-def _reason(error: OperationalError, conninfo: str) -> str:
+def reason(error: BaseException, conninfo: str) -> str:
     """Return the driver's words as one sentence, without what a malformed URL may have put into the host."""
     parts = conninfo_to_dict(conninfo)
-    words = " ".join(str(error).split())
+    words = " ".join(str(error).split()) or type(error).__name__
     if host := str(parts.get("host") or ""):
         words = words.replace(host, _host(parts))
     if len(password := str(parts.get("password") or "")) > 3:

@@ -129,9 +129,7 @@ def _retrying() -> AsyncRetrying:
     )
 
 
-async def _take_turn(
-    connection: AsyncConnection[TupleRow], release: Release, lock_timeout: float
-) -> Migrated:
+async def _take_turn(connection: AsyncConnection[TupleRow], release: Release, lock_timeout: float) -> Migrated:
     async with connection.transaction():
         await _prepare(connection, TURN_TIMEOUT)
         try:

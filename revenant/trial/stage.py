@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
+import psycopg
+
 from revenant.config import Settings
 from revenant.embedded import lease
+from revenant.errors import RevenantError
+from revenant.eventloop import run
+from revenant.queue.connection import connect, unavailable
 from revenant.sql import address, migrate
-
-if sys.platform != "win32":
-    import uvloop
+from revenant.trial.run import Run
 
 T = TypeVar("T")
 CALL_TIMEOUT = 30.0
@@ -38,23 +40,44 @@ async def database(say: Callable[[str], None]) -> AsyncIterator[str]:
         held.release()
 
 
+@asynccontextmanager
+async def connected(url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Give a connection in autocommit mode, to look at what is committed.
+
+    Raises:
+        DatabaseUnavailable: it cannot be made, or was lost.
+    """
+    try:
+        async with await connect(url, role="trial") as connection:
+            yield connection
+    except psycopg.OperationalError as error:
+        raise unavailable(url, error) from error
+
+
+async def clear(url: str, run: Run, say: Callable[[str], None]) -> None:
+    """Remove what a run has stored; never raises, since there may be an error already."""
+    try:
+        async with connected(url) as connection:
+            await run.erase(connection)
+    except RevenantError as error:
+        say(f"What this run stored could not be removed: {error} Its keys begin with {run.key('')!r}.")
+
+
 def settings() -> Settings:
     """Return the settings of a trial's own client: the environment's, with more patience."""
     return Settings().model_copy(update={"call_timeout": CALL_TIMEOUT})
 
 
 def perform(main: Coroutine[Any, Any, T]) -> T:
-    """Run to the end on uvloop where there is one; SIGTERM and SIGHUP clean up as Ctrl-C does.
+    """Run to the end; SIGTERM and SIGHUP clean up as Ctrl-C does.
 
     Raises:
         KeyboardInterrupt: one of these signals came, and everything was cleaned up.
     """
-    factory = None if sys.platform == "win32" else uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        try:
-            return runner.run(_stoppable(main))
-        except asyncio.CancelledError:
-            raise KeyboardInterrupt from None
+    try:
+        return run(_stoppable(main))
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
 
 
 async def _stoppable(main: Coroutine[Any, Any, T]) -> T:

@@ -58,7 +58,7 @@ class Heartbeat(Loop):
         """Write the row and read the fleet."""
         cursor = script(connection)
         await cursor.execute(
-            statement("beat"),
+            statement("beat_heart"),
             {
                 **self._row,
                 "draining": self._draining,

@@ -27,6 +27,6 @@ class Janitor(Loop):
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Remove one page; come back soon while there is more."""
         cursor = script(connection)
-        await cursor.execute(statement("tidy"), {"page": PAGE})
+        await cursor.execute(statement("tidy_tables"), {"page": PAGE})
         (removed,) = await cursor.fetchone() or (0,)
         return 0.2 if removed >= PAGE else REST_SECONDS * random.uniform(0.5, 1.5)  # noqa: S311 # jitter

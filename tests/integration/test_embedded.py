@@ -10,126 +10,22 @@ import stat
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import psycopg
 import pytest
 
-from revenant.embedded import Server, find_binaries, lease
+from revenant.embedded import Server, lease
 from revenant.embedded.account import Account, server_account
 from revenant.embedded.home import Home
 from revenant.embedded.postmaster import Postmaster
 from revenant.errors import ConfigurationError, DatabaseUnavailable
+from tests.integration.embedded_state import BINARIES, ROOT, State, eventually, running, state_ending_idle
 
 pytestmark = pytest.mark.skipif(not Path("/proc/self").exists(), reason="finds processes through /proc")
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root runs its server as another user")
-
-BINARIES = find_binaries()
-CLIENT = """
-import sys
-from pathlib import Path
-from revenant.embedded import lease
-sys.stdin.readline()
-print(lease(Path(sys.argv[1])).url, flush=True)
-sys.stdin.readline()
-"""
-
-
-def eventually(condition: Callable[[], object], within: float = 10) -> None:
-    deadline = time.monotonic() + within
-    while not condition():
-        assert time.monotonic() < deadline, "it did not come true"
-        time.sleep(0.01)
-
-
-def running(folder: Path, program: str = "") -> list[int]:
-    """The processes whose command line names a folder of ours: the keeper (boot.py), initdb, postgres."""
-    found = []
-    for process in Path("/proc").glob("[0-9]*"):
-        try:
-            command = (process / "cmdline").read_bytes()
-        except OSError:
-            continue  # it has ended meanwhile
-        if os.fsencode(folder) in command and program.encode() in command:
-            found.append(int(process.name))
-    return found
-
-
-class Client:
-    """A process that takes a lease when told to, and holds it until it is told to end, or killed."""
-
-    def __init__(self, folder: Path, **environment: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", CLIENT, str(folder)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **environment},
-            text=True,
-        )
-
-    def take(self) -> None:
-        assert self._process.stdin
-        self._process.stdin.write("go\n")
-        self._process.stdin.flush()
-
-    def url(self) -> str:
-        assert self._process.stdout
-        return self._process.stdout.readline().strip()
-
-    def end(self, number: signal.Signals | None = None) -> int:
-        if number:
-            self._process.send_signal(number)
-            self._process.wait()
-        self._process.communicate("end\n" if self._process.poll() is None else None)
-        return self._process.returncode
-
-
-class State:
-    """A state folder that the server's user reaches, and the processes at work on it."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.clients: list[Client] = []
-
-    def client(self, **environment: str) -> Client:
-        self.clients.append(Client(self.folder, **environment))
-        return self.clients[-1]
-
-    @property
-    def home(self) -> Path:
-        return (self.folder / f"pg{BINARIES.major}").resolve()
-
-    @property
-    def server(self) -> int:
-        postmaster = Postmaster.read(self.home / "data")
-        assert postmaster is not None
-        assert postmaster.is_alive()
-        return postmaster.pid
-
-    @property
-    def keeper(self) -> int:
-        (pid,) = running(self.home, "boot.py")
-        return pid
-
-    def processes(self) -> list[int]:
-        return running(self.home)
-
-
-@contextmanager
-def state_ending_idle(folder: Path) -> Iterator[State]:
-    """Hand out a state, and see to it that nothing is left running afterwards."""
-    state = State(folder)
-    try:
-        yield state
-        eventually(lambda: not state.processes())
-    finally:
-        for client in state.clients:
-            client.end(signal.SIGKILL)
-        for pid in state.processes():
-            os.kill(pid, signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
@@ -142,12 +38,14 @@ def fresh() -> Iterator[State]:
     """A state folder that does not exist yet."""
     root = Path(tempfile.mkdtemp(prefix="revenant-test-"))
     root.chmod(0o755)  # as root the server runs as another user, who has to reach it
-    with state_ending_idle(root / "state") as state:
-        yield state
-    if state.home.exists():
-        shutil.rmtree(Home.at(state.home).socket, ignore_errors=True)
-        shutil.rmtree(state.home)
-    shutil.rmtree(root)
+    try:
+        with state_ending_idle(root / "state") as state:
+            yield state
+    finally:
+        if state.home.exists():
+            shutil.rmtree(Home.at(state.home).socket, ignore_errors=True)
+            shutil.rmtree(state.home)
+        shutil.rmtree(root)
 
 
 @pytest.fixture(scope="module")
@@ -210,9 +108,7 @@ def test_a_second_process_joins_the_running_server(state: State) -> None:
 
 
 @pytest.mark.parametrize("number", [None, signal.SIGKILL, signal.SIGTERM])
-def test_the_server_stops_when_its_last_holder_ends_or_is_killed(
-    number: signal.Signals | None, state: State
-) -> None:
+def test_the_server_stops_when_its_last_holder_ends_or_is_killed(number: signal.Signals | None, state: State) -> None:
     clients = [state.client(), state.client()]
     for client in clients:
         client.take()
@@ -231,10 +127,8 @@ def test_nothing_is_left_running_and_no_pipe_open_after_a_program_that_forgets_i
     state: State, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("REVENANT_PG_LINGER", "0.6")
-    code = (
-        f"from revenant.embedded import lease; from pathlib import Path; lease(Path({str(state.folder)!r}))"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+    code = f"from revenant.embedded import lease; from pathlib import Path; lease(Path({str(state.folder)!r}))"
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, cwd=ROOT)
     assert {state.keeper, state.server} <= set(state.processes())  # the pipes' end came while both ran
     eventually(lambda: not state.processes())
 
@@ -301,17 +195,13 @@ def test_a_stale_postmaster_pid_whose_number_is_another_process_does_not_stop_a_
 
 
 @pytest.mark.parametrize("name", ["a folder with spaces", "a,comma", 'a"quote'])
-def test_a_path_may_hold_what_shells_and_lists_take_for_a_separator(
-    name: str, fresh: State, used: Path
-) -> None:
+def test_a_path_may_hold_what_shells_and_lists_take_for_a_separator(name: str, fresh: State, used: Path) -> None:
     fresh.folder = fresh.folder / name
     with lent_data(used, fresh), lease(fresh.folder) as held:
         assert scalar(held.url, "select current_setting('data_directory')") == str(fresh.home / "data")
 
 
-def test_a_path_too_long_for_a_socket_gets_a_private_folder_of_the_servers_user(
-    fresh: State, used: Path
-) -> None:
+def test_a_path_too_long_for_a_socket_gets_a_private_folder_of_the_servers_user(fresh: State, used: Path) -> None:
     fresh.folder = fresh.folder / ("long" * 30)
     with lent_data(used, fresh), lease(fresh.folder) as held:
         home = Home.at(fresh.home)
@@ -346,9 +236,10 @@ def test_a_start_after_kill_9_during_initdb_succeeds(fresh: State) -> None:
 
 
 def test_a_locale_that_was_never_generated_does_not_matter(fresh: State) -> None:
+    absent = {"LC_ALL": "xx_XX.UTF-8", "LANG": "xx_XX.UTF-8"}
     with pytest.raises(locale.Error):
-        locale.setlocale(locale.LC_ALL, "xx_XX.UTF-8")
-    client = fresh.client(LC_ALL="xx_XX.UTF-8", LANG="xx_XX.UTF-8")
+        locale.setlocale(locale.LC_ALL, absent["LC_ALL"])
+    client = fresh.client(**absent)
     client.take()
     assert scalar(client.url(), "show lc_messages") == "C"
     client.end()

@@ -117,9 +117,7 @@ def test_another_server_object_takes_a_running_server_over(server: Server, folde
     assert not server.is_running()
 
 
-@pytest.mark.skipif(
-    os.geteuid() != 0, reason="only root's server is run by a user who cannot enter root's home"
-)
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root's server is run by a user who cannot enter root's home")
 def test_programs_in_a_private_folder_are_copied_and_the_folder_stays_private(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,9 +43,7 @@ async def seen(database: str, by: Release | None = None) -> SchemaStatus:
 
 async def digest(database: str) -> str:
     async with await AsyncConnection.connect(database) as connection:
-        row = await (
-            await connection.execute("select checksum from revenant.migrations where number = 0")
-        ).fetchone()
+        row = await (await connection.execute("select checksum from revenant.migrations where number = 0")).fetchone()
         assert row
         return str(row[0])
 

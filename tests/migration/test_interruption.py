@@ -54,8 +54,7 @@ async def waiting_migrator(watcher: AsyncConnection) -> int:
 async def tables(database: str) -> set[str]:
     async with await AsyncConnection.connect(database) as connection:
         cursor = await connection.execute(
-            "select relname::text from pg_class"
-            " where relkind = 'r' and relnamespace = to_regnamespace('revenant')"
+            "select relname::text from pg_class where relkind = 'r' and relnamespace = to_regnamespace('revenant')"
         )
         return {name for (name,) in await cursor.fetchall()}
 
@@ -97,9 +96,7 @@ async def test_killing_its_backend_midway_leaves_nothing(empty_database: str) ->
         with pytest.raises(DatabaseUnavailable, match="Nothing of it was kept"):
             await migrating
         assert await status(holder) == Missing()
-        remains = await watcher.execute(
-            "select to_regnamespace('revenant'), to_regclass('procrastinate_jobs')"
-        )
+        remains = await watcher.execute("select to_regnamespace('revenant'), to_regclass('procrastinate_jobs')")
         assert await remains.fetchone() == (None, None)
     assert (await migrate(empty_database)).applied
 

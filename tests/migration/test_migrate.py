@@ -154,9 +154,7 @@ async def test_a_role_without_rights_is_told_which_to_grant(empty_database: str,
     assert (await migrate(as_role(empty_database, role))).applied
 
 
-async def test_a_role_that_may_not_create_schemas_uses_the_one_made_for_it(
-    empty_database: str, role: str
-) -> None:
+async def test_a_role_that_may_not_create_schemas_uses_the_one_made_for_it(empty_database: str, role: str) -> None:
     await execute(empty_database, "create schema revenant", f"grant usage, create on schema public to {role}")
     with pytest.raises(ConfigurationError, match=f"grant usage, create on schema revenant to {role};"):
         await migrate(as_role(empty_database, role))
@@ -212,8 +210,6 @@ async def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
 
 async def test_a_server_that_takes_no_writes_is_reported(empty_database: str) -> None:
     await execute(empty_database, "create schema revenant")
-    broken = replace(
-        release().functions[0], text="select 1; set transaction read only; create table revenant.x ()"
-    )
+    broken = replace(release().functions[0], text="select 1; set transaction read only; create table revenant.x ()")
     with pytest.raises(DatabaseUnavailable, match="takes no writes"):
         await migrate(empty_database, release=Release(migrations(), (broken,)))

@@ -42,9 +42,7 @@ def test_a_servers_own_description_is_read(tmp_path: Path) -> None:
     assert Postmaster.read(tmp_path) == Postmaster(4711, tmp_path, Path("/run/a folder"), 5432, ready=True)
 
 
-@pytest.mark.parametrize(
-    "text", ["", "4711\n", "4711\n/data\n1790000000\n5432\n/run\n\n  12345   6\nstarting\n"]
-)
+@pytest.mark.parametrize("text", ["", "4711\n", "4711\n/data\n1790000000\n5432\n/run\n\n  12345   6\nstarting\n"])
 def test_a_server_that_has_not_said_so_is_not_ready(text: str, tmp_path: Path) -> None:
     (tmp_path / "postmaster.pid").write_text(text)
     postmaster = Postmaster.read(tmp_path)

@@ -23,9 +23,7 @@ ROOT = Path(errors.__file__).parent.parent
 PACKAGE = ROOT / "revenant"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 PYTHON = sorted(path for room in ("revenant", "tests", "examples") for path in (ROOT / room).rglob("*.py"))
-PROSE = sorted(
-    [*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.sql"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")]
-)
+PROSE = sorted([*PACKAGE.rglob("*.py"), *PACKAGE.rglob("*.sql"), *(ROOT / "docs").rglob("*.md"), *ROOT.glob("*.md")])
 
 MODULE_AIM, MODULE_LIMIT = 150, 350
 FUNCTION_AIM, FUNCTION_LIMIT = 40, 60

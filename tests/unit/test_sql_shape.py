@@ -86,9 +86,7 @@ def without_comments(text: str) -> str:
 def strings(tree: ast.Module) -> Iterator[str]:
     """Yield every string of a module but its docstrings; of an f-string, each literal part."""
     docstrings = {
-        id(node.value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
     }
     for node in ast.walk(tree):
         if isinstance(node, ast.Constant) and id(node) not in docstrings:
@@ -132,9 +130,7 @@ def test_every_exception_to_that_is_still_needed() -> None:
 def test_parameters_have_names_and_stand_outside_quotes() -> None:
     for path in [*STATEMENTS, *(SQL / "psql").glob("*.sql")]:
         text = without_comments(path.read_text())
-        assert [
-            quoted[0] for quoted in QUOTED.finditer(text) if re.search(r"%\(\w+\)[sbt]", quoted[0])
-        ] == [], path
+        assert [quoted[0] for quoted in QUOTED.finditer(text) if re.search(r"%\(\w+\)[sbt]", quoted[0])] == [], path
         assert re.findall(r"%[sbt]\b|\$\d", QUOTED.sub("", text)) == [], path
 
 
@@ -153,9 +149,7 @@ def test_times_have_zones_and_intervals_are_made() -> None:
     for path in FILES:
         text = without_comments(path.read_text())
         assert not re.search(r"\btimestamp\b(?!\s+with\s+time\s+zone)", text, re.IGNORECASE), path
-        assert not re.search(r"\|\|[^;]*::interval\b|\binterval\s+'", text, re.IGNORECASE), (
-            f"make_interval: {path}"
-        )
+        assert not re.search(r"\|\|[^;]*::interval\b|\binterval\s+'", text, re.IGNORECASE), f"make_interval: {path}"
 
 
 def test_a_function_file_holds_the_one_function_of_its_name() -> None:

@@ -7,7 +7,8 @@ create or replace function revenant.claim_v1(
     slot integer, outcome text, tid text, version bigint, vsn integer, state text,
     seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
     done_status text, done_version bigint, done_body text, done_digest bytea
-) language plpgsql volatile as $$
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     entity record;
     message record;

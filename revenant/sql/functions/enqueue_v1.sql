@@ -4,7 +4,8 @@ create or replace function revenant.enqueue_v1(
     batch uuid, previous uuid, flush boolean,
     buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     origins text[], digests bytea[], read_ids uuid[]
-) returns setof text language plpgsql volatile as $$
+) returns setof text language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     hint text;
     read_id uuid;

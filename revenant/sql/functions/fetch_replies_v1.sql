@@ -1,7 +1,8 @@
 -- Promise: the replies of those ids that have one, by point look-ups.
 -- Locks: none.
 create or replace function revenant.fetch_replies_v1(ids uuid[])
-returns table (id text, status text, version bigint, body text, digest bytea) language plpgsql stable as $$
+returns table (id text, status text, version bigint, body text, digest bytea) language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     wanted uuid;
 begin

@@ -1,7 +1,8 @@
 -- Promise: which of the named entities still have a message at or after the named number; looks only.
 -- Locks: none.
 create or replace function revenant.peek_v1(buckets smallint[], kinds text[], keys text[], seqs bigint[])
-returns setof integer language plpgsql stable as $$
+returns setof integer language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
     for i in 1 .. cardinality(keys) loop
         perform 1 from revenant.messages m

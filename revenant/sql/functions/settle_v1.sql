@@ -6,7 +6,8 @@ create or replace function revenant.settle_v1(
     message_tids text[], seqs bigint[],
     reply_ids uuid[], reply_statuses text[], reply_versions bigint[], reply_bodies text[],
     reply_digests bytea[], reply_ttls double precision[]
-) returns void language plpgsql volatile as $$
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
     for i in 1 .. cardinality(keys) loop
         if tids[i] is null then

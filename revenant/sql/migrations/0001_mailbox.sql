@@ -1,8 +1,6 @@
 -- Promise: the tables of the mailbox and the entities; every key begins with its bucket, invariants are CHECKs.
 -- Locks: creates new relations only; takes no lock on anything that exists.
 
-create schema if not exists revenant;
-
 -- One row per entity that has state. The row's lock is what "one at a time" rests on.
 create table revenant.entities (
     bucket smallint not null check (bucket between 0 and 255),
@@ -32,7 +30,7 @@ create table revenant.messages (
     handler text not null check (handler <> ''),
     args json not null,
     -- The channel on which somebody waits for the reply; null: a cast.
-    origin text check (origin ~ '^revenant_[0-9a-z_]+$'),
+    origin text check (starts_with(origin, 'revenant_')),
     -- What an idempotency key stands for (a hash of handler and arguments); null: sent without one.
     digest bytea,
     attempts smallint not null default 0 check (attempts >= 0),

@@ -22,5 +22,5 @@ select
         select count(*) from revenant.dead d
         where d.bucket = %(bucket)s and d.kind = %(kind)s and d.key = %(key)s
     ) as dead
-from (values (1)) as one (row)
+from (values (1)) as one (n)
 left join revenant.entities e on e.bucket = %(bucket)s and e.kind = %(kind)s and e.key = %(key)s;

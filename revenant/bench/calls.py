@@ -1,0 +1,195 @@
+"""Calls: many callers, each waiting for its receipts, in slices that alternate with plain SQL by the same callers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from revenant.bench.load import Measured, Request, press
+from revenant.bench.plain import Plain
+from revenant.bench.ring import Ring, ring
+from revenant.bench.snapshot import held_snapshot
+from revenant.trial.settling import settle
+
+SLICES = 4
+"""Slices of each kind: what else the machine does hits both alike."""
+WARM_UP_SECONDS = 1.0
+ALONE_SECONDS = 2.0
+"""How long one caller alone is measured, before and under a held snapshot."""
+SEEDS_AT_ONCE = 512
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Calls and plain SQL, measured in the same stretch of time."""
+
+    calls: Measured
+    plain: Measured
+
+    @property
+    def ratio(self) -> float | None:
+        """Calls for each plain update."""
+        return self.calls.per_second / self.plain.per_second if self.plain.per_second else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallsResult:
+    """What `bench calls` measured; `total` is the sum of the counters, `expected` what the replies say."""
+
+    callers: int
+    entities: int
+    workers: int
+    measured: Pair
+    """The measurement; under a held snapshot, the one at the end of the hold."""
+    fresh: Pair | None
+    """The measurement before the snapshot was taken."""
+    alone: Measured | None
+    """One caller under the snapshot."""
+    fresh_alone: Measured | None
+    """One caller before it."""
+    hold: float
+    """Seconds of traffic of each kind under the snapshot before the measurement."""
+    expected: int
+    unknown: int
+    errors: int
+    first_error: str | None
+    total: int
+
+    @property
+    def sound(self) -> bool:
+        """Whether each answered call counted once, and nothing else did but calls whose outcome is unknown."""
+        return not self.errors and self.expected <= self.total <= self.expected + self.unknown
+
+
+class _Bench:
+    """The two kinds of request, and the memory of all that was measured."""
+
+    def __init__(self, *, site: Ring, plain: Plain, callers: int, entities: int) -> None:
+        self._counters = [site.counter(number) for number in range(entities)]
+        self._plain = plain
+        self._callers = callers
+        self._entities = entities
+        self._watch = site.crew.watch
+        self.calls: list[Measured] = []
+        """Everything that called, warm-ups too: the sum of the counters must agree with it."""
+
+    async def call(self, _: int, entity: int) -> int:
+        return await self._counters[entity].add(1)
+
+    async def seed(self) -> None:
+        """Make every entity, since every row of the plain table is there already."""
+        numbers = iter(range(self._entities))
+        seeded = Measured()
+
+        async def seeder() -> None:
+            for number in numbers:
+                await self.call(0, number)
+                seeded.latencies.append(0.0)
+
+        await asyncio.gather(*(seeder() for _ in range(SEEDS_AT_ONCE)))
+        self.calls.append(seeded)
+
+    async def pair(self, seconds: float) -> Pair:
+        """Measure both for so many seconds each, slice by slice."""
+        pair = Pair(Measured(), Measured())
+        self.calls.append(pair.calls)
+        for _ in range(SLICES):
+            await self._press(self._plain.add, seconds / SLICES, pair.plain)
+            await self._press(self.call, seconds / SLICES, pair.calls)
+            self._watch()
+        return pair
+
+    async def alone(self) -> Measured:
+        """Measure one caller."""
+        measured = Measured()
+        self.calls.append(measured)
+        await press(self.call, callers=1, entities=self._entities, seconds=ALONE_SECONDS, into=measured)
+        return measured
+
+    async def _press(self, request: Request, seconds: float, into: Measured) -> None:
+        await press(request, callers=self._callers, entities=self._entities, seconds=seconds, into=into)
+
+
+async def measure_calls(
+    *, callers: int, entities: int, seconds: float, workers: int, hold: float, say: Callable[[str], None]
+) -> CallsResult:
+    """Measure; `hold` is in seconds, 0 for no snapshot."""
+    async with (
+        ring(workers=workers, say=say) as site,
+        Plain(url=site.url, run=site.run.id, entities=entities, callers=callers) as plain,
+    ):
+        await site.crew.start(site.look, site.run.kind)
+        bench = _Bench(site=site, plain=plain, callers=callers, entities=entities)
+        await bench.seed()
+        await bench.pair(WARM_UP_SECONDS)
+        measured = await bench.pair(seconds)
+        fresh = alone = fresh_alone = None
+        if hold:
+            fresh, fresh_alone = measured, await bench.alone()
+            async with held_snapshot(site.url):
+                say(f"Another session holds a snapshot; {hold:g} s of traffic of each kind before measuring again …")
+                await bench.pair(hold)
+                measured = await bench.pair(seconds)
+                alone = await bench.alone()
+        await settle(site.look, site.run, watch=site.crew.watch)
+        return CallsResult(
+            callers=callers,
+            entities=entities,
+            workers=workers,
+            measured=measured,
+            fresh=fresh,
+            alone=alone,
+            fresh_alone=fresh_alone,
+            hold=hold,
+            expected=sum(len(part.latencies) for part in bench.calls),
+            unknown=sum(part.unknown for part in bench.calls),
+            errors=sum(part.errors for part in bench.calls) + measured.plain.errors,
+            first_error=next((part.first_error for part in bench.calls if part.first_error), None),
+            total=await site.total(),
+        )
+
+
+def calls_as_json(result: CallsResult) -> dict[str, object]:
+    """Return the figures by the names of `--json`; rates a second, `_ms` in milliseconds."""
+    calls, plain = result.measured.calls, result.measured.plain
+    figures: dict[str, object] = {
+        "calls_per_second": round(calls.per_second, 1),
+        "p50_ms": calls.at(0.5),
+        "p95_ms": calls.at(0.95),
+        "p99_ms": calls.at(0.99),
+        "baseline_per_second": round(plain.per_second, 1),
+        "baseline_p50_ms": plain.at(0.5),
+        "ratio": _rounded(result.measured.ratio),
+        "callers": result.callers,
+        "entities": result.entities,
+        "workers": result.workers,
+        "seconds": round(calls.seconds, 3),
+        "calls": len(calls.latencies),
+        "errors": result.errors,
+        "unknown": result.unknown,
+        "expected": result.expected,
+        "total": result.total,
+    }
+    if result.fresh and result.alone and result.fresh_alone:
+        fresh = result.fresh
+        figures |= {
+            "hold_seconds": result.hold,
+            "fresh_per_second": round(fresh.calls.per_second, 1),
+            "fresh_p50_ms": fresh.calls.at(0.5),
+            "fresh_baseline_per_second": round(fresh.plain.per_second, 1),
+            "fresh_ratio": _rounded(fresh.ratio),
+            "held_to_fresh": _share(calls, fresh.calls),
+            "baseline_held_to_fresh": _share(plain, fresh.plain),
+            "alone_p50_ms": result.alone.at(0.5),
+            "fresh_alone_p50_ms": result.fresh_alone.at(0.5),
+        }
+    return figures
+
+
+def _share(part: Measured, whole: Measured) -> float | None:
+    return _rounded(part.per_second / whole.per_second) if whole.per_second else None
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)

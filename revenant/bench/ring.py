@@ -1,0 +1,56 @@
+"""Ring: where both benchmarks take place: a database, a run, real workers and a client on the same machine.
+
+Invariant: whatever ends it, its workers are stopped and its entities removed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+
+from revenant.app import Revenant
+from revenant.bench.counter import BenchCounter
+from revenant.trial.crew import Crew
+from revenant.trial.run import Run
+from revenant.trial.stage import clear, connected, database, settings
+
+APPLICATION = "revenant.bench.application:app"
+
+
+@dataclass(frozen=True, slots=True)
+class Ring:
+    """What a measurement needs; the workers are not started yet."""
+
+    url: str
+    run: Run
+    look: psycopg.AsyncConnection[Any]
+    crew: Crew
+    app: Revenant
+
+    def counter(self, number: int) -> BenchCounter:
+        """Return the address of the entity of that number."""
+        return self.app.ref(BenchCounter, self.run.key(f"entity-{number}"))
+
+    async def total(self) -> int:
+        """Return the sum of all counters, as committed."""
+        return sum([json.loads(stored.state)["value"] async for stored in self.run.states(self.look)])
+
+
+@asynccontextmanager
+async def ring(*, workers: int, say: Callable[[str], None]) -> AsyncIterator[Ring]:
+    """Prepare a ring, and clear it away."""
+    run = Run(kind=BenchCounter.entity_kind)
+    async with AsyncExitStack() as stack:
+        url = await stack.enter_async_context(database(say))
+        stack.push_async_callback(clear, url, run, say)
+        look = await stack.enter_async_context(connected(url))
+        crew = await stack.enter_async_context(Crew(app=APPLICATION, url=url, size=workers, say=say))
+        app = await stack.enter_async_context(
+            Revenant(entities=[BenchCounter], database_url=url, settings=settings())
+        )
+        yield Ring(url, run, look, crew, app)

@@ -1,0 +1,59 @@
+"""`revenant check`: what is wrong, and what to type."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import click
+import psycopg
+
+from revenant.app import Revenant
+from revenant.cli.failures import FAILED, UNREACHABLE
+from revenant.cli.options import app_option, application, configure_logging
+from revenant.cli.output import output_option, print_rows
+from revenant.errors import DatabaseUnavailable
+from revenant.eventloop import run
+from revenant.queue.connection import unavailable
+from revenant.queue.diagnosis import Finding, Plans, connections_of, diagnose
+from revenant.queue.facts import gather
+from revenant.sql import address
+
+COLUMNS = ("check", "status", "found", "what to type")
+
+
+@click.command()
+@click.option("--processes", type=click.IntRange(min=1), help="Worker processes that are to run; as configured.")
+@click.option("--lanes", type=click.IntRange(min=1), help="Lanes of each; as configured.")
+@click.option("--jobs", type=click.IntRange(min=0), help="Jobs that each runs at a time; as configured.")
+@output_option
+@app_option()
+def check(processes: int | None, lanes: int | None, jobs: int | None, output: str, app_path: str | None) -> None:
+    """Look for what is wrong, and say what to type. Exits 1 when something fails, 4 when there is no database."""
+    configure_logging("critical")
+    app = application(app_path)
+    given = {"processes": processes, "lanes": lanes, "jobs": jobs if app.jobs or not app_path else 0}
+    settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    plans = Plans(
+        connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=settings.processes),
+        kinds=sorted(app.registry.kinds),
+        app=app_path or "module:attribute",
+    )
+    findings, code = run(_findings(app, plans))
+    rows = [asdict(finding) for finding in findings]
+    print_rows(output, COLUMNS, [{**row, "what to type": row.pop("cure")} for row in rows])
+    click.get_current_context().exit(code)
+
+
+async def _findings(app: Revenant, plans: Plans) -> tuple[list[Finding], int]:
+    try:
+        url = await app.prepare()
+        try:
+            facts = await gather(url)
+        except (psycopg.Error, OSError) as error:
+            raise unavailable(url, error) from error
+    except DatabaseUnavailable as error:
+        return [Finding("database", "fail", str(error), "Start Postgres, or mend DATABASE_URL")], UNREACHABLE
+    finally:
+        app.release()
+    findings = [Finding("database", "ok", f"Reached {address(url)}"), *diagnose(facts, plans)]
+    return findings, FAILED if any(finding.status == "fail" for finding in findings) else 0

@@ -1,0 +1,35 @@
+"""What a person sees of an error: one paragraph, and the exit code that a script can tell it by."""
+
+from __future__ import annotations
+
+import click
+
+from revenant.errors import DatabaseUnavailable, ReplyNotFound, RevenantError
+
+FAILED = 1
+NOT_FOUND = 3
+UNREACHABLE = 4
+INTERRUPTED = 130
+CLOSED_PIPE = 141
+
+
+def failure(error: RevenantError) -> click.ClickException:
+    """Return what click prints on stderr and exits with for an error of ours."""
+    match error:
+        case DatabaseUnavailable():
+            return _exit(str(error), UNREACHABLE)
+        case ReplyNotFound():
+            return _exit(str(error), NOT_FOUND)
+        case _:
+            return _exit(str(error), FAILED)
+
+
+def not_found(text: str) -> click.ClickException:
+    """Return the error of a command whose object is not there."""
+    return _exit(text, NOT_FOUND)
+
+
+def _exit(text: str, code: int) -> click.ClickException:
+    made = click.ClickException(text)
+    made.exit_code = code
+    return made

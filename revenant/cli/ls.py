@@ -1,0 +1,47 @@
+"""`revenant ls`: kinds, and the entities of a kind."""
+
+from __future__ import annotations
+
+import click
+
+from revenant.app import Revenant
+from revenant.cli.options import app_option, application, looking
+from revenant.cli.output import output_option, print_pages
+from revenant.eventloop import run
+from revenant.queue.views import entities, kinds, limited, waiting
+
+KIND_COLUMNS = ("kind", "entities", "waiting", "scheduled", "dead")
+ENTITY_COLUMNS = ("key", "version", "vsn", "updated_at", "waiting")
+
+
+@click.command()
+@click.argument("kind", required=False)
+@click.option("--waiting", "only_waiting", is_flag=True, help="Only entities with waiting messages.")
+@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
+@click.option("--after", metavar="KEY", help="Go on behind this key, the last one of an earlier listing.")
+@output_option
+@app_option()
+def ls(
+    kind: str | None, only_waiting: bool, limit: int | None, after: str | None, output: str, app_path: str | None
+) -> None:
+    """List the entities of KIND, or all kinds with their counts.
+
+    Entities come in a fixed order of their own (by bucket, then key), a page at a time, however many there are.
+    """
+    if kind is None and after is not None:
+        raise click.UsageError("--after goes with a KIND.")
+    run(_list(application(app_path), kind, only_waiting, limit, after, output))
+
+
+async def _list(
+    app: Revenant, kind: str | None, only_waiting: bool, limit: int | None, after: str | None, output: str
+) -> None:
+    async with looking(app) as connection:
+        if kind is None:
+            pages = kinds(connection, only_waiting=only_waiting)
+        elif only_waiting:
+            pages = waiting(connection, kind, after=after)
+        else:
+            pages = entities(connection, kind, after=after)
+        columns = KIND_COLUMNS if kind is None else ENTITY_COLUMNS
+        await print_pages(output, columns, limited(pages, limit))

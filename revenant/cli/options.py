@@ -1,0 +1,96 @@
+"""Options that several commands share, and the application that they name."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import click
+import psycopg
+from click.core import ParameterSource
+from pydantic import ValidationError
+from pydantic_settings import SettingsError
+
+from revenant.app import Revenant
+from revenant.cli.loading import load_app
+from revenant.config import Settings
+from revenant.queue.session import session
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _export_url(context: click.Context, parameter: click.Parameter, value: str | None) -> str | None:
+    """Put a URL from the command line where the application's own settings find it."""
+    if value and parameter.name and context.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+        os.environ["DATABASE_URL"] = value
+    return value or None
+
+
+database_option = click.option(
+    "--database-url",
+    metavar="URL",
+    envvar=["DATABASE_URL", "REVENANT_DATABASE_URL"],
+    show_envvar=True,
+    # Before --app, whose module reads the environment when it is imported.
+    is_eager=True,
+    expose_value=False,
+    callback=_export_url,
+    help="The Postgres to use; an embedded one where none is given. Better set as a variable: others see arguments.",
+)
+
+
+def app_option(*, required: bool = False) -> Callable[[F], F]:
+    """Return the option --app with --database-url; the command gets `app`, a Revenant, and `--app`'s text as `app_path`."""
+
+    def add(command: F) -> F:
+        return database_option(
+            click.option(
+                "--app",
+                "app_path",
+                metavar="MODULE:ATTRIBUTE",
+                envvar="REVENANT_APP",
+                show_envvar=True,
+                required=required,
+                help="The application, such as shop.main:app; the current folder is on the import path.",
+            )(command)
+        )
+
+    return add
+
+
+def application(app_path: str | None) -> Revenant:
+    """Return the application that was named, or one without entities, from which anything can be sent untyped."""
+    try:
+        return load_app(app_path) if app_path else Revenant()
+    except (ValidationError, SettingsError) as error:
+        raise click.UsageError(_explain(error)) from error
+
+
+def _explain(error: ValidationError | SettingsError) -> str:
+    if isinstance(error, SettingsError):
+        return f"A setting in the environment cannot be read: {error}."
+    flaws = []
+    for flaw in error.errors(include_url=False, include_input=False):
+        name = str(flaw["loc"][0]) if flaw["loc"] else "?"
+        variable = name if name == "DATABASE_URL" else f"REVENANT_{name.upper()}"
+        flaws.append(f"{variable}: {flaw['msg']}" if name in Settings.model_fields else f"{name}: {flaw['msg']}")
+    return f"The settings do not fit: {'; '.join(flaws)}. Mend the variables or the application's own settings."
+
+
+@asynccontextmanager
+async def looking(app: Revenant) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
+    """Give a connection to the application's database, ready for use, to look at things with."""
+    try:
+        async with session(await app.prepare(), role="cli") as connection:
+            yield connection
+    finally:
+        app.release()
+
+
+def configure_logging(level: str) -> None:
+    """Send the log to stderr: a worker's whole log; a short command only shows what it cannot say by its own words."""
+    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s", level=level.upper())
+    logging.getLogger("procrastinate").setLevel(logging.WARNING)

@@ -1,0 +1,201 @@
+"""Rows on stdout, a page at a time: as a table, JSON, NDJSON or CSV; colours and frames only where a human looks."""
+
+from __future__ import annotations
+
+import csv
+import io
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
+
+import click
+from pydantic_core import to_json
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+F = TypeVar("F", bound=Callable[..., Any])
+Row = Mapping[str, Any]
+FORMATS = ("table", "json", "ndjson", "csv")
+_STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
+
+
+def output_option(command: F) -> F:
+    """Add -o to a command that lists or shows."""
+    return click.option(
+        "-o",
+        "--output",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How to print what was found.",
+    )(command)
+
+
+class Printer(ABC):
+    """Prints rows of the same columns; `end` closes what has to be closed."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        self.columns = columns
+
+    @abstractmethod
+    def page(self, rows: Iterable[Row]) -> None:
+        """Print some rows."""
+
+    def end(self) -> None:
+        """Finish."""
+
+
+class JsonPrinter(Printer):
+    """One array."""
+
+    separator = "[\n"
+
+    def page(self, rows: Iterable[Row]) -> None:
+        """Print some elements."""
+        for row in rows:
+            click.echo(f"{self.separator}  {_json(row)}", nl=False)
+            self.separator = ",\n"
+
+    def end(self) -> None:
+        """Close the array."""
+        click.echo("[]" if self.separator == "[\n" else "\n]")
+
+
+class NdjsonPrinter(Printer):
+    """An object a line."""
+
+    def page(self, rows: Iterable[Row]) -> None:
+        """Print some lines."""
+        for row in rows:
+            click.echo(_json(row))
+
+
+class CsvPrinter(Printer):
+    """RFC 4180, with the columns' names first."""
+
+    def __init__(self, columns: Sequence[str]) -> None:
+        super().__init__(columns)
+        self._line(columns)
+
+    def page(self, rows: Iterable[Row]) -> None:
+        """Print some records."""
+        for row in rows:
+            self._line([_plain(row[name]) for name in self.columns])
+
+    def _line(self, cells: Sequence[str]) -> None:
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        click.echo(line.getvalue(), nl=False)
+
+
+class TextPrinter(Printer):
+    """Aligned columns without frames, for pipes; widths are those of the first page."""
+
+    widths: Sequence[int] | None = None
+
+    def page(self, rows: Iterable[Row]) -> None:
+        """Print some lines; the columns' names above the first."""
+        lines = [[_visible(row[name]) for name in self.columns] for row in rows]
+        if self.widths is None:
+            lines.insert(0, [name.upper() for name in self.columns])
+            self.widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, self.widths, strict=True))
+            click.echo("  ".join(cells).rstrip())
+
+    def end(self) -> None:
+        """Print the names even where there was no row."""
+        if self.widths is None:
+            self.page(())
+
+
+class RichPrinter(Printer):
+    """A framed table a page, for a terminal."""
+
+    printed = False
+
+    def page(self, rows: Iterable[Row]) -> None:
+        """Print one table."""
+        table = Table(show_header=not self.printed, header_style="bold")
+        for name in self.columns:
+            table.add_column(name, overflow="fold")
+        for row in rows:
+            table.add_row(*(_cell(row[name]) for name in self.columns))
+        Console(file=sys.stdout).print(table)
+        self.printed = True
+
+    def end(self) -> None:
+        """Say so where there was no row."""
+        if not self.printed:
+            click.echo("Nothing found.", err=True)
+
+
+def printer(output: str, columns: Sequence[str]) -> Printer:
+    """Return the printer of a format; a table has frames only on a terminal."""
+    table = RichPrinter if sys.stdout.isatty() else TextPrinter
+    made: dict[str, type[Printer]] = {"json": JsonPrinter, "ndjson": NdjsonPrinter, "csv": CsvPrinter, "table": table}
+    return made[output](columns)
+
+
+async def print_pages(output: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Row]]) -> None:
+    """Print all pages as they come."""
+    out = printer(output, columns)
+    async for page in pages:
+        out.page(page)
+    out.end()
+
+
+def print_rows(output: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+    """Print rows that are all at hand."""
+    out = printer(output, columns)
+    if rows:
+        out.page(rows)
+    out.end()
+
+
+def print_record(output: str, record: Row) -> None:
+    """Print one object: as such in JSON, as a line with its names above in CSV, else name by name."""
+    if output == "json":
+        click.echo(to_json(record, indent=2))
+    elif output == "table":
+        print_rows("table", ("field", "value"), [{"field": name, "value": value} for name, value in record.items()])
+    else:
+        print_rows(output, tuple(record), [record])
+
+
+def _json(row: Row) -> str:
+    return to_json(row).decode()
+
+
+def _plain(value: Any) -> str:
+    match value:
+        case None:
+            return ""
+        case str():
+            return value
+        case bool():
+            return "yes" if value else "no"
+        case float():
+            return f"{value:.1f}"
+        case datetime():
+            return value.isoformat(sep=" ", timespec="seconds")
+        case list() if all(isinstance(item, str) for item in value):
+            return ", ".join(value)
+        case dict() | list():
+            return to_json(value).decode()
+        case _:
+            return str(value)
+
+
+def _visible(value: Any) -> str:
+    """Return text that stays on its line: a key may hold line breaks and a terminal's commands."""
+    text = _plain(value)
+    return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _cell(value: Any) -> Text:
+    text = _visible(value)
+    return Text(text, style=_STYLES.get(text, ""))

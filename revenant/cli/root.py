@@ -1,0 +1,66 @@
+"""The group `revenant`: its commands, and what becomes of errors, Ctrl-C and closed pipes."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from typing import Any
+
+import click
+
+from revenant.cli.call import call
+from revenant.cli.cast import cast
+from revenant.cli.check import check
+from revenant.cli.dead import dead
+from revenant.cli.delete import delete
+from revenant.cli.failures import CLOSED_PIPE, INTERRUPTED, failure
+from revenant.cli.ls import ls
+from revenant.cli.migrate import migrate
+from revenant.cli.show import show
+from revenant.cli.worker import worker
+from revenant.cli.workers import workers
+from revenant.errors import RevenantError
+
+
+class Root(click.Group):
+    """Turns what a command raises into one paragraph on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; see `failures.py` for the exit codes."""
+        if isinstance(sys.stdout, io.TextIOWrapper):
+            sys.stdout.reconfigure(errors="backslashreplace")
+        try:
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+        except RevenantError as error:
+            raise failure(error) from error
+        except KeyboardInterrupt:
+            ctx.exit(INTERRUPTED)
+        except BrokenPipeError:
+            # What is left in the buffer goes nowhere, instead of failing once more at the interpreter's end.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(CLOSED_PIPE)
+        return result
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order in which they were added: what one needs first comes first."""
+        return list(self.commands)
+
+
+@click.group(
+    cls=Root,
+    context_settings={"auto_envvar_prefix": "REVENANT", "help_option_names": ["-h", "--help"]},
+)
+@click.version_option(package_name="revenant-py", prog_name="revenant")
+def main() -> None:
+    """Durable entities on the Postgres you already run.
+
+    The database is DATABASE_URL, or an embedded server of your own where that is not set. Data goes to stdout and
+    words to stderr; exit codes are 0 ok, 1 failed, 2 usage, 3 not found, 4 database unreachable. Every option is
+    also an environment variable.
+    """
+
+
+for command in (worker, migrate, call, cast, show, ls, delete, workers, dead, check):
+    main.add_command(command)

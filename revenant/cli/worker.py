@@ -1,0 +1,108 @@
+"""`revenant worker`: serves entities until it is told to stop."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+import click
+
+from revenant.app import Revenant
+from revenant.cli.options import app_option, application, configure_logging
+from revenant.config import Settings
+from revenant.eventloop import run
+from revenant.worker.process import serve
+from revenant.worker.supervisor import Supervisor
+
+
+@click.command()
+@click.option(
+    "--processes",
+    type=click.IntRange(min=1),
+    envvar="REVENANT_PROCESSES",
+    show_envvar=True,
+    help="Processes to keep running; 1 unless configured.",
+)
+@click.option(
+    "--lanes",
+    type=click.IntRange(min=1),
+    envvar="REVENANT_LANES",
+    show_envvar=True,
+    help="Connections of each process that run turns; 4 unless configured.",
+)
+@click.option(
+    "--jobs",
+    type=click.IntRange(min=0),
+    envvar="REVENANT_JOBS",
+    show_envvar=True,
+    help="procrastinate jobs that each process runs at a time; 0 runs none.",
+)
+@click.option("--kinds", metavar="A,B", help="Serve only these kinds.")
+@click.option(
+    "--drain-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    envvar="REVENANT_DRAIN_TIMEOUT",
+    show_envvar=True,
+    help="Seconds that running turns and jobs get when it stops; 25 unless configured.",
+)
+@click.option(
+    "--log-level",
+    type=click.Choice(["debug", "info", "warning", "error"]),
+    default="info",
+    show_default=True,
+    help="What to log, on stderr.",
+)
+@click.option("--supervisor", type=int, hidden=True, help="Set by a supervisor: a pipe that ends when it does.")
+@app_option(required=True)
+def worker(
+    processes: int | None,
+    lanes: int | None,
+    jobs: int | None,
+    kinds: str | None,
+    drain_timeout: float | None,
+    log_level: str,
+    supervisor: int | None,
+    app_path: str,
+) -> None:
+    """Serve the application's entities. Start as many as you like; Postgres arbitrates.
+
+    SIGTERM and Ctrl-C drain: what runs is finished, nothing new is begun. A second signal ends it at once; nothing
+    committed is lost either way.
+    """
+    configure_logging(log_level)
+    app = application(app_path)
+    given = {"processes": processes, "lanes": lanes, "jobs": jobs, "drain_timeout": drain_timeout}
+    settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
+    wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()] if kinds else None
+    try:
+        if settings.processes == 1 or supervisor is not None:
+            run(_serve(app, wanted, settings, supervisor))
+            return
+        app.worker(kinds=wanted, settings=settings)  # what is wrong with it is said once, and not by each child
+        command = _child_command(app_path, settings, kinds, log_level)
+        click.get_current_context().exit(asyncio.run(_supervise(app, command, settings)))
+    finally:
+        app.release()
+
+
+async def _serve(app: Revenant, kinds: list[str] | None, settings: Settings, supervisor: int | None) -> None:
+    url = await app.prepare()
+    made = app.worker(kinds=kinds, settings=settings)
+    await serve(made, url=url, drain_timeout=settings.drain_timeout, supervisor=supervisor)
+
+
+async def _supervise(app: Revenant, command: list[str], settings: Settings) -> int:
+    url = await app.prepare()
+    keeper = Supervisor(command=command, processes=settings.processes, drain_timeout=settings.drain_timeout)
+    return await keeper.run(url)
+
+
+def _child_command(app_path: str, settings: Settings, kinds: str | None, log_level: str) -> list[str]:
+    """Return the command of one child, but for its last word; the database is in the environment, unseen by others."""
+    return [
+        *(sys.executable, "-m", "revenant", "worker", "--app", app_path, "--processes", "1"),
+        *("--lanes", str(settings.lanes), "--jobs", str(settings.jobs)),
+        *("--drain-timeout", str(settings.drain_timeout), "--log-level", log_level),
+        *(("--kinds", kinds) if kinds else ()),
+        "--supervisor",
+    ]

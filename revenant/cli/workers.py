@@ -1,0 +1,42 @@
+"""`revenant workers`: the fleet, by its heartbeats."""
+
+from __future__ import annotations
+
+import click
+
+from revenant.app import Revenant
+from revenant.cli.options import app_option, application, looking
+from revenant.cli.output import output_option, print_rows
+from revenant.eventloop import run
+from revenant.queue.views import Row
+from revenant.queue.views import workers as all_workers
+
+COLUMNS = (
+    "id",
+    "host",
+    "pid",
+    "kinds",
+    "lanes",
+    "jobs",
+    "turns",
+    "messages",
+    "draining",
+    "heartbeat_age",
+    "alive",
+)
+
+
+@click.command()
+@output_option
+@app_option()
+def workers(output: str, app_path: str | None) -> None:
+    """List the workers: a heartbeat's age is in seconds, by the database's clock; over 10 a worker counts as dead."""
+    found = run(_workers(application(app_path)))
+    print_rows(
+        output, COLUMNS, [{name: row[name] for name in COLUMNS} | {"kinds": sorted(row["kinds"])} for row in found]
+    )
+
+
+async def _workers(app: Revenant) -> list[Row]:
+    async with looking(app) as connection:
+        return await all_workers(connection)

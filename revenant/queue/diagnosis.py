@@ -1,0 +1,167 @@
+"""From facts to findings: what is wrong with a database, and what to type; pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from revenant.errors import SchemaMismatch
+from revenant.queue.facts import Facts, Server, Traffic
+from revenant.sql import Missing, NewerCompatible, Old, SchemaStatus, require_schema
+
+Status = Literal["ok", "warn", "fail"]
+OLDEST_POSTGRES = 15
+MUCH_SKEW = 1.0
+"""Seconds between our clock and the database's that are worth a word."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of `revenant check`; `cure` is what to type, empty where there is nothing to do."""
+
+    check: str
+    status: Status
+    found: str
+    cure: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Plans:
+    """What is to run against the database: `kinds` (of the application, with `app` as one types it)."""
+
+    connections: int
+    """Connections that all worker processes of one command take."""
+    kinds: Iterable[str] = ()
+    app: str = "module:attribute"
+
+
+def connections_of(*, lanes: int, jobs: int, processes: int) -> int:
+    """Return how many connections such workers take: lanes, desk and listener, and those of the job runner.
+
+    Example:
+        >>> connections_of(lanes=4, jobs=1, processes=2)
+        20
+    """
+    return processes * (lanes + 2 + (jobs + 3 if jobs else 0))
+
+
+def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:
+    """Yield one finding a check, in the order in which to mend them."""
+    yield _version(facts.server)
+    yield _writable(facts.server)
+    yield _pooler(facts)
+    yield _durable(facts.server)
+    yield _room(facts.server, plans.connections)
+    yield _schema(facts)
+    if facts.traffic is not None:
+        yield from _served(facts.traffic, plans)
+        yield _dead(facts.traffic)
+        yield _clock(facts.traffic)
+
+
+def _version(server: Server) -> Finding:
+    found = f"PostgreSQL {server.version // 10_000}.{server.version % 10_000}"
+    if server.version // 10_000 >= OLDEST_POSTGRES:
+        return Finding("version", "ok", found)
+    cure = f"Upgrade the server to PostgreSQL {OLDEST_POSTGRES} or newer"
+    return Finding("version", "fail", f"{found} is too old", cure)
+
+
+def _writable(server: Server) -> Finding:
+    if not server.read_only:
+        return Finding("writable", "ok", "Takes writes")
+    cure = "Point DATABASE_URL at the primary, or add ?target_session_attrs=read-write"
+    return Finding("writable", "fail", "Read-only: a standby, or default_transaction_read_only", cure)
+
+
+def _pooler(facts: Facts) -> Finding:
+    if facts.listens and not facts.shared_backends:
+        return Finding("LISTEN", "ok", "Notifications arrive")
+    cure = "Point DATABASE_URL past the pooler at Postgres itself, or set pool_mode = session"
+    if facts.shared_backends:
+        found = "A transaction pooler is in the way: two connections share one server process"
+        return Finding("LISTEN", "fail", found, cure)
+    return Finding("LISTEN", "fail", "LISTEN is silent: a transaction pooler or proxy is in the way", cure)
+
+
+def _durable(server: Server) -> Finding:
+    risky = [
+        f"{name} = off"
+        for name, on in (("fsync", server.fsync), ("full_page_writes", server.full_page_writes))
+        if not on
+    ]
+    if server.synchronous_commit == "off":
+        risky.append("synchronous_commit = off")
+    if not risky:
+        return Finding("durability", "ok", "A commit is on disk")
+    names = ", ".join(entry.split()[0] for entry in risky)
+    cure = "; ".join(f"alter system set {name.strip()} = on" for name in names.split(","))
+    return Finding("durability", "warn", f"A crash can lose what was committed: {', '.join(risky)}", cure)
+
+
+def _room(server: Server, needed: int) -> Finding:
+    """Each limit less what others hold of it; a superuser is bound by max_connections alone."""
+    limits: dict[str, tuple[int, int]] = {
+        "max_connections": (
+            server.max_connections - (0 if server.superuser else server.reserved),
+            server.in_all,
+        )
+    }
+    if not server.superuser:
+        limits["the role's connection limit"] = (server.role_limit, server.in_role)
+        limits["the database's connection limit"] = (server.database_limit, server.in_database)
+    rooms = {name: limit - others for name, (limit, others) in limits.items() if limit >= 0}
+    tightest = min(rooms, key=lambda name: rooms[name])
+    room = max(0, rooms[tightest])
+    found = f"{needed} needed by the workers, {room} left by {tightest}"
+    if needed > room:
+        cure = f"Fewer --lanes, --jobs or --processes, or raise {tightest}"
+        return Finding("connections", "fail", found, cure)
+    return Finding("connections", "ok", found)
+
+
+def _schema(facts: Facts) -> Finding:
+    if facts.schema is None:
+        return Finding("schema", "fail", facts.refusal or "Not known", "grant usage on schema revenant to the role")
+    try:
+        require_schema(facts.schema)
+    except SchemaMismatch as error:
+        first = str(error).split(". ", maxsplit=1)[0]
+        return Finding("schema", "fail", first, _schema_cure(facts.schema))
+    newer = " (of a newer release, which suits this code)" if isinstance(facts.schema, NewerCompatible) else ""
+    return Finding("schema", "ok", f"Up to date{newer}")
+
+
+def _schema_cure(status: SchemaStatus) -> str:
+    behind = isinstance(status, Missing | Old)
+    return "revenant migrate" if behind else "Deploy the release that migrated this database"
+
+
+def _served(traffic: Traffic, plans: Plans) -> Iterator[Finding]:
+    alive = [worker for worker in traffic.workers if worker["alive"]]
+    live = {kind for worker in alive if not worker["draining"] for kind in worker["kinds"]}
+    unserved: Mapping[str, int] = {
+        kind: traffic.waiting.get(kind, 0) for kind in sorted({*plans.kinds, *traffic.waiting}) if kind not in live
+    }
+    for kind, waiting in unserved.items():
+        found = f"No live worker serves {kind}" + (f", and {waiting:,} messages wait" if waiting else "")
+        yield Finding("workers", "fail", found, f"revenant worker --app {plans.app}")
+    if not unserved:
+        draining = sum(worker["draining"] for worker in alive)
+        found = f"{len(alive)} alive" + (f", {draining} of them draining" if draining else "")
+        yield Finding("workers", "ok", f"{found}; every known kind is served")
+
+
+def _dead(traffic: Traffic) -> Finding:
+    if not traffic.dead:
+        return Finding("dead letters", "ok", "None")
+    cure = "revenant dead ls, then dead retry or dead drop"
+    return Finding("dead letters", "warn", f"{traffic.dead:,} casts failed for the last time", cure)
+
+
+def _clock(traffic: Traffic) -> Finding:
+    found = f"This machine is {abs(traffic.skew):.1f} s {'ahead of' if traffic.skew > 0 else 'behind'} the database"
+    if abs(traffic.skew) < MUCH_SKEW:
+        return Finding("clock", "ok", found)
+    return Finding("clock", "warn", f"{found}, whose clock decides what is due", "Check NTP on both machines")

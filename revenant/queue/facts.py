@@ -1,0 +1,151 @@
+"""What there is to know about a database before one judges it: read once, changed by nobody."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psycopg
+from psycopg.errors import InsufficientPrivilege
+from psycopg.rows import class_row
+
+from revenant.errors import ConfigurationError
+from revenant.queue.listener import Listener
+from revenant.queue.mailbox import notify
+from revenant.queue.views import Row, workers
+from revenant.sql import Current, NewerCompatible, SchemaStatus, statement, status
+
+LISTEN_SECONDS = 2.0
+"""How long a notification may take before LISTEN counts as silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """The server's settings, and how many sessions others hold; limits of -1 are none."""
+
+    version: int
+    read_only: bool
+    fsync: bool
+    full_page_writes: bool
+    synchronous_commit: str
+    max_connections: int
+    reserved: int
+    superuser: bool
+    role_limit: int
+    database_limit: int
+    in_all: int
+    in_role: int
+    in_database: int
+
+
+@dataclass(frozen=True, slots=True)
+class Traffic:
+    """What the schema holds: workers' rows, waiting messages by kind, dead letters, and the database's clock."""
+
+    workers: list[Row]
+    waiting: dict[str, int]
+    dead: int
+    skew: float
+    """Seconds that this machine's clock is ahead of the database's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """All of it; `traffic` is None where the schema is not fit to be asked."""
+
+    server: Server
+    shared_backends: bool
+    """Whether two connections had the same server process: somebody shares it out by transactions."""
+    listens: bool
+    schema: SchemaStatus | None
+    """None where the role may not look; `refusal` then says why."""
+    refusal: str | None = None
+    traffic: Traffic | None = None
+
+
+async def gather(url: str) -> Facts:
+    """Read the facts over plain connections, as any pooler lets them through."""
+    async with (
+        await _plain(url) as connection,
+        await _plain(url) as other,
+    ):
+        async with connection.cursor(row_factory=class_row(Server)) as cursor:
+            server = await (await cursor.execute(statement("read_server"))).fetchone()
+        assert server is not None
+        shared = await _share_backends(connection, other)
+        listens = await _listens(url, connection)
+        try:
+            schema = await status(connection)
+            fit = isinstance(schema, Current | NewerCompatible)
+            return Facts(server, shared, listens, schema, traffic=await _traffic(connection) if fit else None)
+        except ConfigurationError as error:
+            return Facts(server, shared, listens, None, refusal=str(error))
+        except InsufficientPrivilege as error:
+            return Facts(server, shared, listens, None, refusal=f"{error.diag.message_primary}.")
+
+
+async def _plain(url: str) -> psycopg.AsyncConnection[Any]:
+    return await psycopg.AsyncConnection.connect(
+        url,
+        autocommit=True,
+        prepare_threshold=None,
+        application_name="revenant/check",
+        connect_timeout=int(os.environ.get("PGCONNECT_TIMEOUT", "5")),
+    )
+
+
+async def _share_backends(one: psycopg.AsyncConnection[Any], other: psycopg.AsyncConnection[Any]) -> bool:
+    """Two connections that are open at once have two server processes, unless a pooler shares them out."""
+    first, second = await _backend(one), await _backend(other)
+    async with other.transaction():
+        return len({first, await _backend(one)}) > 1 or len({second, await _backend(other)}) > 1 or first == second
+
+
+async def _backend(connection: psycopg.AsyncConnection[Any]) -> int:
+    row = await (await connection.execute(statement("read_backend"))).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+async def _listens(url: str, sender: psycopg.AsyncConnection[Any]) -> bool:
+    """Listen as workers do, notify from another connection, and see whether anything arrives."""
+    channel = f"revenant_check_{os.urandom(8).hex()}"
+    heard = asyncio.Event()
+
+    async def ping(channel: str, payload: str) -> None:
+        await notify(sender, [(channel, payload)])
+
+    listener = Listener(
+        url=url,
+        role="check",
+        channels=[channel],
+        ping=ping,
+        on_payload=lambda _channel, _payload: heard.set(),
+        on_connect=lambda: None,
+    )
+    await listener.start()
+    try:
+        async with asyncio.timeout(LISTEN_SECONDS):
+            await listener.ready()
+            await ping(channel, "check")
+            await heard.wait()
+        return True
+    except TimeoutError:
+        return False
+    finally:
+        await listener.stop()
+
+
+async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
+    waiting = await (await connection.execute(statement("count_waiting"))).fetchall()
+    dead = await (await connection.execute(statement("count_dead"))).fetchone()
+    assert dead is not None
+    return Traffic(
+        workers=await workers(connection),
+        waiting=dict(waiting),
+        dead=dead[0],
+        skew=(datetime.now(UTC) - dead[1]).total_seconds(),
+    )

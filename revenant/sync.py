@@ -1,0 +1,226 @@
+"""The same doors for blocking code: one thread with an event loop, on which the async application runs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine
+from concurrent.futures import CancelledError, Future
+from datetime import datetime, timedelta
+from typing import Any, Protocol, Self, TypeVar, overload
+
+import psycopg
+
+from revenant.client.envelope import seal
+from revenant.entities.entity import Entity
+from revenant.entities.message import Message
+from revenant.entities.ref import Ref
+from revenant.errors import ConfigurationError
+from revenant.eventloop import new_event_loop
+from revenant.queue.mailbox import transactional_send
+
+E = TypeVar("E", bound=Entity)
+R = TypeVar("R")
+
+
+class Application(Protocol):
+    """What is behind the doors: a `Revenant` of its own, so that several doors may be open at once."""
+
+    async def start(self) -> None:
+        """Begin to send."""
+
+    async def stop(self) -> None:
+        """Hang up."""
+
+    def ref(self, kind: Any, key: str) -> Any:
+        """Return an entity's address."""
+
+    async def call(self, message: Message[R], *, timeout: float | None, idempotency_key: str | None) -> R:
+        """Send and wait for the reply."""
+        ...
+
+    async def cast(
+        self,
+        message: Message[Any],
+        *,
+        after: timedelta | None,
+        at: datetime | None,
+        idempotency_key: str | None,
+    ) -> str:
+        """Send without waiting."""
+        ...
+
+    async def reply(self, message_id: str, *, timeout: float | None, returns: Any) -> Any:
+        """Attach to a message sent before."""
+
+    async def delete(self, ref: Any, *, timeout: float | None) -> bool:
+        """End an entity."""
+        ...
+
+
+class Sync:
+    """What `app.sync()` returns: `call`, `cast`, `reply`, `delete` and `ref`, for any number of blocking threads.
+
+    Open it inside the process that uses it: after a fork, each child opens its own.
+
+    Example:
+        >>> with app.sync() as rv:
+        ...     balance = rv.call(rv.ref(Account, "acct_42").deposit(100))
+    """
+
+    def __init__(self, *, app: Application) -> None:
+        self._app = app
+        self._lock = threading.Lock()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ended: asyncio.Event | None = None
+        self._thread: threading.Thread | None = None
+        self._pid = 0
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        """Begin to send; a second start does nothing."""
+        _refuse_in_event_loop()
+        if self._pid == os.getpid():
+            return
+        self._pid, self._lock = os.getpid(), threading.Lock()
+        begun: Future[None] = Future()
+        # A daemon: a program that forgets to stop ends nevertheless.
+        self._thread = threading.Thread(
+            target=asyncio.Runner(loop_factory=new_event_loop).run,
+            args=(self._serve(begun),),
+            name="revenant-sync",
+            daemon=True,
+        )
+        self._thread.start()
+        try:
+            begun.result()
+        except BaseException:
+            self._pid = 0
+            raise
+
+    def stop(self) -> None:
+        """Hang up, and wait until nothing is left running; safe before start and twice."""
+        if self._pid != os.getpid():
+            return
+        with self._lock:
+            loop, self._loop = self._loop, None
+        if loop is not None and self._ended is not None:
+            loop.call_soon_threadsafe(self._ended.set)
+        if self._thread is not None:
+            self._thread.join()
+        self._pid = 0
+
+    @overload
+    def ref(self, kind: type[E], key: str) -> E: ...
+
+    @overload
+    def ref(self, kind: str, key: str) -> Any: ...
+
+    def ref(self, kind: type[E] | str, key: str) -> E | Any:
+        """Return the address of one entity, to build messages with; see `Revenant.ref`."""
+        return self._app.ref(kind, key)
+
+    def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
+        """Send and wait for the reply, which comes after the commit; see `Revenant.call`."""
+        message.sent()
+        return self._run(lambda: self._app.call(message, timeout=timeout, idempotency_key=idempotency_key))
+
+    def cast(
+        self,
+        message: Message[Any],
+        *,
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        idempotency_key: str | None = None,
+        connection: psycopg.Connection[Any] | None = None,
+    ) -> str:
+        """Send without waiting for the handler; durable when this returns. Returns the message's id.
+
+        With `connection`, in the caller's own transaction and thread: the message exists if and only if it commits.
+        """
+        message.sent()
+        if connection is not None:
+            return _send_within(connection, message, after or at, idempotency_key)
+        return self._run(lambda: self._app.cast(message, after=after, at=at, idempotency_key=idempotency_key))
+
+    def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
+        """Attach to a message that was sent before, and wait for its reply; see `Revenant.reply`."""
+        return self._run(lambda: self._app.reply(message_id, timeout=timeout, returns=returns))
+
+    def delete(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
+        """End an entity, in order with its other messages; return whether it had state."""
+        return self._run(lambda: self._app.delete(ref, timeout=timeout))
+
+    async def _serve(self, begun: Future[None]) -> None:
+        try:
+            await self._app.start()
+        except BaseException as error:  # noqa: BLE001 # it belongs to the thread that starts us
+            begun.set_exception(error)
+            return
+        self._ended = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
+        begun.set_result(None)
+        try:
+            await self._ended.wait()
+        finally:
+            await self._app.stop()
+
+    def _run(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
+        _refuse_in_event_loop()
+        if self._pid != os.getpid():
+            raise ConfigurationError(
+                "app.sync() was used in a process that did not open it. Open it inside: `with app.sync() as rv:`; "
+                "after a fork (gunicorn, multiprocessing) in each child, in its post-fork hook for instance."
+            )
+        with self._lock:
+            if self._loop is None:
+                raise ConfigurationError(
+                    "app.sync() was used after it had been closed. Keep inside `with app.sync() as rv:`."
+                )
+            future = asyncio.run_coroutine_threadsafe(make(), self._loop)
+        try:
+            return future.result()
+        except CancelledError:
+            raise ConfigurationError(
+                "app.sync() was closed by another thread while this one waited. What became of the message is unknown; "
+                "close it when all threads are done, or send again with an idempotency_key."
+            ) from None
+        finally:
+            # An interrupt (Ctrl-C, a worker's time limit) ends the wait over there too.
+            future.cancel()
+
+
+def _send_within(
+    connection: psycopg.Connection[Any],
+    message: Message[Any],
+    when: object,
+    idempotency_key: str | None,
+) -> str:
+    if when is not None:
+        raise ConfigurationError(f"cast({message!r}) takes one of after=, at= and connection=; give just one.")
+    if not isinstance(connection, psycopg.Connection):
+        raise ConfigurationError(
+            f"cast({message!r}, connection=…) needs a psycopg.Connection in blocking code, and got "
+            f"{type(connection).__name__}. Pass the one whose transaction this is, or use `async with app:`."
+        )
+    envelope = seal(message, origin=None, idempotency_key=idempotency_key)
+    connection.execute(*transactional_send([envelope]))
+    return envelope.id
+
+
+def _refuse_in_event_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    raise ConfigurationError(
+        "app.sync() was used inside a running event loop, which it would stop until the reply comes. "
+        "There, use the application itself: `async with app:` and `await`."
+    )

@@ -1,0 +1,60 @@
+"""One worker process: waits for its database, refuses a schema that does not fit, serves, and drains when told."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Coroutine
+from typing import Any
+
+from revenant.queue.link import Link
+from revenant.sql import require_schema, status
+from revenant.worker.shutdown import Shutdown
+from revenant.worker.worker import Worker
+
+log = logging.getLogger("revenant.worker")
+GRACE = 3.0
+"""Seconds beyond the drain's time-out after which a process is ended that still has not."""
+
+
+async def serve(worker: Worker, *, url: str, drain_timeout: float, supervisor: int | None = None) -> None:
+    """Serve until SIGTERM, SIGINT or the supervisor's death, and drain.
+
+    Raises:
+        SchemaMismatch: the schema is missing, or does not fit this code; nothing was served.
+    """
+    shutdown = Shutdown(patience=drain_timeout + GRACE, supervisor=supervisor)
+    shutdown.install()
+    if not await until_told(shutdown, await_schema(url)):
+        return
+    await worker.start()
+    if await until_told(shutdown, worker.ready()):
+        log.info("Ready: worker %s, process %d.", worker.id, os.getpid())
+    await shutdown.requested.wait()
+    log.info("Draining: up to %g s for what runs.", drain_timeout)
+    await worker.stop(drain_timeout=drain_timeout)
+
+
+async def await_schema(url: str) -> None:
+    """Wait until the database is there, saying so once, and check its schema."""
+    link = Link(url=url, role="start")
+    try:
+        require_schema(await status(await link.connection()))
+    finally:
+        await link.reset()
+
+
+async def until_told(shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> bool:
+    """Run something to its end, or until the process is told to stop; return whether it ended by itself."""
+    task = asyncio.ensure_future(work)
+    told = asyncio.ensure_future(shutdown.requested.wait())
+    try:
+        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
+        if task.done():
+            task.result()
+        return not told.done()
+    finally:
+        for each in (task, told):
+            each.cancel()
+        await asyncio.gather(task, told, return_exceptions=True)
