@@ -6,6 +6,7 @@ import asyncio
 import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import procrastinate
@@ -93,6 +94,12 @@ class Account(Entity):
         return self.balance
 
     @handler
+    async def weigh(self, words: str) -> int:
+        """Take a large argument, and keep nothing of it."""
+        self.balance += 1
+        return len(words)
+
+    @handler
     async def who(self) -> tuple[str, str, datetime, int]:
         return self.key, self.turn.message_id, self.turn.now, self.turn.attempt
 
@@ -174,6 +181,14 @@ class Ledger(Entity):
             raise Broken("after the block")
 
     @handler
+    async def run(self, statements: list[str]) -> int:
+        """Run statements inside the turn."""
+        self.rows += 1
+        for statement in statements:
+            await self.turn.connection.execute(statement)
+        return self.rows
+
+    @handler
     async def bad_sql(self) -> None:
         await self.turn.connection.execute("select * from there_is_no_such_table")
 
@@ -200,7 +215,26 @@ class Ledger(Entity):
             raise Broken("after the defer")
 
 
-ENTITIES: list[type[Entity]] = [Account, Shelf, Ledger]
+class Gate(Entity):
+    """Says that it runs, and stays inside its turn until the test opens the gate (`tests.nemesis.Gate`)."""
+
+    passed: int = 0
+
+    @handler
+    async def walk(self) -> int:
+        self.passed += 1
+        folder = Path(os.environ["REVENANT_TEST_GATE"])
+        (folder / f"in-{os.getpid()}").touch()
+        while not (folder / "open").exists():
+            await asyncio.sleep(0.005)
+        return self.passed
+
+    @handler
+    async def count(self) -> int:
+        return self.passed
+
+
+ENTITIES: list[type[Entity]] = [Account, Shelf, Ledger, Gate]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 app = Revenant(entities=ENTITIES, jobs=jobs)

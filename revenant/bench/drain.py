@@ -52,9 +52,7 @@ class DrainResult:
         return self.total == self.messages
 
 
-async def measure_drain(
-    *, messages: int, entities: int, workers: int, say: Callable[[str], None]
-) -> DrainResult:
+async def measure_drain(*, messages: int, entities: int, workers: int, say: Callable[[str], None]) -> DrainResult:
     """Measure how fast `workers` handle `messages` casts, spread over the entities in turn."""
     async with (
         ring(workers=workers, say=say) as site,

@@ -15,9 +15,10 @@ import psycopg
 
 from revenant.app import Revenant
 from revenant.bench.counter import BenchCounter
+from revenant.queue.session import session
 from revenant.trial.crew import Crew
 from revenant.trial.run import Run
-from revenant.trial.stage import clear, connected, database, settings
+from revenant.trial.stage import ROLE, clear, database, settings
 
 APPLICATION = "revenant.bench.application:app"
 
@@ -48,9 +49,7 @@ async def ring(*, workers: int, say: Callable[[str], None]) -> AsyncIterator[Rin
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(database(say))
         stack.push_async_callback(clear, url, run, say)
-        look = await stack.enter_async_context(connected(url))
+        look = await stack.enter_async_context(session(url, role=ROLE))
         crew = await stack.enter_async_context(Crew(app=APPLICATION, url=url, size=workers, say=say))
-        app = await stack.enter_async_context(
-            Revenant(entities=[BenchCounter], database_url=url, settings=settings())
-        )
+        app = await stack.enter_async_context(Revenant(entities=[BenchCounter], database_url=url, settings=settings()))
         yield Ring(url, run, look, crew, app)

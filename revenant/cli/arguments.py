@@ -10,6 +10,8 @@ from typing import Any, TypeVar
 
 import click
 
+from revenant.cli.option import option
+
 F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
 
@@ -46,7 +48,7 @@ class Moment(click.ParamType[datetime]):
 def message_arguments(command: F) -> F:
     """Add KIND KEY HANDLER [NAME=VALUE ...] and --args to a command."""
     for add in (
-        click.option("--args", "document", metavar="JSON", help="All arguments as one JSON object or array."),
+        option("--args", "document", metavar="JSON", help="All arguments as one JSON object or array."),
         click.argument("pairs", nargs=-1, metavar="[NAME=VALUE]..."),
         click.argument("handler"),
         click.argument("key"),

@@ -9,10 +9,11 @@ import click
 from revenant.bench.calls import calls_as_json, measure_calls
 from revenant.bench.drain import drain_as_json, measure_drain
 from revenant.bench.screen import say, show_calls, show_drain
+from revenant.cli.option import option
 from revenant.trial.stage import perform
 
-_workers = click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of the table.")
+_workers = option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
+_as_json = option("--json", "as_json", is_flag=True, envvar="REVENANT_BENCH_JSON", help="One JSON object, no table.")
 
 
 @click.group()
@@ -24,19 +25,19 @@ def bench() -> None:
 
 
 @bench.command()
-@click.option("--callers", type=click.IntRange(1), default=64, show_default=True, help="Callers at once.")
-@click.option("--entities", type=click.IntRange(1), default=1000, show_default=True, help="Entities called.")
-@click.option(
+@option("--callers", type=click.IntRange(1), default=64, show_default=True, help="Callers at once.")
+@option("--entities", type=click.IntRange(1), default=1000, show_default=True, help="Entities called.")
+@option(
     "--seconds", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True,
     help="Seconds of calls, and as many of plain SQL.",
 )  # fmt: skip
-@click.option(
+@option(
     "--hold-snapshot", "hold", type=click.FloatRange(0), default=0.0,
     help="Measure once more after so many seconds of traffic under another session's snapshot.",
 )  # fmt: skip
 @_workers
 @_as_json
-def calls(callers: int, entities: int, seconds: float, hold: float, workers: int, as_json: bool) -> None:
+def calls(*, callers: int, entities: int, seconds: float, hold: float, workers: int, as_json: bool) -> None:
     """Measure calls: each caller waits for its receipt, then calls again."""
     result = perform(
         measure_calls(callers=callers, entities=entities, seconds=seconds, workers=workers, hold=hold, say=say)
@@ -50,8 +51,8 @@ def calls(callers: int, entities: int, seconds: float, hold: float, workers: int
 
 
 @bench.command()
-@click.option("--messages", type=click.IntRange(1), default=100_000, show_default=True, help="Casts to drain.")
-@click.option("--entities", type=click.IntRange(1), default=50_000, show_default=True, help="Entities told.")
+@option("--messages", type=click.IntRange(1), default=100_000, show_default=True, help="Casts to drain.")
+@option("--entities", type=click.IntRange(1), default=50_000, show_default=True, help="Entities told.")
 @_workers
 @_as_json
 def drain(messages: int, entities: int, workers: int, as_json: bool) -> None:

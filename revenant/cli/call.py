@@ -9,6 +9,7 @@ import click
 from revenant.app import Revenant
 from revenant.cli.arguments import json_of, message_arguments
 from revenant.cli.messages import message_of
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application
 from revenant.entities.message import Message
 from revenant.eventloop import run
@@ -16,14 +17,15 @@ from revenant.eventloop import run
 
 @click.command()
 @message_arguments
-@click.option(
+@option(
     "--timeout",
     type=click.FloatRange(min=0, min_open=True),
     help="Seconds to wait for the reply; 5 unless the settings say otherwise.",
 )
-@click.option("--idempotency-key", metavar="KEY", help="Sent again with the same key, it returns the first reply.")
+@option("--idempotency-key", metavar="KEY", help="Sent again with the same key, it returns the first reply.")
 @app_option()
 def call(
+    *,
     kind: str,
     key: str,
     handler: str,

@@ -10,6 +10,7 @@ import click
 from revenant.app import Revenant
 from revenant.cli.arguments import Duration, Moment, json_of, message_arguments
 from revenant.cli.messages import message_of
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application
 from revenant.entities.message import Message
 from revenant.eventloop import run
@@ -17,11 +18,12 @@ from revenant.eventloop import run
 
 @click.command()
 @message_arguments
-@click.option("--after", type=Duration(), help="Have it handled so much later: 500ms, 5s, 10m, 2h, 1d.")
-@click.option("--at", type=Moment(), metavar="ISO", help="Have it handled then: 2026-01-31T08:00:00+01:00.")
-@click.option("--idempotency-key", metavar="KEY", help="Sent again with the same key, it counts once.")
+@option("--after", type=Duration(), help="Have it handled so much later: 500ms, 5s, 10m, 2h, 1d.")
+@option("--at", type=Moment(), metavar="ISO", help="Have it handled then: 2026-01-31T08:00:00+01:00.")
+@option("--idempotency-key", metavar="KEY", help="Sent again with the same key, it counts once.")
 @app_option()
 def cast(
+    *,
     kind: str,
     key: str,
     handler: str,

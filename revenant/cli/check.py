@@ -9,6 +9,7 @@ import psycopg
 
 from revenant.app import Revenant
 from revenant.cli.failures import FAILED, UNREACHABLE
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
 from revenant.cli.output import output_option, print_rows
 from revenant.errors import DatabaseUnavailable
@@ -18,13 +19,13 @@ from revenant.queue.diagnosis import Finding, Plans, connections_of, diagnose
 from revenant.queue.facts import gather
 from revenant.sql import address
 
-COLUMNS = ("check", "status", "found", "what to type")
+COLUMNS = ("check", "status", "found", "what_to_type")
 
 
 @click.command()
-@click.option("--processes", type=click.IntRange(min=1), help="Worker processes that are to run; as configured.")
-@click.option("--lanes", type=click.IntRange(min=1), help="Lanes of each; as configured.")
-@click.option("--jobs", type=click.IntRange(min=0), help="Jobs that each runs at a time; as configured.")
+@option("--processes", type=click.IntRange(min=1), help="Worker processes that are to run; as configured.")
+@option("--lanes", type=click.IntRange(min=1), help="Lanes of each; as configured.")
+@option("--jobs", type=click.IntRange(min=0), help="Jobs that each runs at a time; as configured.")
 @output_option
 @app_option()
 def check(processes: int | None, lanes: int | None, jobs: int | None, output: str, app_path: str | None) -> None:
@@ -39,8 +40,7 @@ def check(processes: int | None, lanes: int | None, jobs: int | None, output: st
         app=app_path or "module:attribute",
     )
     findings, code = run(_findings(app, plans))
-    rows = [asdict(finding) for finding in findings]
-    print_rows(output, COLUMNS, [{**row, "what to type": row.pop("cure")} for row in rows])
+    print_rows(output, COLUMNS, [{**asdict(finding), "what_to_type": finding.cure} for finding in findings])
     click.get_current_context().exit(code)
 
 

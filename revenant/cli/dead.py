@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
 from uuid import UUID
 
 import click
 
 from revenant.app import Revenant
 from revenant.cli.failures import not_found
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages, print_record
 from revenant.eventloop import run
@@ -26,8 +26,8 @@ def dead() -> None:
 
 
 @dead.command("ls")
-@click.option("--kind", help="Only those of this kind.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
+@option("--kind", help="Only those of this kind.")
+@option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
 @output_option
 @app_option()
 def list_dead(kind: str | None, limit: int | None, output: str, app_path: str | None) -> None:
@@ -49,7 +49,7 @@ def show_dead(message_id: UUID, output: str, app_path: str | None) -> None:
 
 @dead.command("retry")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="All that there are now.")
+@option("--all", "everything", is_flag=True, help="All that there are now.")
 @app_option()
 def retry_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> None:
     """Put dead letters back into their mailboxes, as if they had just been sent."""
@@ -58,7 +58,7 @@ def retry_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> N
 
 @dead.command("drop")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
-@click.option("--all", "everything", is_flag=True, help="All that there are now.")
+@option("--all", "everything", is_flag=True, help="All that there are now.")
 @app_option()
 def drop_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> None:
     """Remove dead letters for good."""

@@ -6,6 +6,7 @@ import click
 
 from revenant.app import Revenant
 from revenant.cli.failures import not_found
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application
 from revenant.eventloop import run
 
@@ -13,7 +14,7 @@ from revenant.eventloop import run
 @click.command()
 @click.argument("kind")
 @click.argument("key")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait for the receipt.")
+@option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait for the receipt.")
 @app_option()
 def delete(kind: str, key: str, timeout: float | None, app_path: str | None) -> None:
     """End the entity KIND KEY, in order with its other messages; the next message starts afresh."""

@@ -31,5 +31,5 @@ def not_found(text: str) -> click.ClickException:
 
 def _exit(text: str, code: int) -> click.ClickException:
     made = click.ClickException(text)
-    made.exit_code = code
+    vars(made)["exit_code"] = code
     return made

@@ -27,9 +27,7 @@ def load_app(path: str) -> Revenant:
     found: object = _load_module(module_name, path)
     for name in (attribute or "app").split("."):
         if not hasattr(found, name):
-            raise _bad(
-                f"{path!r}: the module {module_name} has no attribute {name!r}. Name the variable that holds Revenant(…)."
-            )
+            raise _bad(f"{path!r}: the module {module_name} has no {name!r}. Name the variable that holds Revenant(…).")
         found = getattr(found, name)
     if not isinstance(found, Revenant):
         raise _bad(f"{path!r} is a {type(found).__name__}, not a Revenant. Name the variable that holds Revenant(…).")

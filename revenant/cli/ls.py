@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from revenant.app import Revenant
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages
 from revenant.eventloop import run
@@ -16,13 +17,13 @@ ENTITY_COLUMNS = ("key", "version", "vsn", "updated_at", "waiting")
 
 @click.command()
 @click.argument("kind", required=False)
-@click.option("--waiting", "only_waiting", is_flag=True, help="Only entities with waiting messages.")
-@click.option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
-@click.option("--after", metavar="KEY", help="Go on behind this key, the last one of an earlier listing.")
+@option("--waiting", "only_waiting", is_flag=True, help="Only entities with waiting messages.")
+@option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
+@option("--after", metavar="KEY", help="Go on behind this key, the last one of an earlier listing.")
 @output_option
 @app_option()
 def ls(
-    kind: str | None, only_waiting: bool, limit: int | None, after: str | None, output: str, app_path: str | None
+    *, kind: str | None, only_waiting: bool, limit: int | None, after: str | None, output: str, app_path: str | None
 ) -> None:
     """List the entities of KIND, or all kinds with their counts.
 
@@ -30,11 +31,11 @@ def ls(
     """
     if kind is None and after is not None:
         raise click.UsageError("--after goes with a KIND.")
-    run(_list(application(app_path), kind, only_waiting, limit, after, output))
+    run(_list(application(app_path), kind, limit, output, only_waiting=only_waiting, after=after))
 
 
 async def _list(
-    app: Revenant, kind: str | None, only_waiting: bool, limit: int | None, after: str | None, output: str
+    app: Revenant, kind: str | None, limit: int | None, output: str, *, only_waiting: bool, after: str | None
 ) -> None:
     async with looking(app) as connection:
         if kind is None:

@@ -6,15 +6,16 @@ import click
 
 from revenant import sql
 from revenant.app import Revenant
+from revenant.cli.option import option
 from revenant.cli.options import application, database_option
 from revenant.eventloop import run
 from revenant.queue.session import session
 
 
 @click.command()
-@click.option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 unless this code can run.")
-@click.option("--sql", "only_print", is_flag=True, help="Change nothing; print what would be done, for psql.")
-@click.option(
+@option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 unless this code can run.")
+@option("--sql", "only_print", is_flag=True, help="Change nothing; print what would be done, for psql.")
+@option(
     "--lock-timeout",
     type=click.FloatRange(min=0.001),
     default=5.0,

@@ -16,6 +16,7 @@ from pydantic_settings import SettingsError
 
 from revenant.app import Revenant
 from revenant.cli.loading import load_app
+from revenant.cli.option import option
 from revenant.config import Settings
 from revenant.queue.session import session
 
@@ -29,7 +30,7 @@ def _export_url(context: click.Context, parameter: click.Parameter, value: str |
     return value or None
 
 
-database_option = click.option(
+database_option = option(
     "--database-url",
     metavar="URL",
     envvar=["DATABASE_URL", "REVENANT_DATABASE_URL"],
@@ -43,16 +44,15 @@ database_option = click.option(
 
 
 def app_option(*, required: bool = False) -> Callable[[F], F]:
-    """Return the option --app with --database-url; the command gets `app`, a Revenant, and `--app`'s text as `app_path`."""
+    """Return the options --app, which the command gets as `app_path`, and --database-url."""
 
     def add(command: F) -> F:
         return database_option(
-            click.option(
+            option(
                 "--app",
                 "app_path",
                 metavar="MODULE:ATTRIBUTE",
                 envvar="REVENANT_APP",
-                show_envvar=True,
                 required=required,
                 help="The application, such as shop.main:app; the current folder is on the import path.",
             )(command)
@@ -91,6 +91,8 @@ async def looking(app: Revenant) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
 
 
 def configure_logging(level: str) -> None:
-    """Send the log to stderr: a worker's whole log; a short command only shows what it cannot say by its own words."""
-    logging.basicConfig(format="%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s", level=level.upper())
-    logging.getLogger("procrastinate").setLevel(logging.WARNING)
+    """Send the log to stderr, from a level on; a short command says by itself what went wrong."""
+    form = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
+    logging.basicConfig(format=form, level=level.upper(), force=True)
+    for library in ("psycopg", "procrastinate"):
+        logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from revenant.cli.option import option
+
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
 FORMATS = ("table", "json", "ndjson", "csv")
@@ -24,9 +26,10 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 def output_option(command: F) -> F:
     """Add -o to a command that lists or shows."""
-    return click.option(
+    return option(
         "-o",
         "--output",
+        envvar="REVENANT_OUTPUT",
         type=click.Choice(FORMATS),
         default="table",
         show_default=True,
@@ -44,7 +47,11 @@ class Printer(ABC):
     def page(self, rows: Iterable[Row]) -> None:
         """Print some rows."""
 
-    def end(self) -> None:
+    def json(self, row: Row) -> str:
+        """Return a row as one line of JSON."""
+        return to_json({name: row[name] for name in self.columns}).decode()
+
+    def end(self) -> None:  # noqa: B027 # most formats have nothing to close
         """Finish."""
 
 
@@ -56,7 +63,7 @@ class JsonPrinter(Printer):
     def page(self, rows: Iterable[Row]) -> None:
         """Print some elements."""
         for row in rows:
-            click.echo(f"{self.separator}  {_json(row)}", nl=False)
+            click.echo(f"{self.separator}  {self.json(row)}", nl=False)
             self.separator = ",\n"
 
     def end(self) -> None:
@@ -70,7 +77,7 @@ class NdjsonPrinter(Printer):
     def page(self, rows: Iterable[Row]) -> None:
         """Print some lines."""
         for row in rows:
-            click.echo(_json(row))
+            click.echo(self.json(row))
 
 
 class CsvPrinter(Printer):
@@ -100,7 +107,7 @@ class TextPrinter(Printer):
         """Print some lines; the columns' names above the first."""
         lines = [[_visible(row[name]) for name in self.columns] for row in rows]
         if self.widths is None:
-            lines.insert(0, [name.upper() for name in self.columns])
+            lines.insert(0, [_title(name).upper() for name in self.columns])
             self.widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
         for line in lines:
             cells = (cell.ljust(width) for cell, width in zip(line, self.widths, strict=True))
@@ -121,7 +128,7 @@ class RichPrinter(Printer):
         """Print one table."""
         table = Table(show_header=not self.printed, header_style="bold")
         for name in self.columns:
-            table.add_column(name, overflow="fold")
+            table.add_column(_title(name), overflow="fold")
         for row in rows:
             table.add_row(*(_cell(row[name]) for name in self.columns))
         Console(file=sys.stdout).print(table)
@@ -166,8 +173,8 @@ def print_record(output: str, record: Row) -> None:
         print_rows(output, tuple(record), [record])
 
 
-def _json(row: Row) -> str:
-    return to_json(row).decode()
+def _title(column: str) -> str:
+    return column.replace("_", " ")
 
 
 def _plain(value: Any) -> str:

@@ -9,14 +9,17 @@ from typing import Any
 
 import click
 
+from revenant.cli.bench import bench
 from revenant.cli.call import call
 from revenant.cli.cast import cast
 from revenant.cli.check import check
 from revenant.cli.dead import dead
 from revenant.cli.delete import delete
+from revenant.cli.demo import demo
 from revenant.cli.failures import CLOSED_PIPE, INTERRUPTED, failure
 from revenant.cli.ls import ls
 from revenant.cli.migrate import migrate
+from revenant.cli.options import configure_logging
 from revenant.cli.show import show
 from revenant.cli.worker import worker
 from revenant.cli.workers import workers
@@ -60,7 +63,8 @@ def main() -> None:
     words to stderr; exit codes are 0 ok, 1 failed, 2 usage, 3 not found, 4 database unreachable. Every option is
     also an environment variable.
     """
+    configure_logging("error")
 
 
-for command in (worker, migrate, call, cast, show, ls, delete, workers, dead, check):
+for command in (worker, migrate, call, cast, show, ls, delete, workers, dead, check, demo, bench):
     main.add_command(command)

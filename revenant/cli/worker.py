@@ -8,6 +8,7 @@ import sys
 import click
 
 from revenant.app import Revenant
+from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
 from revenant.config import Settings
 from revenant.eventloop import run
@@ -16,45 +17,42 @@ from revenant.worker.supervisor import Supervisor
 
 
 @click.command()
-@click.option(
+@option(
     "--processes",
     type=click.IntRange(min=1),
     envvar="REVENANT_PROCESSES",
-    show_envvar=True,
     help="Processes to keep running; 1 unless configured.",
 )
-@click.option(
+@option(
     "--lanes",
     type=click.IntRange(min=1),
     envvar="REVENANT_LANES",
-    show_envvar=True,
     help="Connections of each process that run turns; 4 unless configured.",
 )
-@click.option(
+@option(
     "--jobs",
     type=click.IntRange(min=0),
     envvar="REVENANT_JOBS",
-    show_envvar=True,
     help="procrastinate jobs that each process runs at a time; 0 runs none.",
 )
-@click.option("--kinds", metavar="A,B", help="Serve only these kinds.")
-@click.option(
+@option("--kinds", metavar="A,B", help="Serve only these kinds.")
+@option(
     "--drain-timeout",
     type=click.FloatRange(min=0, min_open=True),
     envvar="REVENANT_DRAIN_TIMEOUT",
-    show_envvar=True,
     help="Seconds that running turns and jobs get when it stops; 25 unless configured.",
 )
-@click.option(
+@option(
     "--log-level",
     type=click.Choice(["debug", "info", "warning", "error"]),
     default="info",
     show_default=True,
     help="What to log, on stderr.",
 )
-@click.option("--supervisor", type=int, hidden=True, help="Set by a supervisor: a pipe that ends when it does.")
+@option("--supervisor", type=int, hidden=True, help="Set by a supervisor: a pipe that ends when it does.")
 @app_option(required=True)
 def worker(
+    *,
     processes: int | None,
     lanes: int | None,
     jobs: int | None,

@@ -83,7 +83,8 @@ class Logbook:
     def _open(self) -> TextIO:
         with self.path.open("rb") as file:
             zipped = file.read(2) == b"\x1f\x8b"
-        raw = cast("BinaryIO", gzip.open(self.path, "rb") if zipped else self.path.open("rb"))
+        opened = gzip.open(self.path, "rb") if zipped else self.path.open("rb")  # noqa: SIM115 # the wrapper closes it
+        raw = cast("BinaryIO", opened)
         # Bytes that are no UTF-8 spoil their row, not the file.
         return TextIOWrapper(raw, encoding="utf-8-sig", errors="surrogateescape")
 

@@ -35,7 +35,7 @@ class Result:
     recovery_all_ms: float | None
     """From the SIGKILL to the last reply of 16 such calls, to aircraft of dead and living workers alike."""
     on_the_way_at_kill: int
-    """Messages that waited for confirmation or reply when the (first) worker was killed."""
+    """Messages that waited for confirmation or reply when a worker was killed; the fewest, if several were."""
     bad_rows: int
     scheduled: int
     """Casts that had failed, and were still to be tried again at the end."""

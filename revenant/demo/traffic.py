@@ -85,7 +85,7 @@ class Traffic:
         self._check()
 
     async def recovery(self, since: float) -> tuple[float, float]:
-        """Ask aircraft that were told something lately; return the seconds from `since` to the first and the last reply."""
+        """Ask aircraft that were told something lately; return the seconds from `since` to the first and last reply."""
         names = list(dict.fromkeys(reversed(self._recent)))[:PROBES]
         probes = [asyncio.ensure_future(self._app.call(self._aircraft(name).told())) for name in names]
         first: float | None = None

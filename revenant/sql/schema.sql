@@ -27,8 +27,6 @@ $$;
 -- Promise: the tables of the mailbox and the entities; every key begins with its bucket, invariants are CHECKs.
 -- Locks: creates new relations only; takes no lock on anything that exists.
 
-create schema if not exists revenant;
-
 -- One row per entity that has state. The row's lock is what "one at a time" rests on.
 create table revenant.entities (
     bucket smallint not null check (bucket between 0 and 255),
@@ -58,7 +56,7 @@ create table revenant.messages (
     handler text not null check (handler <> ''),
     args json not null,
     -- The channel on which somebody waits for the reply; null: a cast.
-    origin text check (origin ~ '^revenant_[0-9a-z_]+$'),
+    origin text check (starts_with(origin, 'revenant_')),
     -- What an idempotency key stands for (a hash of handler and arguments); null: sent without one.
     digest bytea,
     attempts smallint not null default 0 check (attempts >= 0),
@@ -130,6 +128,9 @@ create table revenant.workers (
     lanes integer not null check (lanes > 0),
     jobs integer not null check (jobs >= 0),
     draining boolean not null default false,
+    -- The connection that writes the heartbeat: when its backend is gone, so is the worker.
+    backend_pid integer not null,
+    backend_start timestamptz not null,
     turns bigint not null default 0 check (turns >= 0),
     messages bigint not null default 0 check (messages >= 0),
     started_at timestamptz not null default now(),
@@ -137,7 +138,7 @@ create table revenant.workers (
 ) with (fillfactor = 50);
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (1, 'mailbox', 'f4f8ad32febccac036ece4746705ae56093b67d5f71b843b3060e7508eda7dd9', 1);
+values (1, 'mailbox', 'd67e31e109239270e1ef3779986859d0eea404fe2443d5be1ae56450c6cc0b2c', 1);
 
 -- Promise: the bucket of an entity, 0 to 255, fixed for ever: the first byte of sha256('kind/key').
 -- Locks: none.
@@ -159,6 +160,23 @@ create or replace function revenant.bury_v1(
     on conflict (bucket, id) do update set error = excluded.error, attempts = excluded.attempts, died_at = now()
 $$;
 
+-- Promise: sends a message from plain SQL or a trigger: it exists, and workers hear of it, if and only if you commit.
+-- Locks: the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.cast(kind text, key text, handler text, args json default '{}')
+returns uuid language plpgsql volatile as $$
+declare
+    bucket smallint := revenant.bucket_v1(kind, key);
+    id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
+begin
+    perform pg_notify('revenant_wake', w.hint)
+    from revenant.send_v1(
+        array[bucket], array[kind], array[key], array[id], array[handler], array[args::text],
+        array[null]::text[], array[null]::bytea[]
+    ) as w (hint);
+    return id;
+end
+$$;
+
 -- Promise: locks each named entity that is free, then reads its messages in a later snapshot, in order; never waits.
 -- Locks: an advisory lock per entity to be created, or its row FOR NO KEY UPDATE, both SKIP LOCKED; in the order given.
 create or replace function revenant.claim_v1(
@@ -168,7 +186,8 @@ create or replace function revenant.claim_v1(
     slot integer, outcome text, tid text, version bigint, vsn integer, state text,
     seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
     done_status text, done_version bigint, done_body text, done_digest bytea
-) language plpgsql volatile as $$
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     entity record;
     message record;
@@ -252,7 +271,8 @@ create or replace function revenant.enqueue_v1(
     batch uuid, previous uuid, flush boolean,
     buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     origins text[], digests bytea[], read_ids uuid[]
-) returns setof text language plpgsql volatile as $$
+) returns setof text language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     hint text;
     read_id uuid;
@@ -287,7 +307,8 @@ $$;
 -- Promise: the replies of those ids that have one, by point look-ups.
 -- Locks: none.
 create or replace function revenant.fetch_replies_v1(ids uuid[])
-returns table (id text, status text, version bigint, body text, digest bytea) language plpgsql stable as $$
+returns table (id text, status text, version bigint, body text, digest bytea) language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     wanted uuid;
 begin
@@ -299,18 +320,27 @@ begin
 end
 $$;
 
--- Promise: writes this worker's row and returns every live worker; a worker is live for 10 seconds after its heartbeat.
+-- Promise: writes this worker's row and returns the live workers: a heartbeat under 10 s old, and its backend still there.
 -- Locks: this worker's own row.
 create or replace function revenant.heartbeat_v1(
     worker uuid, host text, pid integer, kinds jsonb, lanes integer, jobs integer, draining boolean,
     turns bigint, messages bigint
 ) returns table (id text, kinds_known jsonb, is_draining boolean) language sql volatile as $$
-    insert into revenant.workers as w (id, host, pid, kinds, lanes, jobs, draining, turns, messages)
-    values (worker, host, pid, kinds, lanes, jobs, draining, turns, messages)
+    insert into revenant.workers as w (
+        id, host, pid, kinds, lanes, jobs, draining, turns, messages, backend_pid, backend_start
+    )
+    select worker, host, pid, kinds, lanes, jobs, draining, turns, messages, a.pid, a.backend_start
+    from pg_stat_get_activity(pg_backend_pid()) a
     on conflict (id) do update
-    set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages, heartbeat_at = now();
+    set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
+        backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, heartbeat_at = now();
     select w.id::text, w.kinds, w.draining from revenant.workers w
-    where w.heartbeat_at > now() - make_interval(secs => 10) or w.id = worker
+    where w.heartbeat_at > now() - make_interval(secs => 10)
+        and exists (
+            -- Another role's start time is hidden (null): then the pid alone has to do.
+            select from pg_stat_get_activity(w.backend_pid) a
+            where coalesce(a.backend_start, w.backend_start) = w.backend_start
+        )
 $$;
 
 -- Promise: the clock that decides due times; tests may set it with revenant.fake_now while revenant.testing is on.
@@ -326,7 +356,8 @@ $$;
 -- Promise: which of the named entities still have a message at or after the named number; looks only.
 -- Locks: none.
 create or replace function revenant.peek_v1(buckets smallint[], kinds text[], keys text[], seqs bigint[])
-returns setof integer language plpgsql stable as $$
+returns setof integer language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
     for i in 1 .. cardinality(keys) loop
         perform 1 from revenant.messages m
@@ -400,23 +431,33 @@ $$;
 create or replace function revenant.send_v1(
     buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     origins text[], digests bytea[]
-) returns setof text language sql volatile as $$
-    with sent as (
+) returns setof text language plpgsql volatile
+set plan_cache_mode = force_generic_plan as $$
+declare
+    sent record;
+    hint text;
+    page text := '';
+begin
+    for sent in
         insert into revenant.messages (bucket, kind, key, id, handler, args, origin, digest)
         select m.bucket, m.kind, m.key, m.id, m.handler, m.args::json, m.origin, m.digest
         from unnest(buckets, kinds, keys, ids, handlers, args, origins, digests)
             with ordinality as m (bucket, kind, key, id, handler, args, origin, digest, place)
         order by m.place
-        returning bucket, kind, key, seq
-    ),
-    hints as (
-        select seq, json_build_array(bucket, kind, key, seq)::text as hint from sent
-    ),
-    pages as (
-        -- A payload must stay under 8,000 bytes; one hint is at most about 3,500 (512 bytes of key, escaped).
-        select seq, hint, sum(octet_length(hint) + 1) over (order by seq) / 4400 as page from hints
-    )
-    select '[' || string_agg(hint, ',' order by seq) || ']' from pages group by page order by page
+        returning messages.bucket, messages.kind, messages.key, messages.seq
+    loop
+        hint := json_build_array(sent.bucket, sent.kind, sent.key, sent.seq)::text;
+        -- A payload must stay under 8,000 bytes.
+        if octet_length(page) + octet_length(hint) > 7900 then
+            return next '[' || page || ']';
+            page := '';
+        end if;
+        page := case when page = '' then hint else page || ',' || hint end;
+    end loop;
+    if page <> '' then
+        return next '[' || page || ']';
+    end if;
+end
 $$;
 
 -- Promise: writes what a turn did: states (fenced by version), consumed messages, replies; or raises RV001 and writes nothing.
@@ -427,7 +468,8 @@ create or replace function revenant.settle_v1(
     message_tids text[], seqs bigint[],
     reply_ids uuid[], reply_statuses text[], reply_versions bigint[], reply_bodies text[],
     reply_digests bytea[], reply_ttls double precision[]
-) returns void language plpgsql volatile as $$
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 begin
     for i in 1 .. cardinality(keys) loop
         if tids[i] is null then
@@ -494,7 +536,8 @@ $$;
 -- Locks: none.
 create or replace function revenant.waiting_v1(
     known text[], after_bucket smallint, after_kind text, after_key text, page integer
-) returns table (bucket smallint, kind text, key text) language plpgsql stable as $$
+) returns table (bucket smallint, kind text, key text) language plpgsql stable
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
 declare
     found_bucket smallint := after_bucket;
     found_kind text := after_kind;
@@ -523,7 +566,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '76ca8ee84f2df8efce87662e5bd997bee7e7b1aebea4e0b6d523d67a1adba7b0', 0)
+values (0, 'functions', '454efb5569c3c75d89965bd452f342b768351d2952124755d96feb151ee7eff7', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -1,6 +1,6 @@
 """Crew: real workers as subprocesses, by the command that users run.
 
-Invariant: no worker outlives `stop`, however the trial ends.
+Invariant: no worker outlives `stop`, nor this process, however the trial ends.
 """
 
 from __future__ import annotations
@@ -63,6 +63,8 @@ class Crew:
         self._members: list[_Member] = []
         self._known: set[str] = set()
         self._folder = ExitStack()
+        self._lifeline: tuple[int, int] | None = None
+        """A pipe that the workers watch: it ends when this process does, even by SIGKILL."""
         self.died = 0
 
     async def __aenter__(self) -> Self:
@@ -136,24 +138,35 @@ class Crew:
             for member in members:
                 if member.process.poll() is None:
                     member.process.send_signal(signal.SIGTERM)
-            until = time.monotonic() + STOP_SECONDS
-            while any(member.process.poll() is None for member in members) and time.monotonic() < until:
-                await asyncio.sleep(PAUSE)
+            async with asyncio.timeout(STOP_SECONDS):
+                for member in members:
+                    while member.process.poll() is None:  # noqa: ASYNC110 # a process has no event to wait for
+                        await asyncio.sleep(PAUSE)
+        except TimeoutError:
+            self._say(f"A worker did not stop within {STOP_SECONDS:g} s, and was killed.")
         finally:
             for member in members:
                 if member.process.poll() is None:
                     member.process.kill()
                     member.process.wait()
             self._folder.close()
+            if self._lifeline is not None:
+                for end in self._lifeline:
+                    os.close(end)
+                self._lifeline = None
 
     def _alive(self) -> list[_Member]:
         return [member for member in self._members if member.process.poll() is None]
 
     def _spawn(self, log: Path) -> _Member:
+        if self._lifeline is None:
+            self._lifeline = os.pipe()
+        ours, _ = self._lifeline
         command = [sys.executable, "-m", "revenant", "worker", "--app", self._app, "--processes", "1"]
         with log.open("wb") as output:
             process = subprocess.Popen(
-                command,
+                [*command, "--supervisor", str(ours)],
+                pass_fds=[ours],
                 env={**os.environ, "DATABASE_URL": self._url},
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -8,17 +8,17 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import psycopg
-
 from revenant.config import Settings
 from revenant.embedded import lease
 from revenant.errors import RevenantError
 from revenant.eventloop import run
-from revenant.queue.connection import connect, unavailable
+from revenant.queue.session import session
 from revenant.sql import address, migrate
 from revenant.trial.run import Run
 
 T = TypeVar("T")
+ROLE = "trial"
+"""The connection of a trial that looks at what is committed."""
 CALL_TIMEOUT = 30.0
 """Seconds: a trial loads its machine on purpose, so that it is more patient than a user's program."""
 
@@ -40,24 +40,10 @@ async def database(say: Callable[[str], None]) -> AsyncIterator[str]:
         held.release()
 
 
-@asynccontextmanager
-async def connected(url: str) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
-    """Give a connection in autocommit mode, to look at what is committed.
-
-    Raises:
-        DatabaseUnavailable: it cannot be made, or was lost.
-    """
-    try:
-        async with await connect(url, role="trial") as connection:
-            yield connection
-    except psycopg.OperationalError as error:
-        raise unavailable(url, error) from error
-
-
 async def clear(url: str, run: Run, say: Callable[[str], None]) -> None:
     """Remove what a run has stored; never raises, since there may be an error already."""
     try:
-        async with connected(url) as connection:
+        async with session(url, role=ROLE) as connection:
             await run.erase(connection)
     except RevenantError as error:
         say(f"What this run stored could not be removed: {error} Its keys begin with {run.key('')!r}.")

@@ -13,6 +13,8 @@ from collections.abc import Iterable, Sequence
 from revenant.queue.records import Hint
 
 Key = tuple[str, str]
+SMALLEST_SHARE = 4
+"""Entities that are not worth dividing between lanes: a commit each would cost more than it saves."""
 
 
 class Agenda:
@@ -56,8 +58,11 @@ class Agenda:
             return False
         return until is not None
 
-    async def take(self, limit: int) -> list[Hint]:
-        """Wait for hints, and take some; they count as running until `finish`."""
+    async def take(self, limit: int, *, lanes: int) -> list[Hint]:
+        """Wait for hints, and take this lane's share of them; they count as running until `finish`.
+
+        Lanes share what is there, so that one's handlers run while another's commit is flushed.
+        """
         while not self._ready:
             waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             self._idle.append(waiter)
@@ -70,8 +75,9 @@ class Agenda:
             finally:
                 if waiter in self._idle:
                     self._idle.remove(waiter)
+        share = min(limit, max(SMALLEST_SHARE, -(-len(self._ready) // lanes)))
         taken: list[Hint] = []
-        while self._ready and len(taken) < limit:
+        while self._ready and len(taken) < share:
             key = next(iter(self._ready))
             taken.append(self._ready.pop(key))
             self._running[key] = None

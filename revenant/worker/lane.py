@@ -104,7 +104,7 @@ class Lane:
     async def _forever(self) -> None:
         failures = 0
         while not self._stopping:
-            hints = await self._agenda.take(BATCH_ENTITIES)
+            hints = await self._agenda.take(BATCH_ENTITIES, lanes=self._settings.lanes)
             self._busy = True
             try:
                 again = await self.run_once(hints)

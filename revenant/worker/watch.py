@@ -6,7 +6,7 @@ It is what makes a peer's death cost tens of milliseconds: nobody waits for a le
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import psycopg
@@ -19,6 +19,8 @@ from revenant.worker.loop import Loop
 
 GRACE_SECONDS = 0.03
 """How long whoever goes first is left alone with a message."""
+MISS_SECONDS = 0.1
+"""How often, at most, the fleet is looked at because somebody was late."""
 
 
 class Watch(Loop):
@@ -26,9 +28,11 @@ class Watch(Loop):
 
     name = "watch"
 
-    def __init__(self, *, desk: Link, agenda: Agenda) -> None:
+    def __init__(self, *, desk: Link, agenda: Agenda, on_miss: Callable[[], None]) -> None:
         super().__init__(desk=desk)
         self._agenda = agenda
+        self._on_miss = on_miss
+        self._missed_at = 0.0
         self._watched: dict[Key, tuple[Hint, float]] = {}
 
     def add(self, hints: Iterable[Hint]) -> None:
@@ -51,4 +55,8 @@ class Watch(Loop):
             for key, _ in due:
                 del self._watched[key]
             self._agenda.add(due[place][1] for place in waiting)
+            if waiting and now > self._missed_at + MISS_SECONDS:
+                # Whoever goes first was late: busy, or dead. The fleet is looked at, so that the dead are not waited for.
+                self._missed_at = now
+                self._on_miss()
         return GRACE_SECONDS

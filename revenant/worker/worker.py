@@ -61,7 +61,7 @@ class Worker:
         self._desk = Link(url=url, role="desk")
         self._agenda = Agenda()
         self._fleet = Fleet(own_id=self.id)
-        self._watch = Watch(desk=self._desk, agenda=self._agenda)
+        self._watch = Watch(desk=self._desk, agenda=self._agenda, on_miss=lambda: self._heartbeat.nudge())
         self._sweeper = Sweeper(desk=self._desk, agenda=self._agenda, kinds=self._kinds)
         self._heartbeat = Heartbeat(
             desk=self._desk,

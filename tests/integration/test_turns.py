@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from revenant.app import Revenant
+from revenant.codec import bucket_of
 from revenant.errors import (
     CallTimeout,
     HandlerError,
@@ -401,3 +402,16 @@ async def test_ten_thousand_messages_of_one_entity_hold_up_nobody_for_ever(app: 
     assert others == [1] * 100
     await casts
     assert await hot.deposit(0) == 3000
+
+
+async def test_plain_sql_sends_messages_too(app: Revenant, worker: Worker, connection: Connection) -> None:
+    async with connection.transaction(force_rollback=True):
+        await connection.execute("""select revenant.cast('Account', 'ключ "1"', 'deposit', '{"amount": 100}')""")
+    await connection.execute("""select revenant.cast('Account', 'ключ "1"', 'deposit', '{"amount": 7}')""")
+    await eventually(lambda: app.ref(Account, 'ключ "1"').read())
+    assert await app.ref(Account, 'ключ "1"').read() == 7
+
+
+async def test_both_sides_agree_on_buckets(connection: Connection) -> None:
+    for key in ("a", 'ключ "1"', "'; drop table x; --", "👩‍👩‍👧", "x" * 512):
+        assert await value(connection, "select revenant.bucket_v1('Account', %s)", key) == bucket_of("Account", key)

@@ -1,13 +1,22 @@
--- Promise: writes this worker's row and returns every live worker; a worker is live for 10 seconds after its heartbeat.
+-- Promise: writes this worker's row and returns the live workers: a heartbeat under 10 s old, and its backend still there.
 -- Locks: this worker's own row.
 create or replace function revenant.heartbeat_v1(
     worker uuid, host text, pid integer, kinds jsonb, lanes integer, jobs integer, draining boolean,
     turns bigint, messages bigint
 ) returns table (id text, kinds_known jsonb, is_draining boolean) language sql volatile as $$
-    insert into revenant.workers as w (id, host, pid, kinds, lanes, jobs, draining, turns, messages)
-    values (worker, host, pid, kinds, lanes, jobs, draining, turns, messages)
+    insert into revenant.workers as w (
+        id, host, pid, kinds, lanes, jobs, draining, turns, messages, backend_pid, backend_start
+    )
+    select worker, host, pid, kinds, lanes, jobs, draining, turns, messages, a.pid, a.backend_start
+    from pg_stat_get_activity(pg_backend_pid()) a
     on conflict (id) do update
-    set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages, heartbeat_at = now();
+    set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
+        backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, heartbeat_at = now();
     select w.id::text, w.kinds, w.draining from revenant.workers w
-    where w.heartbeat_at > now() - make_interval(secs => 10) or w.id = worker
+    where w.heartbeat_at > now() - make_interval(secs => 10)
+        and exists (
+            -- Another role's start time is hidden (null): then the pid alone has to do.
+            select from pg_stat_get_activity(w.backend_pid) a
+            where coalesce(a.backend_start, w.backend_start) = w.backend_start
+        )
 $$;

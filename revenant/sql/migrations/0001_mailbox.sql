@@ -102,6 +102,9 @@ create table revenant.workers (
     lanes integer not null check (lanes > 0),
     jobs integer not null check (jobs >= 0),
     draining boolean not null default false,
+    -- The connection that writes the heartbeat: when its backend is gone, so is the worker.
+    backend_pid integer not null,
+    backend_start timestamptz not null,
     turns bigint not null default 0 check (turns >= 0),
     messages bigint not null default 0 check (messages >= 0),
     started_at timestamptz not null default now(),

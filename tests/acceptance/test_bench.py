@@ -1,0 +1,64 @@
+"""The benchmark as people run it, briefly: its figures are there, its sums agree, and it leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests.tools import value
+
+pytestmark = pytest.mark.acceptance
+LEFT = """
+select (select count(*) from revenant.entities) + (select count(*) from revenant.messages)
+    + (select count(*) from pg_namespace where nspname like 'revenant\\_bench%')
+"""
+
+
+def run(url: str, *arguments: str) -> dict[str, Any]:
+    command = [sys.executable, "-m", "revenant", "bench", *arguments]
+    environment = {**os.environ, "DATABASE_URL": url}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+async def test_calls_are_measured_fresh_and_under_a_snapshot_and_every_one_counts_once(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(
+        database,
+        *("calls", "--callers", "8", "--entities", "20", "--seconds", "0.5"),
+        "--hold-snapshot",
+        "0.5",
+        "--json",
+    )
+    for name in (
+        "calls_per_second",
+        "baseline_per_second",
+        "baseline_p50_ms",
+        "ratio",
+        "fresh_per_second",
+        "fresh_p50_ms",
+    ):
+        assert found[name] > 0, name
+    assert 0 < found["p50_ms"] <= found["p95_ms"] <= found["p99_ms"]
+    assert found["total"] == found["expected"] >= found["calls"] > 0
+    assert found["errors"] == found["unknown"] == 0
+    assert found["ratio"] == pytest.approx(found["calls_per_second"] / found["baseline_per_second"], rel=0.02)
+    assert await value(connection, LEFT) == 0
+
+
+async def test_a_backlog_is_drained_and_every_message_counts_once(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, "drain", "--messages", "500", "--entities", "100", "--json")
+    assert min(found["messages_per_second"], found["seconds"], found["baseline_per_second"], found["ratio"]) > 0
+    assert found["total"] == found["messages"] == 500
+    assert await value(connection, LEFT) == 0

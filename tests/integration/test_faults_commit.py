@@ -1,0 +1,187 @@
+"""The answer to a COMMIT is lost: what became of it is looked up, never guessed."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.sql import migrate
+from revenant.worker import heartbeat
+from revenant.worker.worker import Worker
+from tests.entities import ENTITIES, Account
+from tests.nemesis import Cable, Proxy, blocked, cut_answer, cut_before, hang_up, locked, private_server
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+SETTLE, ENQUEUE = b"revenant.settle_v1", b"revenant.enqueue_v1"
+
+
+@asynccontextmanager
+async def working(url: str, settings: Settings) -> AsyncIterator[Worker]:
+    worker = Revenant(entities=ENTITIES, database_url=url, settings=settings).worker()
+    await worker.start()
+    try:
+        await worker.ready()
+        yield worker
+    finally:
+        await worker.stop(drain_timeout=5)
+
+
+@asynccontextmanager
+async def sending(url: str, settings: Settings) -> AsyncIterator[Revenant]:
+    async with Revenant(entities=ENTITIES, database_url=url, settings=settings) as app:
+        yield app
+
+
+async def test_a_commit_whose_answer_is_lost_counts_once_and_its_callers_are_told(
+    app: Revenant, database: str, settings: Settings, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(database) as proxy, working(proxy.url, settings):
+        trap = proxy.trap("lane", SETTLE, cut_answer)
+        first, second = app.ref(Account, "a"), app.ref(Account, "b")
+        async with asyncio.timeout(5):
+            assert await asyncio.gather(first.deposit(5), second.deposit(7)) == [5, 7]
+            assert await first.deposit(1) == 6
+    assert trap.sprung.is_set()
+    assert "turns out to be committed" in caplog.text
+    assert await rows(connection, "select version from revenant.entities order by key") == [(2,), (1,)]
+
+
+async def test_a_commit_that_never_arrived_is_done_again_and_counts_once(
+    app: Revenant, database: str, settings: Settings, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(database) as proxy, working(proxy.url, settings):
+        trap = proxy.trap("lane", SETTLE, cut_before)
+        async with asyncio.timeout(5):
+            assert await app.ref(Account, "a").deposit(5) == 5
+    assert trap.sprung.is_set()
+    assert "turns out to be aborted" in caplog.text
+    assert await rows(connection, "select version, state->'balance' from revenant.entities") == [(1, 5)]
+
+
+async def test_a_commit_that_is_still_under_way_is_waited_for(
+    app: Revenant, database: str, settings: Settings, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with Proxy(database) as proxy, working(proxy.url, settings):
+        trap = proxy.trap("lane", SETTLE, hang_up)
+        async with locked(database, "revenant.replies"):
+            lanes = len(proxy.live("lane"))
+            call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(5)))
+            await eventually(lambda: blocked(connection, "lane"), what="a blocked commit")
+            await asyncio.wait_for(trap.sprung.wait(), 5)
+            await eventually(
+                lambda: len(proxy.live("lane")) > lanes,
+                what="the lane's next connection",
+            )
+            assert not call.done()
+        async with asyncio.timeout(5):
+            assert await call == 5
+    assert "turns out to be committed" in caplog.text
+    assert await rows(connection, "select version from revenant.entities") == [(1,)]
+
+
+async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its_number_was_used_again(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A transaction that wrote nothing before the crash leaves no trace, and Postgres gives its number away again."""
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 60.0)
+    with private_server() as server:
+        await migrate(server.url)
+        one_lane = settings.model_copy(update={"lanes": 1})
+        async with (
+            Proxy(server.url) as proxy,
+            sending(server.url, settings) as app,
+            working(proxy.url, one_lane),
+        ):
+            proxy.refused = {"lane-1"}
+            for cable in proxy.live("lane"):
+                cable.cut()
+            call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(5), timeout=30))
+            async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+                await eventually(lambda: value(connection, "select count(*) from revenant.messages"))
+                await connection.execute("create table own_rows (value int)")  # flushes the call with it
+                held = asyncio.Event()
+
+                async def hold(_cable: Cable, _frame: bytes) -> None:
+                    await held.wait()
+
+                trap = proxy.trap("lane", SETTLE, hold)
+                proxy.refused = set()
+                number = await eventually(
+                    lambda: value(
+                        connection,
+                        "select backend_xid::text from pg_stat_activity where application_name = 'revenant/lane-1' "
+                        "and state = 'idle in transaction'",
+                    )
+                )
+            proxy.refused = {"lane-1"}
+            await asyncio.to_thread(server.stop, "immediate")
+            held.set()
+            await asyncio.to_thread(server.start)
+            assert trap.sprung.is_set()
+            async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
+
+                async def used_again() -> bool:
+                    await connection.execute("insert into own_rows values (1)")
+                    return await value(connection, "select pg_xact_status(%s::xid8)", number) == "committed"
+
+                await eventually(used_again, what="another transaction of that number")
+
+                async def stay_away(cable: Cable, _frame: bytes) -> None:
+                    proxy.refused = {"lane-1"}
+                    cable.cut()
+
+                next_turn = proxy.trap("lane", b"revenant.claim_v1", stay_away)
+                proxy.refused = set()
+                await asyncio.wait_for(next_turn.sprung.wait(), 20)
+                # Nothing has been committed: a receipt that came now would be a false one.
+                await asyncio.wait({call}, timeout=0.3)
+                assert not call.done()
+                proxy.refused = set()
+                assert await call == 5
+                assert await rows(connection, "select version from revenant.entities") == [(1,)]
+
+
+@pytest.mark.parametrize("spring", [cut_answer, cut_before])
+@pytest.mark.parametrize("what", ["call", "cast"])
+async def test_a_send_whose_answer_is_lost_arrives_once(
+    database: str, settings: Settings, connection: Connection, worker: Worker, spring: Any, what: str
+) -> None:
+    async with Proxy(database) as proxy, sending(proxy.url, settings) as app:
+        account = app.ref(Account, "a")
+        assert await account.read() == 0
+        trap = proxy.trap("client", ENQUEUE, spring)
+        async with asyncio.timeout(5):
+            await (app.call if what == "call" else app.cast)(account.deposit(5))
+            assert await account.read() == 5
+        assert trap.sprung.is_set()
+    assert await rows(connection, "select version from revenant.entities") == [(1,)]
+
+
+async def test_a_send_that_is_tried_again_waits_for_its_first_try(
+    database: str, settings: Settings, connection: Connection, worker: Worker
+) -> None:
+    async with Proxy(database) as proxy, sending(proxy.url, settings) as app:
+        account = app.ref(Account, "a")
+        assert await account.read() == 0
+        trap = proxy.trap("client", ENQUEUE, hang_up)
+        async with locked(database, "revenant.messages"):
+            call = asyncio.create_task(app.call(account.deposit(5)))
+            await asyncio.wait_for(trap.sprung.wait(), 5)
+
+            async def both_wait() -> bool:
+                return await blocked(connection, "client") == 2
+
+            await eventually(both_wait, what="a first and a second try")
+        async with asyncio.timeout(5):
+            assert await call == 5
+            assert await account.read() == 5
+    assert await rows(connection, "select version from revenant.entities") == [(1,)]
