@@ -37,8 +37,8 @@ class Settings(BaseSettings):
     """Seconds before a failed cast's second attempt; doubled for each further one, with jitter, up to an hour."""
     turn_budget: float = Field(default=0.02, gt=0)
     """Seconds after which a turn stops taking further messages; what is left is claimed again."""
-    handler_timeout: float = Field(default=30.0, gt=0)
-    """Seconds that one handler may take before it is cancelled."""
+    handler_timeout: float = Field(default=10.0, gt=0)
+    """Seconds that one handler may take before it is cancelled: it holds its entity, and a transaction, so long."""
     lanes: int = Field(default=4, ge=1)
     """Connections per worker process that run turns."""
     jobs: int = Field(default=1, ge=0)

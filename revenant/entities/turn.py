@@ -22,6 +22,10 @@ from revenant.queue.records import Claimed, Delivery, Reply
 
 DELETE = "revenant:delete"
 """The handler that every entity has: it ends the entity, in order with everything else."""
+COLLISIONS = ("40001", "40P01")
+"""The SQLSTATEs of a serialization failure and of a deadlock."""
+COLLISION_RERUNS = 3
+"""Times that a handler is run again at once, from fresh state, because its own SQL collided with somebody else's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Failed:
     error: dict[str, Any]
     traceback: str
     final: bool
+    collided: bool
+    """Whether its own SQL lost against a concurrent transaction, so that running it at once again may help."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +103,7 @@ class Rules:
 class _Running:
     """The entity while its messages are handled: its last good state, and the instance that holds it."""
 
-    __slots__ = ("claimed", "definition", "entity", "limit", "text", "version")
+    __slots__ = ("claimed", "definition", "ended", "entity", "limit", "text", "version")
 
     def __init__(self, definition: type[Entity], claimed: Claimed, limit: int) -> None:
         self.definition = definition
@@ -106,6 +112,13 @@ class _Running:
         self.version = claimed.version
         self.text: str | None = None
         self.entity: Entity | None = None
+        self.ended = False
+        """Whether the state that was claimed has been deleted: what the row holds afterwards is a new one."""
+
+    @property
+    def changed(self) -> bool:
+        """Whether the row has to be written. After a deletion a new state may have reached the old version again."""
+        return self.version != self.claimed.version or (self.ended and self.claimed.tid is not None)
 
     def load(self) -> Entity:
         """Return the instance; after a failure it is read again from the last good state."""
@@ -141,6 +154,7 @@ class _Running:
         self.entity = None
         self.text = None
         self.version = 0
+        self.ended = True
 
 
 async def run_turn(definition: type[Entity], claimed: Claimed, rules: Rules) -> EntityTurn:
@@ -163,8 +177,8 @@ async def run_turn(definition: type[Entity], claimed: Claimed, rules: Rules) -> 
             unreached = True
             break
         handled[delivery.id] = reply_of(outcome)
-    changed = state.version != claimed.version or (state.version == 0 and claimed.tid is not None)
-    return EntityTurn(claimed, outcomes, state.text if state.version else None, state.version, changed, unreached)
+    text = state.text if state.version else None
+    return EntityTurn(claimed, outcomes, text, state.version, state.changed, unreached)
 
 
 async def _handle(state: _Running, delivery: Delivery, rules: Rules) -> Outcome:
@@ -183,9 +197,17 @@ async def _handle(state: _Running, delivery: Delivery, rules: Rules) -> Outcome:
             f"{known}. Deploy the code that has it, or send to one of these."
         )
         return _failed(state, delivery, unknown, final=True)
+    for _ in range(COLLISION_RERUNS):
+        outcome = await _run_from_fresh(state, found, delivery, rules)
+        if not (isinstance(outcome, Failed) and outcome.collided):
+            return outcome
+    return await _run_from_fresh(state, found, delivery, rules)
+
+
+async def _run_from_fresh(state: _Running, found: Handler[..., Any], delivery: Delivery, rules: Rules) -> Outcome:
     try:
         state.load()
-        arguments = found.read_arguments(delivery.args, kind=claimed.kind, key=claimed.key)
+        arguments = found.read_arguments(delivery.args, kind=state.claimed.kind, key=state.claimed.key)
     except StateInvalid as error:
         return Left(delivery, "state") if delivery.origin is None else _failed(state, delivery, error, final=True)
     except Exception as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
@@ -198,7 +220,7 @@ async def _run_handler(
 ) -> Outcome:
     entity = state.load()
     turn = rules.new_turn(state.claimed, delivery)
-    before = (state.text, state.version)
+    before = (state.text, state.version, state.ended)
     token = running.set(turn)
     entity._turn = turn
     try:
@@ -212,7 +234,7 @@ async def _run_handler(
         if rules.isolation.used:
             await rules.isolation.release()
     except (Exception, SystemExit) as error:  # noqa: BLE001 # whatever the handler raises is its reply
-        state.text, state.version = before
+        state.text, state.version, state.ended = before
         state.drop()
         if rules.isolation.used:
             await rules.isolation.rollback()
@@ -243,7 +265,7 @@ def _failed(state: _Running, delivery: Delivery, error: BaseException, *, final:
     if isinstance(error, Unstorable | StateInvalid):
         details["path"] = _clean(error.path)
     text = _clean("".join(tracebacks.format_exception(error)))
-    return Failed(delivery, state.version, details, text, final)
+    return Failed(delivery, state.version, details, text, final, getattr(error, "sqlstate", None) in COLLISIONS)
 
 
 def _clean(text: str) -> str:

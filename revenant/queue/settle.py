@@ -76,3 +76,9 @@ def payloads(replies: Sequence[Reply]) -> list[str]:
     if lines:
         pages.append("\n".join(lines))
     return pages
+
+
+def id_payloads(replies: Sequence[Reply]) -> list[str]:
+    """Return NOTIFY payloads that only name the replies: whoever waits for them looks at the rows."""
+    page = _MAX_PAYLOAD // 37
+    return ["\n".join(reply.id for reply in replies[start : start + page]) for start in range(0, len(replies), page)]

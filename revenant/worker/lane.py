@@ -26,7 +26,7 @@ from revenant.queue.link import Link
 from revenant.queue.mailbox import notify
 from revenant.queue.outcome import Fate, fate_of
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
-from revenant.queue.settle import payloads, settle
+from revenant.queue.settle import id_payloads, settle
 from revenant.worker.agenda import Agenda
 from revenant.worker.fleet import Fleet
 from revenant.worker.isolation import LaneConnection, LaneIsolation
@@ -69,7 +69,7 @@ class Lane:
             url=url,
             role=f"lane-{number}",
             opened=LaneConnection,
-            idle_in_transaction=settings.handler_timeout * 2 + 5,
+            idle_in_transaction=settings.handler_timeout + 5,
         )
         self._registry = registry
         self._settings = settings
@@ -139,10 +139,10 @@ class Lane:
         if jobs:
             with connection.for_engine():
                 await defer_jobs(connection, jobs)
-        await self._settle(connection, claimed, settlement)
+        answered = await self._settle(connection, claimed, settlement)
         self._counters.turns += 1
         self._counters.messages += len(settlement.consumed)
-        return again
+        return again if answered else again + list(hints)
 
     async def _handle(
         self,
@@ -211,23 +211,30 @@ class Lane:
                 message=f"longer than {seconds:g} s",
             ) from error
 
-    async def _settle(self, connection: LaneConnection, claimed: Claim, settlement: Settlement) -> None:
+    async def _settle(self, connection: LaneConnection, claimed: Claim, settlement: Settlement) -> bool:
+        """Commit; return whether the commit was answered, not only looked up."""
         try:
             await settle(connection, settlement)
         except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-            if isinstance(error, psycopg.Error) and error.sqlstate and not connection.closed:
-                raise
             await self._link.reset(error)
             await self._look_up(claimed, settlement)
+            return False
+        return True
 
     async def _look_up(self, claimed: Claim, settlement: Settlement) -> None:
-        """The commit got no answer: find out what became of it, and do what is left to do."""
+        """The commit got no answer: find out what became of it, and do what is left to do.
+
+        After a crash Postgres gives the numbers of transactions that left no trace away again, so `committed` may be
+        somebody else's: the callers are told to look at the rows, and the entities are looked at once more.
+        """
         connection = await self._link.connection()
         fate = await fate_of(connection, claimed.xid)
         log.warning("A commit got no answer; transaction %s turns out to be %s.", claimed.xid, fate.value)
         if fate is Fate.COMMITTED:
-            wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
-            await notify(connection, wakes)
+            await notify(
+                connection,
+                [(channel, page) for channel, replies in settlement.wakes.items() for page in id_payloads(replies)],
+            )
             return
         raise Conflict(
             f"Transaction {claimed.xid} did not commit: its connection was lost. Nothing was written; "

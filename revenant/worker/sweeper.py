@@ -36,7 +36,6 @@ class Sweeper(Loop):
         self._kinds = list(kinds)
         # Workers start at different places, so they do not queue for the same entities.
         self._cursor = Hint(random.randrange(-1, 255), "", "", 0)  # noqa: S311 # spreading, not a secret
-        self._wrapped = True
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Fetch one page, unless the agenda has enough; return how long to rest."""
@@ -48,13 +47,11 @@ class Sweeper(Loop):
         self._agenda.add(found)
         if len(found) == PAGE:
             self._cursor = found[-1]
-            self._wrapped = False
             return 0.0
         # The end was reached. From a start in the middle, the beginning has not been seen yet: go on there.
-        again = self._cursor != _START and not self._wrapped
+        from_the_middle = self._cursor != _START
         self._cursor = _START
-        self._wrapped = True
-        return 0.0 if again else max(IDLE_SECONDS * random.uniform(0.8, 1.2), took * SHARE)  # noqa: S311 # jitter
+        return 0.0 if from_the_middle else max(IDLE_SECONDS * random.uniform(0.8, 1.2), took * SHARE)  # noqa: S311 # jitter
 
 
 _START = Hint(-1, "", "", 0)

@@ -24,10 +24,7 @@ from tests.tools import eventually, rows, value
 
 pytestmark = pytest.mark.acceptance
 FLIGHTS = 2000
-KEYS = (
-    "flights, entities, lost, doubled, mismatched, killed, seconds, messages_per_second, call_p50_ms, call_p99_ms, "
-    "recovery_ms"
-).split(", ")
+KEYS = ["flights", "entities", "lost", "doubled", "mismatched", "killed", "seconds", "messages_per_second", "call_p50_ms", "call_p99_ms", "recovery_ms"]
 COUNT = "select count(*) from revenant.entities where kind = 'demo.Aircraft'"
 
 

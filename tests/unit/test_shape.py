@@ -33,7 +33,7 @@ AVOIDED = ("actor", "grain", "saga", "activity", "activities", "ack", "dequeue",
 """Words for which the glossary has others; an underscore or a capital ends a word, so `ticker` is free."""
 
 WORDS_THAT_MAY_STAND = {
-    r"pg_stat_activity": "the name of a view of Postgres",
+    r"pg_stat_(?:get_)?activity": "the name of a view of Postgres, and of the function behind it",
     r"(?i)virtual actors?": "what readers who come from Orleans look for",
 }
 """Phrases in which an avoided word may stand, and why."""

@@ -66,7 +66,7 @@ STATEMENT = re.compile(
         | (?:create|alter|drop)\s+(?:or\s+replace\s+)?(?:unique\s+|temp\s+|unlogged\s+)?
           (?:table|index|schema|function|procedure|view|type|role|user|database|extension|trigger|sequence)\b
         | truncate\s | lock\s+table\s | copy\s+\S+\s+(?:from|to)\s | grant\s+\w+\s+on\s | revoke\s+\w+\s+on\s
-        | (?:un)?listen\s+["{*\w] | notify\s+["{\w] | set\s+(?:local|session|constraints)\s | reset\s+\w+$
+        | (?:un)?listen\s+(?!is\b)["{*\w] | notify\s+["{\w] | set\s+(?:local|session|constraints)\s | reset\s+\w+$
         | vacuum\b | analyze\b
         | (?:begin|commit|rollback|abort|start\s+transaction)\s*(?:;|$|\s+(?:isolation|read|to)\b)
         | (?:release\s+)?savepoint\s | prepare\s+\w+\s+as\s | do\s+\$ | explain\s

@@ -1,0 +1,121 @@
+"""`revenant worker` as a process: signals, supervisor, schema."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from typing import Any
+
+import psycopg
+import pytest
+
+from revenant.app import Revenant
+from tests.acceptance.command import APP, is_alive, revenant, running, wait_for
+from tests.entities import Account
+
+pytestmark = pytest.mark.acceptance
+
+
+def query(url: str, text: str) -> list[tuple[Any, ...]]:
+    with psycopg.connect(url, autocommit=True) as connection:
+        return connection.execute(text).fetchall()
+
+
+def pids(url: str) -> set[int]:
+    """The processes of all workers that have a row."""
+    return {pid for (pid,) in query(url, "select pid from revenant.workers")}
+
+
+def waiting(url: str) -> int:
+    return int(query(url, "select count(*) from revenant.messages")[0][0])
+
+
+def test_sigterm_under_load_drains_exits_0_and_loses_nothing(database: str) -> None:
+    sent = 3000
+    with Revenant(entities=[Account], database_url=database).sync() as rv:
+        with psycopg.connect(database) as mine:
+            for number in range(sent):
+                rv.cast(rv.ref(Account, f"k{number % 40}").deposit(1), connection=mine)
+        with running("worker", "--app", APP, "--jobs", "0", url=database) as worker:
+            wait_for(lambda: sent - waiting(database) > 0)
+            worker.send(signal.SIGTERM)
+            assert worker.ends() == 0
+        handled = sum(row[0] for row in query(database, "select (state ->> 'balance')::int from revenant.entities"))
+        assert handled + waiting(database) == sent
+        assert pids(database) == set(), "a worker that drained leaves no row"
+
+
+def test_sigint_lets_the_running_turn_finish(database: str) -> None:
+    with Revenant(entities=[Account], database_url=database).sync() as rv:
+        with running("worker", "--app", APP, "--jobs", "0", url=database) as worker:
+            worker.until_said("Ready:")
+            message = rv.cast(rv.ref(Account, "slow").pause(1.0), idempotency_key="once")
+            wait_for(lambda: query(database, "select 1 from pg_stat_activity where state = 'idle in transaction'"))
+            worker.send(signal.SIGINT)
+            assert worker.ends() == 0
+        assert rv.reply(message) == 1, "the turn that ran was committed"
+
+
+def test_a_second_signal_exits_at_once(database: str) -> None:
+    with (
+        Revenant(entities=[Account], database_url=database).sync() as rv,
+        running("worker", "--app", APP, "--jobs", "0", url=database) as worker,
+    ):
+        worker.until_said("Ready:")
+        rv.cast(rv.ref(Account, "slow").pause(20.0))
+        wait_for(lambda: query(database, "select 1 from pg_stat_activity where state = 'idle in transaction'"))
+        worker.send(signal.SIGTERM)
+        worker.until_said("Draining")
+        began = time.monotonic()
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 128 + signal.SIGTERM
+        assert time.monotonic() - began < 2
+    assert waiting(database) == 1, "its message is still there"
+
+
+def test_the_supervisor_replaces_a_killed_child_and_drains_all(database: str) -> None:
+    words = ("worker", "--app", APP, "--processes", "2", "--lanes", "1", "--jobs", "0")
+    with running(*words, url=database) as supervisor:
+        supervisor.until_said("Ready:", times=2)
+        first = pids(database)
+        assert len(first) == 2
+        victim = min(first)
+        os.kill(victim, signal.SIGKILL)
+        supervisor.until_said(f"Worker process {victim} was killed by SIGKILL")
+        supervisor.until_said("Ready:", times=3)
+        family = pids(database) | first
+        supervisor.send(signal.SIGTERM)
+        assert supervisor.ends() == 0
+        assert [pid for pid in family if is_alive(pid)] == []
+
+
+def test_children_end_by_themselves_when_their_supervisor_is_killed(database: str) -> None:
+    words = ("worker", "--app", APP, "--processes", "2", "--lanes", "1", "--jobs", "0")
+    with running(*words, url=database) as supervisor:
+        supervisor.until_said("Ready:", times=2)
+        children = pids(database)
+        supervisor.send(signal.SIGKILL)
+        supervisor.ends()
+        wait_for(lambda: not [pid for pid in children if is_alive(pid)], what="the end of the children")
+    assert pids(database) == set(), "they drained: no row is left"
+
+
+def test_a_worker_refuses_a_missing_schema(empty_database: str) -> None:
+    for processes in ("1", "2"):
+        ended = revenant("worker", "--app", APP, "--processes", processes, url=empty_database)
+        assert ended.returncode == 1
+        assert ended.stderr.count("Run `revenant migrate`") == 1
+        assert "Traceback" not in ended.stderr
+
+
+def test_a_worker_waits_for_a_database_that_is_away_says_so_once_and_stops_when_told() -> None:
+    url = "postgresql://somebody:pa55word@127.0.0.1:1/nowhere"
+    with running("worker", "--app", APP, url=url) as worker:
+        worker.until_said("no connection to somebody@127.0.0.1:1/nowhere")
+        began = time.monotonic()
+        wait_for(lambda: time.monotonic() - began > 0.5)  # some attempts more
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+        assert worker.said().count("no connection") == 1
+        assert "pa55word" not in worker.said()

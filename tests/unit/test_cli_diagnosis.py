@@ -1,0 +1,128 @@
+"""From facts to findings: each thing that can be wrong, on its own."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from revenant.queue.diagnosis import Finding, Plans, connections_of, diagnose
+from revenant.queue.facts import Facts, Server, Traffic
+from revenant.sql import Current, Diverged, Missing, NewerCompatible, NewerIncompatible, Old, SchemaStatus
+
+SERVER = Server(
+    version=150004,
+    read_only=False,
+    fsync=True,
+    full_page_writes=True,
+    synchronous_commit="on",
+    max_connections=100,
+    reserved=3,
+    superuser=False,
+    role_limit=-1,
+    database_limit=-1,
+    in_all=5,
+    in_role=4,
+    in_database=4,
+)
+QUIET = Traffic(workers=[], waiting={}, dead=0, skew=0.0)
+SOUND = Facts(SERVER, shared_backends=False, listens=True, schema=Current(1), traffic=QUIET)
+PLANS = Plans(connections=10)
+
+
+def findings(facts: Facts, plans: Plans = PLANS) -> dict[str, Finding]:
+    found = list(diagnose(facts, plans))
+    assert all(finding.cure for finding in found if finding.status != "ok")
+    return {finding.check: finding for finding in reversed(found)}
+
+
+def statuses(facts: Facts, plans: Plans = PLANS) -> dict[str, str]:
+    return {name: finding.status for name, finding in findings(facts, plans).items() if finding.status != "ok"}
+
+
+def worker(kind: str, *, alive: bool = True, draining: bool = False) -> dict[str, Any]:
+    return {"kinds": {kind: {}}, "alive": alive, "draining": draining}
+
+
+def test_a_sound_database_has_nothing_to_mend() -> None:
+    assert statuses(SOUND) == {}
+
+
+@pytest.mark.parametrize(
+    ("change", "check", "status"),
+    [
+        ({"version": 140011}, "version", "fail"),
+        ({"read_only": True}, "writable", "fail"),
+        ({"fsync": False}, "durability", "warn"),
+        ({"full_page_writes": False}, "durability", "warn"),
+        ({"synchronous_commit": "off"}, "durability", "warn"),
+        ({"max_connections": 15}, "connections", "fail"),
+        ({"role_limit": 13}, "connections", "fail"),
+        ({"database_limit": 0}, "connections", "fail"),
+    ],
+)
+def test_what_is_wrong_with_a_server_is_found(change: dict[str, Any], check: str, status: str) -> None:
+    assert statuses(replace(SOUND, server=replace(SERVER, **change))) == {check: status}
+
+
+def test_limits_of_roles_and_databases_do_not_bind_a_superuser() -> None:
+    server = replace(SERVER, superuser=True, role_limit=1, database_limit=1)
+    assert statuses(replace(SOUND, server=server)) == {}
+
+
+def test_a_pooler_is_found_by_its_silence_or_its_shared_backends() -> None:
+    assert statuses(replace(SOUND, listens=False)) == {"LISTEN": "fail"}
+    assert statuses(replace(SOUND, shared_backends=True)) == {"LISTEN": "fail"}
+
+
+@pytest.mark.parametrize(
+    ("schema", "cure"),
+    [
+        (Missing(), "revenant migrate"),
+        (Old(1, 2), "revenant migrate"),
+        (NewerIncompatible(3, 2), "Deploy"),
+        (Diverged(1, "edited"), "Deploy"),
+        (None, "grant"),
+    ],
+)
+def test_a_schema_that_does_not_fit_is_found(schema: SchemaStatus | None, cure: str) -> None:
+    facts = replace(SOUND, schema=schema, traffic=None)
+    assert statuses(facts) == {"schema": "fail"}
+    assert findings(facts)["schema"].cure.startswith(cure)
+
+
+def test_a_newer_schema_that_suits_passes() -> None:
+    assert statuses(replace(SOUND, schema=NewerCompatible(2))) == {}
+
+
+@pytest.mark.parametrize(
+    ("workers", "status"),
+    [
+        ([], "fail"),
+        ([worker("Other")], "fail"),
+        ([worker("Account", alive=False)], "fail"),
+        ([worker("Account", draining=True)], "fail"),
+        ([worker("Account", draining=True), worker("Account")], "ok"),
+    ],
+)
+def test_a_kind_without_a_live_worker_is_found(workers: list[dict[str, Any]], status: str) -> None:
+    for facts, plans in (
+        (replace(SOUND, traffic=replace(QUIET, workers=workers, waiting={"Account": 3})), PLANS),
+        (
+            replace(SOUND, traffic=replace(QUIET, workers=workers)),
+            Plans(connections=1, kinds=["Account"], app="shop:app"),
+        ),
+    ):
+        assert findings(facts, plans)["workers"].status == status
+
+
+def test_dead_letters_and_a_wrong_clock_are_warnings() -> None:
+    facts = replace(SOUND, traffic=replace(QUIET, dead=2, skew=-7.0))
+    assert statuses(facts) == {"dead letters": "warn", "clock": "warn"}
+    assert "7.0 s behind" in findings(facts)["clock"].found
+
+
+def test_a_worker_s_connections_are_counted() -> None:
+    assert connections_of(lanes=4, jobs=0, processes=1) == 6
+    assert connections_of(lanes=2, jobs=1, processes=3) == 24
