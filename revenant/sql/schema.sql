@@ -329,7 +329,8 @@ create or replace function revenant.heartbeat_v1(
     insert into revenant.workers as w (
         id, host, pid, kinds, lanes, jobs, draining, turns, messages, backend_pid, backend_start
     )
-    select worker, host, pid, kinds, lanes, jobs, draining, turns, messages, a.pid, a.backend_start
+    -- Unqualified, `pid` would be the column, which hides the parameter of the same name.
+    select worker, host, heartbeat_v1.pid, kinds, lanes, jobs, draining, turns, messages, a.pid, a.backend_start
     from pg_stat_get_activity(pg_backend_pid()) a
     on conflict (id) do update
     set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
@@ -566,7 +567,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '454efb5569c3c75d89965bd452f342b768351d2952124755d96feb151ee7eff7', 0)
+values (0, 'functions', '2db417481e5bcd906cd9719a72e822e6cde0697ca3ecede1d37f2441164e330a', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

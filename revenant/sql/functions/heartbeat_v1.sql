@@ -7,7 +7,8 @@ create or replace function revenant.heartbeat_v1(
     insert into revenant.workers as w (
         id, host, pid, kinds, lanes, jobs, draining, turns, messages, backend_pid, backend_start
     )
-    select worker, host, pid, kinds, lanes, jobs, draining, turns, messages, a.pid, a.backend_start
+    -- Unqualified, `pid` would be the column, which hides the parameter of the same name.
+    select worker, host, heartbeat_v1.pid, kinds, lanes, jobs, draining, turns, messages, a.pid, a.backend_start
     from pg_stat_get_activity(pg_backend_pid()) a
     on conflict (id) do update
     set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
