@@ -15,8 +15,9 @@ from revenant.trial.settling import settle
 SLICES = 4
 """Slices of each kind: what else the machine does hits both alike."""
 WARM_UP_SECONDS = 1.0
+"""Never longer than the measurement itself."""
 ALONE_SECONDS = 2.0
-"""How long one caller alone is measured, before and under a held snapshot."""
+"""How long one caller alone is measured, before and under a held snapshot; never longer than all of them."""
 SEEDS_AT_ONCE = 512
 
 
@@ -100,11 +101,11 @@ class _Bench:
             self._watch()
         return pair
 
-    async def alone(self) -> Measured:
+    async def alone(self, seconds: float) -> Measured:
         """Measure one caller."""
         measured = Measured()
         self.calls.append(measured)
-        await press(self.call, callers=1, entities=self._entities, seconds=ALONE_SECONDS, into=measured)
+        await press(self.call, callers=1, entities=self._entities, seconds=min(seconds, ALONE_SECONDS), into=measured)
         return measured
 
     async def _press(self, request: Request, seconds: float, into: Measured) -> None:
@@ -122,16 +123,16 @@ async def measure_calls(
         await site.crew.start(site.look, site.run.kind)
         bench = _Bench(site=site, plain=plain, callers=callers, entities=entities)
         await bench.seed()
-        await bench.pair(WARM_UP_SECONDS)
+        await bench.pair(min(seconds, WARM_UP_SECONDS))
         measured = await bench.pair(seconds)
         fresh = alone = fresh_alone = None
         if hold:
-            fresh, fresh_alone = measured, await bench.alone()
+            fresh, fresh_alone = measured, await bench.alone(seconds)
             async with held_snapshot(site.url):
                 say(f"Another session holds a snapshot; {hold:g} s of traffic of each kind before measuring again …")
                 await bench.pair(hold)
                 measured = await bench.pair(seconds)
-                alone = await bench.alone()
+                alone = await bench.alone(seconds)
         await settle(site.look, site.run, watch=site.crew.watch)
         return CallsResult(
             callers=callers,

@@ -100,7 +100,7 @@ class Handler(Generic[P, R]):
             InvalidArguments: they do not fit the signature or its annotations.
         """
         try:
-            named = dict(self.signature.bind(*args, **kwargs).arguments) if args else kwargs
+            named = self._named(args, kwargs)
             valid = self.arguments.__pydantic_validator__.validate_python(named)
         except TypeError as error:
             raise self._refusal(kind, key, str(error)) from None
@@ -109,12 +109,24 @@ class Handler(Generic[P, R]):
         what = f"The arguments of {kind}({key!r}).{self.name}"
         return dump(self.arguments.__pydantic_serializer__, valid, what=what, limit=limit, given_only=True)
 
+    def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        if not args:
+            return kwargs
+        if kwargs or len(args) > len(self._positional):
+            return dict(self.signature.bind(*args, **kwargs).arguments)
+        return dict(zip(self._positional, args, strict=False))
+
+    @cached_property
+    def _positional(self) -> list[str]:
+        kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+        return [name for name, parameter in self.signature.parameters.items() if parameter.kind is kind]
+
     def read_arguments(self, args: str, *, kind: str, key: str) -> dict[str, Any]:
         """Return the named arguments of a message that arrived."""
         try:
             if args.lstrip()[:1] == "[":
                 values = TypeAdapter(list[Any]).validate_json(args)
-                named = dict(self.signature.bind(*values).arguments)
+                named = self._named(tuple(values), {})
                 valid = self.arguments.__pydantic_validator__.validate_python(named)
             else:
                 valid = self.arguments.__pydantic_validator__.validate_json(args)

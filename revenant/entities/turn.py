@@ -6,7 +6,7 @@ Invariant: a handler that fails leaves the state, and what will be sent, as they
 from __future__ import annotations
 
 import traceback as tracebacks
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -89,7 +89,7 @@ class Rules:
     """What the worker decides for the turns it runs."""
 
     new_turn: Callable[[Claimed, Delivery], Turn]
-    guard: Callable[[Awaitable[Any]], Awaitable[Any]]
+    guard: Callable[[Coroutine[Any, Any, Any]], Awaitable[Any]]
     """Awaits a handler, and raises HandlerTimeout when it takes too long."""
     spent: Callable[[], bool]
     """Whether the turn's time budget is used up."""

@@ -28,9 +28,13 @@ async def session(url: str, *, role: str) -> AsyncIterator[psycopg.AsyncConnecti
         SchemaMismatch: the schema is missing, or older than this code.
     """
     try:
-        async with await connect(url, role=role) as connection:
+        connection = await connect(url, role=role)
+    except (psycopg.OperationalError, OSError) as error:
+        raise unavailable(url, error) from error
+    try:
+        async with connection:
             yield connection
-    except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+    except psycopg.OperationalError as error:
         raise unavailable(url, error) from error
     except (InvalidSchemaName, UndefinedTable, UndefinedFunction, UndefinedColumn) as error:
         raise SchemaMismatch(

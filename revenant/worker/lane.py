@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -20,7 +20,7 @@ from revenant.config import Settings
 from revenant.entities.context import Job, Turn
 from revenant.entities.registry import Registry
 from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
-from revenant.errors import Conflict, HandlerTimeout
+from revenant.errors import Conflict
 from revenant.queue.claim import claim, give_back
 from revenant.queue.link import Link
 from revenant.queue.mailbox import notify
@@ -29,6 +29,7 @@ from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
 from revenant.queue.settle import id_payloads, settle
 from revenant.worker.agenda import Agenda
 from revenant.worker.fleet import Fleet
+from revenant.worker.guard import Guard
 from revenant.worker.isolation import LaneConnection, LaneIsolation
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.ledger import Ledger
@@ -79,6 +80,7 @@ class Lane:
         self._ledger = ledger
         self._counters = counters
         self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
+        self._guard = Guard(seconds=settings.handler_timeout)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._busy = False
@@ -196,20 +198,6 @@ class Lane:
             isolation=isolation,
             limit=limit,
         )
-
-    async def _guard(self, running: Awaitable[Any]) -> Any:
-        seconds = self._settings.handler_timeout
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                return await running
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
-            raise HandlerTimeout(
-                f"it took longer than {seconds:g} s and was cancelled",
-                type="HandlerTimeout",
-                message=f"longer than {seconds:g} s",
-            ) from error
 
     async def _settle(self, connection: LaneConnection, claimed: Claim, settlement: Settlement) -> bool:
         """Commit; return whether the commit was answered, not only looked up."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import time
 from typing import Any
@@ -11,7 +12,7 @@ import psycopg
 import pytest
 
 from revenant.app import Revenant
-from tests.acceptance.command import APP, is_alive, revenant, running, wait_for
+from tests.acceptance.command import APP, Running, is_alive, revenant, running, wait_for
 from tests.entities import Account
 
 pytestmark = pytest.mark.acceptance
@@ -25,6 +26,11 @@ def query(url: str, text: str) -> list[tuple[Any, ...]]:
 def pids(url: str) -> set[int]:
     """The processes of all workers that have a row."""
     return {pid for (pid,) in query(url, "select pid from revenant.workers")}
+
+
+def children(supervisor: Running) -> set[int]:
+    """The processes that a supervisor says it has started."""
+    return {int(pid) for pid in re.findall(r"Started worker process (\d+)", supervisor.said())}
 
 
 def waiting(url: str) -> int:
@@ -78,26 +84,26 @@ def test_the_supervisor_replaces_a_killed_child_and_drains_all(database: str) ->
     words = ("worker", "--app", APP, "--processes", "2", "--lanes", "1", "--jobs", "0")
     with running(*words, url=database) as supervisor:
         supervisor.until_said("Ready:", times=2)
-        first = pids(database)
-        assert len(first) == 2
-        victim = min(first)
+        victim = min(children(supervisor))
+        assert pids(database) == children(supervisor)
         os.kill(victim, signal.SIGKILL)
         supervisor.until_said(f"Worker process {victim} was killed by SIGKILL")
         supervisor.until_said("Ready:", times=3)
-        family = pids(database) | first
+        assert len(children(supervisor)) == 3
         supervisor.send(signal.SIGTERM)
         assert supervisor.ends() == 0
-        assert [pid for pid in family if is_alive(pid)] == []
+        assert [pid for pid in children(supervisor) if is_alive(pid)] == []
 
 
 def test_children_end_by_themselves_when_their_supervisor_is_killed(database: str) -> None:
     words = ("worker", "--app", APP, "--processes", "2", "--lanes", "1", "--jobs", "0")
     with running(*words, url=database) as supervisor:
         supervisor.until_said("Ready:", times=2)
-        children = pids(database)
+        family = children(supervisor)
+        assert len(family) == 2
         supervisor.send(signal.SIGKILL)
         supervisor.ends()
-        wait_for(lambda: not [pid for pid in children if is_alive(pid)], what="the end of the children")
+        wait_for(lambda: not [pid for pid in family if is_alive(pid)], what="the end of the children")
     assert pids(database) == set(), "they drained: no row is left"
 
 

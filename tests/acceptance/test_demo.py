@@ -106,10 +106,10 @@ async def test_nothing_is_lost_or_doubled_when_a_worker_is_killed_and_a_falsifie
 def test_an_empty_file_is_no_error_and_missing_columns_are_one(database: str, tmp_path: Path) -> None:
     empty = tmp_path / "empty.csv"
     empty.touch()
-    status, result, words = run(database, "--data", str(empty))
+    status, result, words = run(database, "--data", str(empty), "--workers", "1", "--kill", "0")
     assert (status, result["flights"], result["entities"], result["killed"]) == (0, 0, 0, 0), words
     empty.write_text("year,month,day\n")
-    status, result, words = run(database, "--data", str(empty))
+    status, result, words = run(database, "--data", str(empty), "--workers", "1", "--kill", "0")
     assert (status, result) == (2, {})
     assert "lacks the columns sched_dep_time, dep_time" in " ".join(words.split())
 
@@ -137,7 +137,8 @@ async def test_a_stopped_demo_leaves_neither_workers_nor_entities(
 async def test_workers_do_not_outlive_a_demo_that_is_killed(
     database: str, connection: psycopg.AsyncConnection[Any]
 ) -> None:
-    with start(database) as process:
+    with start(database, "--kill", "0") as process:
         await eventually(lambda: value(connection, COUNT + " having count(*) > 20"), what="some aircraft")
         process.kill()
-    await eventually(lambda: value(connection, "select count(*) = 1 from revenant.workers where not draining"))
+    gone = "select count(*) = 0 from revenant.workers"
+    await eventually(lambda: value(connection, gone), what="the end of both workers")

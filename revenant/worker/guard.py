@@ -1,0 +1,60 @@
+"""Guard: a handler's time limit, which costs nothing to a handler that never waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine, Generator
+from typing import Any
+
+from revenant.errors import HandlerTimeout
+
+
+class Guard:
+    """Awaits handlers, each for at most `seconds`."""
+
+    def __init__(self, *, seconds: float) -> None:
+        self._seconds = seconds
+
+    async def __call__(self, handler: Coroutine[Any, Any, Any]) -> Any:
+        """Return what the handler returns.
+
+        Raises:
+            HandlerTimeout: it took longer, and was cancelled.
+        """
+        try:
+            # Most handlers only change their fields: they end at the first step, and need no timer.
+            waits_for = handler.send(None)
+        except StopIteration as ended:
+            return ended.value
+        try:
+            async with asyncio.timeout(self._seconds) as limit:
+                return await _Rest(handler, waits_for)
+        except TimeoutError as error:
+            if not limit.expired():
+                raise
+            raise HandlerTimeout(
+                f"it took longer than {self._seconds:g} s and was cancelled",
+                type="HandlerTimeout",
+                message=f"longer than {self._seconds:g} s",
+            ) from error
+
+
+class _Rest:
+    """The rest of a coroutine that has made its first step and waits for something."""
+
+    def __init__(self, handler: Coroutine[Any, Any, Any], waits_for: Any) -> None:
+        self._handler = handler
+        self._waits_for = waits_for
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        waits_for = self._waits_for
+        while True:
+            try:
+                try:
+                    value = yield waits_for
+                except BaseException as error:  # noqa: BLE001 # a cancellation, too, goes to the handler
+                    waits_for = self._handler.throw(error)
+                else:
+                    waits_for = self._handler.send(value)
+            except StopIteration as ended:
+                return ended.value
