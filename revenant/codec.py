@@ -22,6 +22,7 @@ JSON = ConfigDict(ser_json_inf_nan="constants", ser_json_bytes="base64", val_jso
 ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer
 """Writes whatever JSON can hold."""
 MAX_KEY_BYTES = 512
+_DEEPEST = 150
 MAX_KIND_BYTES = 128
 
 
@@ -144,6 +145,8 @@ def _first_line(error: Exception) -> str:
 
 
 def _flaw(value: object, path: str) -> tuple[str, str] | None:
+    if path.count(".") > _DEEPEST:
+        return path[:80] + "…", f"is nested deeper than {_DEEPEST} levels, or in itself"
     if isinstance(value, BaseModel):
         named = ((field.alias or name, getattr(value, name, None)) for name, field in type(value).model_fields.items())
         return _flaw_in(named, path)

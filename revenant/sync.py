@@ -17,7 +17,7 @@ from revenant.entities.entity import Entity
 from revenant.entities.message import Message
 from revenant.entities.ref import Ref
 from revenant.errors import ConfigurationError
-from revenant.eventloop import new_event_loop
+from revenant.eventloop import run
 from revenant.queue.mailbox import transactional_send
 
 E = TypeVar("E", bound=Entity)
@@ -92,16 +92,12 @@ class Sync:
         self._pid, self._lock = os.getpid(), threading.Lock()
         begun: Future[None] = Future()
         # A daemon: a program that forgets to stop ends nevertheless.
-        self._thread = threading.Thread(
-            target=asyncio.Runner(loop_factory=new_event_loop).run,
-            args=(self._serve(begun),),
-            name="revenant-sync",
-            daemon=True,
-        )
+        self._thread = threading.Thread(target=lambda: run(self._serve(begun)), name="revenant-sync", daemon=True)
         self._thread.start()
         try:
             begun.result()
-        except BaseException:
+        except Exception:
+            self._thread.join()
             self._pid = 0
             raise
 
@@ -147,7 +143,7 @@ class Sync:
         """
         message.sent()
         if connection is not None:
-            return _send_within(connection, message, after or at, idempotency_key)
+            return _send_within(connection, message, after if at is None else at, idempotency_key)
         return self._run(lambda: self._app.cast(message, after=after, at=at, idempotency_key=idempotency_key))
 
     def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:

@@ -78,14 +78,13 @@ class Client:
         seconds = self._settings.call_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds) as limit:
-                reply = await asyncio.shield(future) if idempotency_key else await future
+                reply = await future
         except TimeoutError:
             if not limit.expired():
                 raise
             raise self._timed_out(message, item, seconds) from None
         finally:
-            if not future.done() or future.cancelled():
-                self._inbox.forget(envelope.id)
+            self._inbox.forget(envelope.id, future)
         return cast(R, result_of(reply, message, digest=envelope.digest))
 
     async def cast(
@@ -127,7 +126,7 @@ class Client:
         seconds = self._settings.call_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds) as limit:
-                reply = await asyncio.shield(future)
+                reply = await future
         except TimeoutError:
             if not limit.expired():
                 raise
@@ -138,8 +137,7 @@ class Client:
                 message_id=message_id,
             ) from None
         finally:
-            if not future.done():
-                self._inbox.forget(message_id)
+            self._inbox.forget(message_id, future)
         return result_of(reply, None, load=TypeAdapter(returns).validate_json)
 
     def _envelope(self, message: Message[Any], origin: str | None, idempotency_key: str | None) -> Envelope:

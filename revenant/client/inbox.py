@@ -31,7 +31,7 @@ class Inbox:
         self._link = link
         self._read = read
         self._listening = listening
-        self._waiting: dict[str, tuple[asyncio.Future[Reply], float]] = {}
+        self._waiting: dict[str, tuple[list[asyncio.Future[Reply]], float]] = {}
         self._attached: set[str] = set()
         self._wanted: set[str] = set()
         self._wake = asyncio.Event()
@@ -48,26 +48,29 @@ class Inbox:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
-        for future, _ in self._waiting.values():
-            future.cancel()
+        for futures, _ in self._waiting.values():
+            for future in futures:
+                future.cancel()
         self._waiting.clear()
 
     def expect(self, message_id: str, *, attached: bool = False) -> asyncio.Future[Reply]:
-        """Return the future of this message's reply; `attached` when its notification went to somebody else."""
-        known = self._waiting.get(message_id)
-        if known is not None and not known[0].done():
-            return known[0]
+        """Return a future of this message's reply; `attached` when its notification may go to somebody else."""
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
-        self._waiting[message_id] = (future, time.monotonic())
+        futures, _ = self._waiting.setdefault(message_id, ([], time.monotonic()))
+        futures.append(future)
         if attached:
             self._attached.add(message_id)
             self.look([message_id])
         return future
 
-    def forget(self, message_id: str) -> None:
-        """Stop waiting for this reply; its row stays for whoever attaches later."""
-        self._waiting.pop(message_id, None)
-        self._attached.discard(message_id)
+    def forget(self, message_id: str, future: asyncio.Future[Reply]) -> None:
+        """Stop waiting; others may go on to wait for the same reply, and its row stays for whoever attaches later."""
+        futures, _ = self._waiting.get(message_id, ([], 0.0))
+        if future in futures:
+            futures.remove(future)
+            if not futures:
+                del self._waiting[message_id]
+                self._attached.discard(message_id)
 
     def hear(self, payload: str) -> None:
         """Take a notification in: replies, or the ids of replies too long for one."""
@@ -87,8 +90,10 @@ class Inbox:
             waiting = self._waiting.pop(reply.id, None)
             if waiting is not None:
                 self._attached.discard(reply.id)
-                if not waiting[0].done():
-                    waiting[0].set_result(reply)
+                heard = [future for future in waiting[0] if not future.done()]
+                for future in heard:
+                    future.set_result(reply)
+                if heard:
                     read.append(reply.id)
         if read:
             self._read(read)

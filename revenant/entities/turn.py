@@ -17,7 +17,7 @@ from revenant.entities.context import Effects, Isolation, Turn, effects_of, runn
 from revenant.entities.entity import Entity
 from revenant.entities.handler import Handler
 from revenant.entities.snapshot import dump_state, load_state
-from revenant.errors import HandlerTimeout, Refused, RevenantError, StateInvalid, UnknownHandler, Unstorable
+from revenant.errors import ConfigurationError, HandlerTimeout, Refused, RevenantError, StateInvalid, UnknownHandler, Unstorable
 from revenant.queue.records import Claimed, Delivery, Reply
 
 DELETE = "revenant:delete"
@@ -93,6 +93,8 @@ class Rules:
     """Awaits a handler, and raises HandlerTimeout when it takes too long."""
     spent: Callable[[], bool]
     """Whether the turn's time budget is used up."""
+    condemned: Callable[[str], bool]
+    """Whether that message (id) ended its turn's transaction before, and must not run again."""
     served_elsewhere: Callable[[str, str], bool]
     """Whether another live worker knows this handler (kind, name)."""
     isolation: Isolation
@@ -197,6 +199,8 @@ async def _handle(state: _Running, delivery: Delivery, rules: Rules) -> Outcome:
             f"{known}. Deploy the code that has it, or send to one of these."
         )
         return _failed(state, delivery, unknown, final=True)
+    if rules.condemned(delivery.id):
+        return _failed(state, delivery, _ended(claimed, delivery), final=True)
     for _ in range(COLLISION_RERUNS):
         outcome = await _run_from_fresh(state, found, delivery, rules)
         if not (isinstance(outcome, Failed) and outcome.collided):
@@ -243,6 +247,14 @@ async def _run_handler(
         entity._turn = None
         running.reset(token)
     return Applied(delivery, state.version, body, effects if effects.sends or effects.jobs else None)
+
+
+def _ended(claimed: Claimed, delivery: Delivery) -> ConfigurationError:
+    return ConfigurationError(
+        f"{claimed.kind}({claimed.key!r}).{delivery.handler} ended the turn's transaction by its own SQL: what it had "
+        "written by then is committed, and the state is as before. Do not commit or roll back on self.turn.connection; "
+        "use `async with self.turn.connection.transaction()` around what may fail."
+    )
 
 
 def _dump_result(state: _Running, found: Handler[..., Any], result: Any, limit: int) -> str:

@@ -9,6 +9,7 @@ import psycopg
 
 from revenant.queue.connection import array, script
 from revenant.queue.mailbox import columns
+from revenant.queue.replies import fetch_replies
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Reply
 from revenant.sql import statement
 
@@ -48,6 +49,20 @@ async def claim(
     assert found is not None
     cursor.nextset()
     return _read(await cursor.fetchall(), hints, Claim(xid=found[0], now=found[1]))
+
+
+async def recall_replies(connection: psycopg.AsyncConnection[Any], claim: Claim) -> None:
+    """Look up, for every message, whether its id has a reply already.
+
+    The claim does so for those with an idempotency key. Without one an id comes twice only when somebody sent it
+    by hand; the commit stumbles over the first one's reply, and is done again after this.
+    """
+    ids = [delivery.id for claimed in claim.entities for delivery in claimed.deliveries]
+    known = {reply.id: reply for reply in await fetch_replies(connection, ids)}
+    for claimed in claim.entities:
+        claimed.deliveries[:] = [
+            delivery._replace(done=delivery.done or known.get(delivery.id)) for delivery in claimed.deliveries
+        ]
 
 
 async def give_back(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -21,6 +21,10 @@ release savepoint revenant_message
 _ROLLBACK = "rollback to savepoint revenant_message; release savepoint revenant_message"
 
 
+class TransactionEnded(BaseException):
+    """A handler's own SQL ended the turn's transaction: there is no savepoint to go back to, and no lock is held."""
+
+
 class LaneConnection(psycopg.AsyncConnection[Any]):
     """A lane's connection. The engine uses script cursors; what a handler opens goes through `_enter` first."""
 
@@ -54,7 +58,12 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
     async def rollback_message(self) -> None:
         """Undo what the handler did, and end the loan."""
         self.lent = self.used = False
-        await psycopg.AsyncClientCursor(self).execute(_ROLLBACK)
+        try:
+            await psycopg.AsyncClientCursor(self).execute(_ROLLBACK)
+        except psycopg.Error as error:
+            if self.closed:
+                raise
+            raise TransactionEnded from error
 
     @contextmanager
     def for_engine(self) -> Iterator[None]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import cast
 
 import psycopg
 
@@ -21,7 +21,7 @@ from revenant.entities.context import Job, Turn
 from revenant.entities.registry import Registry
 from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
 from revenant.errors import Conflict
-from revenant.queue.claim import claim, give_back
+from revenant.queue.claim import claim, give_back, recall_replies
 from revenant.queue.link import Link
 from revenant.queue.mailbox import notify
 from revenant.queue.outcome import Fate, fate_of
@@ -30,7 +30,7 @@ from revenant.queue.settle import id_payloads, settle
 from revenant.worker.agenda import Agenda
 from revenant.worker.fleet import Fleet
 from revenant.worker.guard import Guard
-from revenant.worker.isolation import LaneConnection, LaneIsolation
+from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.ledger import Ledger
 from revenant.worker.watch import Watch
@@ -65,6 +65,7 @@ class Lane:
         fleet: Fleet,
         ledger: Ledger,
         counters: Counters,
+        condemned: set[str],
     ) -> None:
         self._link = Link(
             url=url,
@@ -79,11 +80,14 @@ class Lane:
         self._fleet = fleet
         self._ledger = ledger
         self._counters = counters
+        self._condemned = condemned
         self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
         self._guard = Guard(seconds=settings.handler_timeout)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._busy = False
+        self._current = ""
+        self._careful = False
 
     async def start(self) -> None:
         """Begin to take turns."""
@@ -111,7 +115,13 @@ class Lane:
             try:
                 again = await self.run_once(hints)
                 failures = 0
+            except TransactionEnded:
+                log.exception("Message %s ended the turn's transaction; it fails, the others are done again.", self._current)
+                self._condemned.add(self._current)
+                await self._link.reset()
+                again = list(hints)
             except Exception as error:
+                self._careful = isinstance(error, psycopg.errors.UniqueViolation)
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
                 await self._link.reset(error)
@@ -136,6 +146,9 @@ class Lane:
         if not claimed.entities:
             await give_back(connection)
             return again
+        if self._careful:
+            await recall_replies(connection, claimed)
+            self._careful = False
         settlement, jobs = Settlement(), list[Job]()
         await self._handle(connection, claimed, settlement, jobs, again)
         if jobs:
@@ -180,6 +193,7 @@ class Lane:
         limit = self._settings.max_bytes
 
         def new_turn(claimed: Claimed, delivery: Delivery) -> Turn:
+            self._current = delivery.id
             return Turn(
                 kind=claimed.kind,
                 key=claimed.key,
@@ -194,6 +208,7 @@ class Lane:
             new_turn=new_turn,
             guard=self._guard,
             spent=lambda: time.monotonic() > deadline,
+            condemned=self._condemned.__contains__,
             served_elsewhere=self._fleet.served_elsewhere,
             isolation=isolation,
             limit=limit,

@@ -56,7 +56,7 @@ class Watch(Loop):
                 del self._watched[key]
             self._agenda.add(due[place][1] for place in waiting)
             if waiting and now > self._missed_at + MISS_SECONDS:
-                # Whoever goes first was late: busy, or dead. The fleet is looked at, so that the dead are not waited for.
+                # Whoever goes first was late: busy, or dead. Look at the fleet: the dead are not waited for again.
                 self._missed_at = now
                 self._on_miss()
         return GRACE_SECONDS

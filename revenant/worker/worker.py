@@ -61,7 +61,6 @@ class Worker:
         self._desk = Link(url=url, role="desk")
         self._agenda = Agenda()
         self._fleet = Fleet(own_id=self.id)
-        self._watch = Watch(desk=self._desk, agenda=self._agenda, on_miss=lambda: self._heartbeat.nudge())
         self._sweeper = Sweeper(desk=self._desk, agenda=self._agenda, kinds=self._kinds)
         self._heartbeat = Heartbeat(
             desk=self._desk,
@@ -72,12 +71,14 @@ class Worker:
             jobs=jobs.concurrency if jobs else 0,
             counters=self.counters,
         )
+        self._watch = Watch(desk=self._desk, agenda=self._agenda, on_miss=self._heartbeat.nudge)
         self.loops: Sequence[Loop] = (
             self._watch,
             self._sweeper,
             Ticker(desk=self._desk),
             Janitor(desk=self._desk),
         )
+        condemned: set[str] = set()
         self._lanes = [
             Lane(
                 url=url,
@@ -89,6 +90,7 @@ class Worker:
                 fleet=self._fleet,
                 ledger=Ledger(settings, tracebacks),
                 counters=self.counters,
+                condemned=condemned,
             )
             for number in range(1, settings.lanes + 1)
         ]
