@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import math
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -44,6 +45,11 @@ def new_id(bucket: int) -> str:
     value |= (noise & 0x3FFF_FFFF_FFFF_FF) << 8 | bucket
     text = f"{value:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def is_id(text: str) -> bool:
+    """Whether that is an id as this module makes them: a UUID in lower case, with its hyphens."""
+    return re.fullmatch(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", text, re.ASCII) is not None
 
 
 def keyed_id(kind: str, key: str, idempotency_key: str) -> str:

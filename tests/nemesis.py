@@ -23,7 +23,7 @@ from revenant.embedded import Server
 from tests.tools import eventually, rows
 
 ROOT = Path(__file__).parent.parent
-COMMAND = [sys.executable, "-m", "tests.worker_main"]
+COMMAND = [sys.executable, "-m", "revenant", "worker"]
 CANCEL_REQUEST = 80877102
 
 

@@ -39,6 +39,7 @@ class Root(click.Group):
         except RevenantError as error:
             raise failure(error) from error
         except KeyboardInterrupt:
+            click.echo("Interrupted. What was sent may yet be handled.", err=True)
             ctx.exit(INTERRUPTED)
         except BrokenPipeError:
             # What is left in the buffer goes nowhere, instead of failing once more at the interpreter's end.

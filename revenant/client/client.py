@@ -14,11 +14,11 @@ from revenant.client.envelope import seal
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
 from revenant.client.sender import Outgoing, Sender
-from revenant.codec import new_id
+from revenant.codec import is_id, new_id
 from revenant.config import Settings
 from revenant.entities.context import refuse_nested_call, running
 from revenant.entities.message import Message
-from revenant.errors import CallTimeout, ConfigurationError, DatabaseUnavailable
+from revenant.errors import CallTimeout, ConfigurationError, DatabaseUnavailable, ReplyNotFound
 from revenant.queue.connection import unavailable
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import notify, schedule_batch, transactional_send
@@ -121,7 +121,12 @@ class Client:
 
         Raises:
             CallTimeout: there is none yet, or it was read already, or there never was such a message.
+            ReplyNotFound: that is no message's id.
         """
+        if not is_id(message_id):
+            raise ReplyNotFound(
+                f"{message_id!r} is no message's id. Pass what app.cast() returned, or a CallTimeout's message_id."
+            )
         future = self._inbox.expect(message_id, attached=True)
         seconds = self._settings.call_timeout if timeout is None else timeout
         try:

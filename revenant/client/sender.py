@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
+import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
@@ -23,6 +25,8 @@ from revenant.queue.records import Envelope
 log = logging.getLogger("revenant.sender")
 BATCH_MESSAGES = 500
 BATCH_BYTES = 4 * 1024 * 1024
+RETRY_SECONDS = 1800.0
+"""How long a batch whose outcome is unknown is tried again: tidy_v1 keeps its mark for an hour."""
 READ_SECONDS = 0.5
 """Replies that were read are dropped with the next batch, or alone after this time."""
 
@@ -136,6 +140,7 @@ class Sender:
 
     async def _deliver(self, items: list[Outgoing], read_ids: Sequence[str]) -> None:
         batch = new_id(0)
+        until, failures = time.monotonic() + RETRY_SECONDS, 0
         while True:
             try:
                 connection = await self._link.connection()
@@ -151,6 +156,11 @@ class Sender:
                 break
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
                 await self._link.reset(error)
+                if time.monotonic() > until:
+                    # The batch's mark may be gone. Those who still wait run into their own time-outs: unknown.
+                    return
+                await asyncio.sleep(random.uniform(0, min(1.0, 0.005 * 2**failures)))  # noqa: S311 # jitter, not a secret
+                failures = min(failures + 1, 10)
             except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to those who wait
                 await self._divide(items, error)
                 return

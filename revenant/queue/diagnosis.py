@@ -123,7 +123,7 @@ def _room(server: Server, needed: int) -> Finding:
 
 def _schema(facts: Facts) -> Finding:
     if facts.schema is None:
-        return Finding("schema", "fail", facts.refusal or "Not known", "grant usage on schema revenant to the role")
+        return Finding("schema", "fail", facts.refusal or "Not known", "Grant the role USAGE on the schema revenant")
     try:
         require_schema(facts.schema)
     except SchemaMismatch as error:
@@ -150,7 +150,8 @@ def _served(traffic: Traffic, plans: Plans) -> Iterator[Finding]:
     if not unserved:
         draining = sum(worker["draining"] for worker in alive)
         found = f"{len(alive)} alive" + (f", {draining} of them draining" if draining else "")
-        yield Finding("workers", "ok", f"{found}; every known kind is served")
+        rest = "every known kind is served" if live else "nothing waits for one"
+        yield Finding("workers", "ok", f"{found}; {rest}")
 
 
 def _dead(traffic: Traffic) -> Finding:

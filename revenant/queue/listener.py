@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -73,12 +74,17 @@ class Listener:
         await self._listening.wait()
 
     async def _forever(self) -> None:
+        failures = 0
         while True:
+            began = time.monotonic()
             try:
                 await self.run_once()
             except (psycopg.Error, OSError, TimeoutError) as error:
-                log.warning("The LISTEN connection was lost (%s); listening anew.", brief(error))
-                await asyncio.sleep(0.05)
+                # A standby takes connections and refuses LISTEN: connecting is not yet success.
+                failures = 0 if time.monotonic() - began > PING_SECONDS else min(failures + 1, 10)
+                if failures <= 1:
+                    log.warning("The LISTEN connection was lost (%s); listening anew.", brief(error))
+                await asyncio.sleep(random.uniform(0.5, 1) * min(5.0, 0.05 * 2**failures))  # noqa: S311 # jitter, not a secret
 
     async def run_once(self) -> None:
         """Connect, listen, and hand payloads on until the connection fails."""
@@ -103,7 +109,14 @@ class Listener:
         async for note in connection.notifies():
             self._heard = time.monotonic()
             if note.payload != PING:
-                self._on_payload(note.channel, note.payload)
+                self._hand_on(note.channel, note.payload)
+
+    def _hand_on(self, channel: str, payload: str) -> None:
+        try:
+            self._on_payload(channel, payload)
+        except Exception as error:  # noqa: BLE001 # anybody may notify anything: that must make nobody deaf
+            log.warning("A notification on %s could not be read (%s); looking at everything.", channel, type(error).__name__)
+            self._on_connect()
 
     async def _watch(self, reader: asyncio.Task[None]) -> None:
         """Return by raising: what the reader raised, or that the connection has gone deaf."""

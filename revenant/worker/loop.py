@@ -24,7 +24,7 @@ class Loop(ABC):
         self._desk = desk
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._failing = False
+        self._failures = 0
 
     async def start(self) -> None:
         """Begin; the first round comes at once."""
@@ -53,13 +53,13 @@ class Loop(ABC):
             self._wake.clear()
             try:
                 pause = await self.run_once(connection)
-                self._failing = False
+                self._failures = 0
             except (psycopg.Error, OSError) as error:
-                if not self._failing:
+                if not self._failures:
                     log.warning("%s: a round failed (%s); trying again.", self.name, brief(error))
-                self._failing = True
+                self._failures = min(self._failures + 1, 10)
                 await self._desk.reset(only=connection)
-                pause = random.uniform(0.1, 0.5)  # noqa: S311 # jitter, not a secret
+                pause = random.uniform(0.5, 1) * min(5.0, 0.1 * 2**self._failures)  # noqa: S311 # jitter, not a secret
             except Exception:
                 log.exception("%s: a round failed in a way that it should not; going on.", self.name)
                 pause = 1.0

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import shlex
+import signal
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -16,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from revenant.cli import main
-from tests.acceptance.command import APP, COMMAND, ROOT, environment, revenant, wait_for
+from tests.acceptance.command import APP, COMMAND, ROOT, environment, revenant, running, wait_for
 
 pytestmark = pytest.mark.acceptance
 FORMATS = ("table", "json", "ndjson", "csv")
@@ -126,6 +127,17 @@ def test_a_call_without_a_reply_is_honest_about_it(database: str) -> None:
     with psycopg.connect(database) as connection:
         (message,) = connection.execute("select id::text from revenant.messages").fetchone() or ("",)
     assert message in result.stderr
+
+
+def test_ctrl_c_ends_a_waiting_call_without_a_traceback(database: str) -> None:
+    with (
+        running("call", "Account", "a", "deposit", "amount=5", "--timeout", "30", url=database) as call,
+        psycopg.connect(database, autocommit=True) as connection,
+    ):
+        wait_for(lambda: connection.execute("select from revenant.messages").fetchall())
+        call.send(signal.SIGINT)
+        assert call.ends() == 130
+        assert call.said() == "Interrupted. What was sent may yet be handled.\n"
 
 
 def test_a_cast_prints_an_id_that_can_be_scheduled_dead_retried_and_dropped(served: str) -> None:

@@ -12,7 +12,9 @@ import psycopg
 import pytest
 
 from revenant.app import Revenant
+from revenant.client import sender
 from revenant.config import Settings
+from revenant.errors import DatabaseUnavailable
 from revenant.sql import migrate
 from revenant.worker import heartbeat
 from revenant.worker.worker import Worker
@@ -184,4 +186,24 @@ async def test_a_send_that_is_tried_again_waits_for_its_first_try(
         async with asyncio.timeout(5):
             assert await call == 5
             assert await account.read() == 5
+    assert await rows(connection, "select version from revenant.entities") == [(1,)]
+
+
+async def test_a_send_is_not_tried_again_when_its_first_try_may_have_been_forgotten(
+    database: str, settings: Settings, connection: Connection, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half an hour without the database, in short: the mark by which a batch is known again is kept for an hour."""
+    monkeypatch.setattr(sender, "RETRY_SECONDS", 0.0)
+    brief = settings.model_copy(update={"call_timeout": 1.0})
+    async with Proxy(database) as proxy, sending(proxy.url, brief) as app:
+        account = app.ref(Account, "a")
+        assert await account.read() == 0
+        trap = proxy.trap("client", ENQUEUE, cut_answer)
+        cast = asyncio.create_task(app.cast(account.deposit(5)))
+        await asyncio.wait_for(trap.sprung.wait(), 5)
+        await eventually(lambda: value(connection, "select count(*) from revenant.entities"))
+        await connection.execute("delete from revenant.sends")
+        assert await account.read() == 5
+        with pytest.raises(DatabaseUnavailable, match="unknown"):
+            await cast
     assert await rows(connection, "select version from revenant.entities") == [(1,)]

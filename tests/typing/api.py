@@ -33,7 +33,7 @@ class Account(Entity, kind="account", vsn=2):
     async def transfer(self, to: str, amount: int) -> None:
         """Send some of it to another account."""
         self.turn.cast(self.turn.ref(Account, to).deposit(amount), after=timedelta(seconds=1))
-        self.turn.ref(Account, to).deposit("much")  # type: ignore[arg-type]
+        self.turn.ref(Account, to).deposit("much")  # type: ignore[arg-type]  # an int is wanted
         await self.turn.connection.execute("select 1")
 
     @handler
@@ -68,16 +68,16 @@ async def messages_carry_the_handlers_type() -> None:
 
 async def what_does_not_fit_is_an_error() -> None:
     account = app.ref(Account, "acct_42")
-    account.deposit("1")  # type: ignore[arg-type]
-    account.deposit()  # type: ignore[call-arg]
-    account.deposit(1, 2)  # type: ignore[call-arg]
-    account.deposit(amount=1, remark="x")  # type: ignore[call-arg]
-    account.withdraw(1)  # type: ignore[attr-defined]
-    await app.call(account.balance)  # type: ignore[arg-type]
-    await app.call(account.deposit(1), timeout="soon")  # type: ignore[arg-type]
-    await app.cast(account.deposit(1), after=5)  # type: ignore[arg-type]
-    _reply: str = await account.deposit(1)  # type: ignore[assignment]
-    Revenant(entities=[int])  # type: ignore[list-item]
+    account.deposit("1")  # type: ignore[arg-type]  # an int is wanted
+    account.deposit()  # type: ignore[call-arg]  # amount is missing
+    account.deposit(1, 2)  # type: ignore[arg-type,call-arg]  # note goes by name
+    account.deposit(amount=1, remark="x")  # type: ignore[call-arg]  # no such argument
+    account.withdraw(1)  # type: ignore[attr-defined]  # no such handler
+    await app.call(account.balance)  # type: ignore[arg-type]  # a field is no message
+    await app.call(account.deposit(1), timeout="soon")  # type: ignore[arg-type]  # seconds are wanted
+    await app.cast(account.deposit(1), after=5)  # type: ignore[arg-type]  # a timedelta is wanted
+    _reply: str = await account.deposit(1)  # type: ignore[assignment]  # the handler returns an int
+    Revenant(entities=[int])  # type: ignore[list-item]  # an entity is wanted
 
 
 async def any_kind_goes_by_its_name() -> None:
@@ -94,8 +94,8 @@ def the_sync_door_is_typed_alike(connection: psycopg.Connection[tuple[object, ..
         assert_type(rv.call(account.history(), timeout=1.0), list[tuple[str, int]])
         assert_type(rv.cast(account.deposit(1), connection=connection), str)
         assert_type(rv.delete(account), bool)
-        rv.call(account.deposit("1"))  # type: ignore[arg-type]
-        rv.cast(account.deposit(1), connection="dsn")  # type: ignore[arg-type]
+        rv.call(account.deposit("1"))  # type: ignore[arg-type]  # an int is wanted
+        rv.cast(account.deposit(1), connection="dsn")  # type: ignore[arg-type]  # a connection is wanted
 
 
 async def errors_say_what_they_hold() -> None:

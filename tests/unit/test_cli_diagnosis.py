@@ -83,7 +83,7 @@ def test_a_pooler_is_found_by_its_silence_or_its_shared_backends() -> None:
         (Old(1, 2), "revenant migrate"),
         (NewerIncompatible(3, 2), "Deploy"),
         (Diverged(1, "edited"), "Deploy"),
-        (None, "grant"),
+        (None, "Grant"),
     ],
 )
 def test_a_schema_that_does_not_fit_is_found(schema: SchemaStatus | None, cure: str) -> None:

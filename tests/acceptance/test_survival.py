@@ -1,0 +1,316 @@
+"""Real worker processes, killed, stopped and restarted at the worst moments: nothing is lost, nothing twice."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.errors import CallTimeout, DatabaseUnavailable
+from revenant.sql import migrate
+from tests.entities import ENTITIES, Account, Gate, Ledger
+from tests.nemesis import Cable, Crew, Proxy, only_until, private_server, seeded, terminate
+from tests.nemesis import Gate as Bars
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+SOON = 1.0
+"""Seconds from a kill to the next reply by another worker, at most."""
+
+
+@pytest_asyncio.fixture
+async def crew(database: str, tmp_path: Path) -> AsyncIterator[Crew]:
+    async with Crew(database, tmp_path) as hired:
+        yield hired
+
+
+@pytest.fixture
+def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bars:
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    monkeypatch.setenv("REVENANT_TEST_GATE", str(folder))
+    return Bars(folder)
+
+
+@pytest.mark.parametrize("moment", ["before the claim", "after the claim", "before the commit", "after the commit"])
+async def test_a_worker_killed_around_a_turn_costs_neither_the_message_nor_the_time(
+    app: Revenant, database: str, connection: Connection, crew: Crew, moment: str
+) -> None:
+    words = {"before the claim": b"revenant.claim_v1", "after the claim": b"revenant.claim_v1"}
+    killed_at = 0.0
+
+    def kill() -> None:
+        nonlocal killed_at
+        killed_at = time.monotonic()
+        victim.kill()
+        survivor.signal(signal.SIGCONT)
+
+    async def kill_at_once(cable: Cable, _frame: bytes) -> None:
+        kill()
+        cable.cut()
+
+    async def kill_after(cable: Cable, frame: bytes) -> None:
+        cable.on_answer = kill
+        cable.server.write(frame)
+
+    async with Proxy(database) as proxy:
+        survivor, victim = crew.spawn(), crew.spawn(url=proxy.url)
+        await asyncio.gather(crew.serving(survivor), crew.serving(victim))
+        survivor.signal(signal.SIGSTOP)
+        spring = {
+            "before the claim": kill_at_once,
+            "after the claim": kill_after,
+            "before the commit": kill_at_once,
+            "after the commit": only_until(b"commit;", kill),
+        }[moment]
+        proxy.trap("lane", words.get(moment, b"revenant.settle_v1"), spring)
+        reply = await app.call(app.ref(Account, "a").deposit(5), timeout=20)
+        took = time.monotonic() - killed_at
+        assert killed_at, "nobody was killed"
+        assert reply == 5
+        # A reply whose wake-up died with the worker is found by the caller's own look-up, which comes every second.
+        assert took < SOON + (1.2 if moment == "after the commit" else 0)
+        assert await app.ref(Account, "a").deposit(1) == 6
+    assert await rows(connection, "select version from revenant.entities") == [(2,)]
+    assert await value(connection, "select count(*) from revenant.messages") == 0
+
+
+async def test_a_worker_killed_inside_a_handler_leaves_no_trace_and_another_takes_over_at_once(
+    app: Revenant, connection: Connection, crew: Crew, bars: Bars
+) -> None:
+    hands = [crew.spawn(), crew.spawn()]
+    await asyncio.gather(*map(crew.serving, hands))
+    call = asyncio.create_task(app.call(app.ref(Gate, "g").walk(), timeout=20))
+    inside = await bars.reached()
+    (victim,) = (hand for hand in hands if hand.owns(inside))
+    began = time.monotonic()
+    victim.kill()
+    await bars.reached(besides=[inside])
+    assert time.monotonic() - began < SOON
+    bars.open()
+    assert await call == 1
+    assert await rows(connection, "select version, state->'passed' from revenant.entities") == [(1, 1)]
+
+
+async def test_a_zombie_can_neither_commit_nor_reply_and_serves_again(
+    app: Revenant, connection: Connection, crew: Crew, bars: Bars
+) -> None:
+    hands = [crew.spawn(), crew.spawn()]
+    await asyncio.gather(*map(crew.serving, hands))
+    call = asyncio.create_task(app.call(app.ref(Gate, "g").walk(), timeout=20))
+    inside = await bars.reached()
+    (zombie,) = (hand for hand in hands if hand.owns(inside))
+    (other,) = (hand for hand in hands if hand is not zombie)
+    zombie.signal(signal.SIGSTOP)
+    # What keepalives and idle_in_transaction_session_timeout do, at once: its transaction goes, its locks with it.
+    held = await rows(
+        connection,
+        "select pg_terminate_backend(pid) from pg_stat_activity "
+        "where datname = current_database() and state = 'idle in transaction'",
+    )
+    assert len(held) == 1
+    await bars.reached(besides=[inside])
+    bars.open()
+    assert await call == 1
+    zombie.signal(signal.SIGCONT)
+    other.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(other.process.wait, 20) == 0
+    assert await app.ref(Gate, "g").count() == 1
+    assert await app.ref(Account, "a").deposit(1) == 1
+    assert zombie.running
+    assert await rows(connection, "select version from revenant.entities where kind = 'Gate'") == [(1,)]
+
+
+async def test_a_draining_worker_finishes_what_it_handles_and_leaves_the_rest_to_others(
+    app: Revenant, connection: Connection, crew: Crew, bars: Bars
+) -> None:
+    hands = [crew.spawn(), crew.spawn()]
+    await asyncio.gather(*map(crew.serving, hands))
+    leaver, other = hands
+    other.signal(signal.SIGSTOP)
+    walks = [asyncio.create_task(app.call(app.ref(Gate, f"g{n}").walk(), timeout=30)) for n in range(2)]
+    await bars.reached()
+    count = 3000
+    await asyncio.gather(*(app.cast(app.ref(Account, str(n % 300)).deposit(1)) for n in range(count)))
+    leaver.signal(signal.SIGTERM)
+    draining = "select count(*) from revenant.workers where draining"
+    await eventually(lambda: value(connection, draining), what="a draining worker")
+    assert bars.inside() == [leaver.process.pid]
+    assert await value(connection, "select count(*) from revenant.messages") > count / 2
+    bars.open()
+    assert await asyncio.to_thread(leaver.process.wait, 20) == 0
+    other.signal(signal.SIGCONT)
+    assert await asyncio.gather(*walks) == [1, 1]
+
+    async def all_done() -> bool:
+        return not await value(connection, "select count(*) from revenant.messages")
+
+    await eventually(all_done, what="an empty mailbox")
+    totals = "select count(*), sum((state->>'balance')::int), sum(version) from revenant.entities where kind = 'Account'"
+    assert await rows(connection, totals) == [(300, count, count)]
+
+
+async def test_a_crash_of_postgres_loses_no_acknowledged_message_and_doubles_none(
+    tmp_path: Path, settings: Settings
+) -> None:
+    with private_server() as server:
+        await migrate(server.url)
+        async with (
+            Crew(server.url, tmp_path) as crew,
+            Revenant(entities=ENTITIES, database_url=server.url, settings=settings) as app,
+        ):
+            hands = [crew.spawn(), crew.spawn()]
+            await asyncio.gather(*map(crew.serving, hands))
+            callers, rounds = 16, 60
+            replies = [0] * callers
+            casts = [0] * callers
+            loose: list[int] = []
+            unknown = 0
+            over = asyncio.Event()
+
+            async def again(send: Any, message: Any, key: str) -> Any:
+                """Send with one key until the outcome is known."""
+                while True:
+                    try:
+                        return await send(message(), idempotency_key=key)
+                    except (CallTimeout, DatabaseUnavailable):
+                        pass
+
+            async def call(number: int) -> None:
+                account = app.ref(Account, f"called-{number}")
+                for _ in range(rounds):
+                    replies[number] = await again(app.call, lambda: account.deposit(1), f"call-{replies[number]}")
+
+            async def cast(number: int) -> None:
+                account = app.ref(Account, f"cast-{number}")
+                for _ in range(rounds):
+                    await again(app.cast, lambda: account.deposit(1), f"cast-{casts[number]}")
+                    casts[number] += 1
+
+            async def call_without_key() -> None:
+                nonlocal unknown
+                while not over.is_set():
+                    try:
+                        loose.append(await app.call(app.ref(Account, "loose").deposit(1), timeout=1))
+                    except (CallTimeout, DatabaseUnavailable):
+                        unknown += 1
+
+            extra = asyncio.create_task(call_without_key())
+            async with asyncio.TaskGroup() as tasks:
+                for number in range(callers):
+                    tasks.create_task(call(number))
+                    tasks.create_task(cast(number))
+                await eventually(lambda: sum(replies) > 100 and sum(casts) > 100, what="traffic")
+                await asyncio.to_thread(server.stop, "immediate")
+                done = sum(replies) + sum(casts)
+                assert done < 2 * callers * rounds, "the traffic was over before the crash"
+                await asyncio.to_thread(server.start)
+            await eventually(lambda before=len(loose): len(loose) > before, seconds=20, what="a call after the crash")
+            over.set()
+            await extra
+            for number in range(callers):
+                assert replies[number] == rounds
+                assert await app.ref(Account, f"called-{number}").deposit(0) == rounds
+                assert await app.ref(Account, f"cast-{number}").deposit(0) == rounds
+            total = await app.ref(Account, "loose").deposit(0)
+            assert len(set(loose)) == len(loose) <= total <= len(loose) + unknown
+            assert all(hand.running for hand in hands)
+
+
+async def test_a_job_is_not_lost_when_the_worker_dies_between_the_commit_and_the_job(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    await connection.execute("create table own_words (word text)")
+    first = await crew.hire("--jobs", "0")
+    await app.ref(Ledger, "l").defer_note("kept")
+    assert await value(connection, "select count(*) from procrastinate_jobs where status = 'todo'") == 1
+    first.kill()
+    await crew.hire("--jobs", "1")
+    await eventually(lambda: rows(connection, "select word from own_words where word = 'kept'"), what="the job's effect")
+
+
+async def test_replies_are_linearizable_while_workers_are_killed(
+    app: Revenant, database: str, settings: Settings, connection: Connection, crew: Crew
+) -> None:
+    chance = seeded()
+    keys, callers, kills = ["x", "y", "z"], 40, 4
+    history: list[tuple[str, float, float, int]] = []
+    unknown = dict.fromkeys(keys, 0)
+    flying = 0
+    over = asyncio.Event()
+
+    async def call(sender: Revenant, source: int) -> None:
+        nonlocal flying
+        own = seeded() if source == 0 else chance
+        while not over.is_set():
+            key = own.choice(keys)
+            began = time.monotonic()
+            flying += 1
+            try:
+                number = await sender.call(sender.ref(Account, key).deposit(1), timeout=15)
+                history.append((key, began, time.monotonic(), number))
+            except CallTimeout:
+                unknown[key] += 1
+            finally:
+                flying -= 1
+
+    hands = [crew.spawn(), crew.spawn()]
+    await asyncio.gather(*map(crew.serving, hands))
+    async with Revenant(entities=ENTITIES, database_url=database, settings=settings) as second:
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(callers):
+                tasks.create_task(call((app, second)[number % 2], number))
+            for _ in range(kills):
+                await eventually(lambda seen=len(history): len(history) > seen + chance.randrange(50, 200))
+                victim = hands.pop(chance.randrange(2))
+                assert flying, "no call was in flight"
+                victim.kill()
+                hands.append(crew.spawn())
+                await eventually(lambda seen=len(history): len(history) > seen, what="a reply from the survivor")
+                await crew.serving(hands[-1])
+            over.set()
+    assert sum(hand.process.returncode == -signal.SIGKILL for hand in crew.hands) == kills
+    for key in keys:
+        final = await app.ref(Account, key).deposit(0)
+        check_linearizable([event[1:] for event in history if event[0] == key], final, unknown[key])
+        assert await value(connection, "select version from revenant.entities where key = %s", key) == final
+
+
+def check_linearizable(events: list[tuple[float, float, int]], final: int, unknown: int) -> None:
+    """Each (invoked, returned, value) must be a step of one counter, in an order that real time allows."""
+    values = sorted(number for _, _, number in events)
+    assert len(set(values)) == len(values), "one value was given twice"
+    assert set(values) <= set(range(1, final + 1)), "a value that the counter never had"
+    assert final - len(values) <= unknown, "an effect that nobody asked for"
+    returned = sorted((at, number) for _, at, number in events)
+    highest, place = 0, 0
+    for invoked, _, number in sorted(events):
+        while place < len(returned) and returned[place][0] < invoked:
+            highest = max(highest, returned[place][1])
+            place += 1
+        assert number > highest, f"{number} was asked for after {highest} had been given"
+
+
+@pytest.mark.parametrize(
+    ("events", "final", "unknown"),
+    [
+        ([(0, 1, 1), (0, 1, 1)], 1, 0),
+        ([(0, 1, 1), (2, 3, 3)], 3, 0),
+        ([(0, 1, 1), (2, 3, 4)], 3, 0),
+        ([(0, 1, 2), (2, 3, 1)], 2, 0),
+    ],
+)
+def test_the_check_of_linearizability_can_fail(events: list[tuple[float, float, int]], final: int, unknown: int) -> None:
+    check_linearizable([(0, 5, 2), (1, 2, 1), (6, 7, 4)], 4, 1)
+    with pytest.raises(AssertionError):
+        check_linearizable(events, final, unknown)

@@ -1,0 +1,187 @@
+"""Every snippet of the README and the docs runs, top to bottom of its page, and prints what the page says.
+
+A page is one program in a folder and a database of its own. A Python block whose first line names a file becomes
+that file. Wherever a page binds `app`, a worker serves it, as its reader's second terminal does, and bare awaits run
+inside `async with app:`. In console blocks `$` begins a command, and `...` in its output stands for anything.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import doctest
+import inspect
+import io
+import os
+import re
+import signal
+import stat
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from revenant import Revenant
+from revenant.worker.worker import Worker
+from tests.pages import PAGES, ROOT, Block, blocks, name
+
+LOOKS = re.compile(r"revenant (?:-\w+ )?(?:show|ls|workers|check|dead ls|dead show)\b")
+"""Commands that change nothing, and may be tried again until what was sent has been handled."""
+PATIENCE = 10.0
+RUNNABLE = [page for page in PAGES if any(block.runs for block in blocks(page))]
+
+
+class Reader:
+    """Somebody who types a page's blocks in, one after another."""
+
+    def __init__(self, folder: Path, database: str, stack: AsyncExitStack) -> None:
+        self._folder = folder
+        self._database = database
+        self._stack = stack
+        self._served: list[Revenant] = []
+        self._names: dict[str, Any] = {"__name__": "page"}
+
+    async def follow(self, page: Path, block: Block) -> None:
+        """Do what one block says."""
+        where = f"{name(page)}:{block.line}"
+        match block.language:
+            case "python" if block.file:
+                (self._folder / block.file).write_text(block.text)
+            case "python":
+                await self._run(where, block)
+            case "sql":
+                await self._query(block.text)
+            case _:
+                for command, output in commands(block.text):
+                    await self._type(where, command, output)
+
+    async def _run(self, where: str, block: Block) -> None:
+        printed = io.StringIO()
+        self._names["print"] = lambda *values: print(*values, file=printed)
+        text = "\n" * (block.line - 1) + block.text
+        code = compile(text, where, "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+        if code.co_flags & inspect.CO_COROUTINE:
+            await eval(code, self._names)
+        else:
+            await asyncio.to_thread(exec, code, self._names)
+        wanted = re.findall(r"^\s*print\(.*\)  # (.+)$", block.text, flags=re.MULTILINE)
+        if wanted:
+            assert printed.getvalue().splitlines() == wanted, where
+        await self._serve()
+
+    async def _serve(self) -> None:
+        """Serve the page's application, as its reader does in a second terminal."""
+        app = self._names.get("app")
+        if not isinstance(app, Revenant) or app in self._served or not app.registry.kinds:
+            return
+        self._served.append(app)
+        await app.start()
+        self._stack.push_async_callback(app.stop)
+        worker: Worker = app.worker()
+        await worker.start()
+        self._stack.push_async_callback(worker.stop, drain_timeout=5)
+        await worker.ready()
+
+    async def _query(self, text: str) -> None:
+        async with await psycopg.AsyncConnection.connect(self._database, autocommit=True) as connection:
+            await connection.execute(text.encode())
+
+    async def _type(self, where: str, command: str, output: str) -> None:
+        if command.startswith("revenant worker"):
+            await self._stack.enter_async_context(working(command, self._folder))
+            return
+        deadline = time.monotonic() + PATIENCE
+        while True:
+            ended = await asyncio.to_thread(
+                subprocess.run, command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30
+            )
+            if fits(output, ended):
+                return
+            if not LOOKS.match(command) or time.monotonic() > deadline:
+                raise AssertionError(f"{where}: $ {command}\n{ended.stdout}\nexit code {ended.returncode}")
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def working(command: str, folder: Path) -> AsyncIterator[None]:
+    """Keep a worker running in the background, and see it drain."""
+    log = folder / "worker.log"
+    with log.open("w") as stderr:
+        process = subprocess.Popen(["sh", "-c", f"exec {command}"], stderr=stderr)
+    try:
+        async with asyncio.timeout(PATIENCE):
+            while "Ready:" not in log.read_text():
+                assert process.poll() is None, log.read_text()
+                await asyncio.sleep(0.02)
+        yield
+    finally:
+        process.send_signal(signal.SIGTERM)
+        code = await asyncio.to_thread(process.wait, 15)
+    assert code == 0, log.read_text()
+
+
+def commands(text: str) -> list[tuple[str, str]]:
+    """Return the commands of a console block, each with the output that it shows."""
+    first, *parts = re.split(r"^\$ ", text, flags=re.MULTILINE)
+    assert not first.strip(), f"output before a command: {first}"
+    split = [part.partition("\n") for part in parts]
+    return [(re.sub(r"\s{2,}# .*$", "", command), output) for command, _, output in split]
+
+
+def fits(output: str, ended: subprocess.CompletedProcess[str]) -> bool:
+    """Whether a command ended as its page shows: with that output; where it shows none, without an error."""
+    if not output.strip():
+        return ended.returncode == 0
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    return doctest.OutputChecker().check_output(output.strip(), ended.stdout.strip(), flags)
+
+
+@pytest.fixture
+def desk(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in, with the commands that an installation brings, and nothing set but DATABASE_URL."""
+    shims = tmp_path / "shims"
+    shims.mkdir()
+    for command, words in {"revenant": "-m revenant", "python": ""}.items():
+        shim = shims / command
+        shim.write_text(f'#!/bin/sh\nexec "{sys.executable}" {words} "$@"\n')
+        shim.chmod(shim.stat().st_mode | stat.S_IXUSR)
+    for variable in [found for found in os.environ if found.startswith(("REVENANT_", "PYTEST_"))]:
+        monkeypatch.delenv(variable)
+    monkeypatch.setenv("DATABASE_URL", database)
+    monkeypatch.setenv("REVENANT_CAST_BACKOFF", "0.02")
+    monkeypatch.setenv("PATH", f"{shims}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    folder = tmp_path / "page"
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    monkeypatch.syspath_prepend(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", RUNNABLE, ids=name)
+async def test_every_snippet_runs_and_prints_what_its_page_says(page: Path, desk: Path, database: str) -> None:
+    before = set(sys.modules)
+    try:
+        async with AsyncExitStack() as stack:
+            reader = Reader(desk, database, stack)
+            for block in blocks(page):
+                if block.runs:
+                    await reader.follow(page, block)
+    finally:
+        for made in [found for found in set(sys.modules) - before if (desk / f"{found}.py").exists()]:
+            del sys.modules[made]
+
+
+def test_a_snippet_that_is_wrong_is_found(tmp_path: Path) -> None:
+    ended = subprocess.CompletedProcess("x", 0, stdout="one\ntwo\n")
+    assert fits("one\n...\n", ended)
+    assert fits("", ended)
+    assert not fits("one\n", ended)
+    assert not fits("", subprocess.CompletedProcess("x", 1, stdout=""))
+    assert commands("$ a  # in a second terminal\n$ b\nout\n") == [("a", ""), ("b", "out\n")]

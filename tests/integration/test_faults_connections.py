@@ -1,0 +1,196 @@
+"""Connections die, go deaf, or hear nonsense: everybody comes back, and looks at what was missed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import psycopg
+import pytest
+
+from revenant.app import Revenant
+from revenant.client import inbox
+from revenant.codec import new_id
+from revenant.config import Settings
+from revenant.errors import ReplyNotFound
+from revenant.queue import listener
+from revenant.worker import sweeper
+from revenant.worker.worker import Worker
+from tests.entities import ENTITIES, Account
+from tests.nemesis import Proxy, terminate
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+ROLES = ("lane", "desk", "worker-listener", "client", "listener")
+
+
+@asynccontextmanager
+async def working(url: str, settings: Settings) -> AsyncIterator[Worker]:
+    worker = Revenant(entities=ENTITIES, database_url=url, settings=settings).worker()
+    await worker.start()
+    try:
+        await worker.ready()
+        yield worker
+    finally:
+        await worker.stop(drain_timeout=5)
+
+
+@asynccontextmanager
+async def traffic(app: Revenant, callers: int) -> AsyncIterator[list[int]]:
+    """Callers and casters, each with an entity of its own, until the block ends; then none may be lost or doubled."""
+    replies = [0] * callers
+    casts = [0] * callers
+    over = asyncio.Event()
+
+    async def call(number: int) -> None:
+        while not over.is_set():
+            replies[number] += 1
+            assert await app.ref(Account, f"called-{number}").deposit(1) == replies[number]
+
+    async def cast(number: int) -> None:
+        while not over.is_set():
+            await app.cast(app.ref(Account, f"cast-{number}").deposit(1))
+            casts[number] += 1
+            await asyncio.sleep(0.002)
+
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(callers):
+            tasks.create_task(call(number))
+            tasks.create_task(cast(number))
+        try:
+            yield replies
+        finally:
+            over.set()
+    for number in range(callers):
+        assert await app.ref(Account, f"called-{number}").deposit(0) == replies[number]
+        assert await app.ref(Account, f"cast-{number}").deposit(0) == casts[number]
+
+
+async def test_every_backend_may_be_terminated_under_load_and_nothing_is_lost_or_doubled(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    backends = (
+        "select pid from pg_stat_activity where datname = current_database() "
+        "and starts_with(application_name, 'revenant/' || %s)"
+    )
+    async with traffic(app, 12) as replies:
+        for role in ROLES * 2:
+            await eventually(lambda role=role: rows(connection, backends, role), what=f"a backend of {role}")
+            before, seen = {row[0] for row in await rows(connection, backends, role)}, sum(replies)
+            assert await terminate(connection, role) == len(before) > 0
+
+            async def renewed(role: str = role, before: set[int] = before) -> bool:
+                now = {row[0] for row in await rows(connection, backends, role)}
+                return bool(now) and not now & before
+
+            await eventually(renewed, what=f"a new backend of {role}")
+            await eventually(lambda seen=seen: sum(replies) > seen + 50, what=f"traffic without the old {role}")
+
+
+async def test_what_was_sent_while_a_worker_could_not_listen_is_found_as_soon_as_it_can(
+    app: Revenant, database: str, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Proxy(database) as proxy, working(proxy.url, settings):
+        assert await app.ref(Account, "a").deposit(1) == 1
+        await terminate(connection, "desk")  # so that the sweeper's long rest begins after this
+        monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
+        proxy.refused = {"worker-listener"}
+        before = len(proxy.attempts)
+        for cable in proxy.live("worker-listener"):
+            cable.cut()
+        await eventually(lambda: len(proxy.attempts) > before + 3, what="attempts to listen again")
+        call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=15))
+        await eventually(lambda: value(connection, "select count(*) from revenant.messages"))
+        assert not call.done()
+        proxy.refused = set()
+        assert await call == 2
+
+
+async def test_a_lost_wake_up_costs_time_and_not_the_message(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    assert await app.ref(Account, "a").deposit(1) == 1
+    bucket = await value(connection, "select revenant.bucket_v1('Account', 'a')")
+    await connection.execute(
+        "insert into revenant.messages (bucket, kind, key, id, handler, args) "
+        "values (%s, 'Account', 'a', %s, 'deposit', '{\"amount\": 5}')",
+        (bucket, new_id(bucket)),
+    )
+
+    async def handled() -> bool:
+        return bool(await value(connection, "select (state->>'balance')::int = 6 from revenant.entities"))
+
+    await eventually(handled, seconds=5, what="a message that nobody was told of")
+
+
+async def test_calls_are_answered_while_the_clients_listener_is_deaf_and_it_comes_back(
+    database: str, settings: Settings, worker: Worker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "PING_SECONDS", 0.3)
+    async with (
+        Proxy(database) as proxy,
+        Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app,
+    ):
+        account = app.ref(Account, "a")
+        assert await account.deposit(1) == 1
+        (deaf,) = proxy.live("listener")
+        deaf.deaf = True
+        assert await account.deposit(1) == 2
+        await eventually(lambda: proxy.live("listener") not in ([], [deaf]), seconds=10, what="a new listener")
+        monkeypatch.setattr(inbox, "NET_SECONDS", 60.0)
+        assert [await account.deposit(1) for _ in range(5)] == [3, 4, 5, 6, 7]
+
+
+async def test_a_worker_whose_listener_is_deaf_goes_on_and_comes_back(
+    app: Revenant, database: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listener, "PING_SECONDS", 0.3)
+    async with Proxy(database) as proxy, working(proxy.url, settings):
+        account = app.ref(Account, "a")
+        assert await account.deposit(1) == 1
+        (deaf,) = proxy.live("worker-listener")
+        deaf.deaf = True
+        assert await account.deposit(1) == 2
+        await eventually(lambda: proxy.live("worker-listener") not in ([], [deaf]), seconds=10, what="a new listener")
+        monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
+        assert [await account.deposit(1) for _ in range(5)] == [3, 4, 5, 6, 7]
+
+
+@pytest.mark.parametrize("nonsense", ["[1,2", '[["not","a"]]', "[[1,2,3,4,5,6]]", "{}", "*", '[[1,"Nobody","x",3]]'])
+async def test_nonsense_on_the_wake_up_channel_makes_nobody_deaf(
+    app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch, nonsense: str
+) -> None:
+    account = app.ref(Account, "a")
+    assert await account.deposit(1) == 1
+    await connection.execute("select pg_notify('revenant_wake', %s)", (nonsense,))
+    monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
+    assert [await account.deposit(1) for _ in range(5)] == [2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("nonsense", ["x y z {}", "a b 1", "\n\n", "nonsense", "é"])
+async def test_nonsense_on_the_reply_channel_makes_no_caller_deaf(
+    app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch, nonsense: str
+) -> None:
+    account = app.ref(Account, "a")
+    assert await account.deposit(1) == 1
+    channel = await value(
+        connection,
+        "select substring(query from 'revenant_reply_[0-9a-f]+') from pg_stat_activity "
+        "where datname = current_database() and application_name = 'revenant/listener'",
+    )
+    assert channel
+    await connection.execute("select pg_notify(%s, %s)", (channel, nonsense))
+    monkeypatch.setattr(inbox, "NET_SECONDS", 60.0)
+    monkeypatch.setattr(inbox, "POLL_SECONDS", 60.0)
+    assert [await account.deposit(1) for _ in range(5)] == [2, 3, 4, 5, 6]
+
+
+async def test_asking_for_the_reply_of_no_message_disturbs_nobody(
+    app: Revenant, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    with pytest.raises(ReplyNotFound, match="nonsense"):
+        await app.reply("nonsense", timeout=1)
+    assert await app.ref(Account, "a").deposit(1) == 1
+    assert "connection failed" not in caplog.text
