@@ -1,4 +1,4 @@
-"""The event loop that our own processes and threads run on: uvloop where it is installed, else asyncio's."""
+"""The event loop that our processes and threads run on (uvloop where it is installed), and how its tasks end."""
 
 from __future__ import annotations
 
@@ -15,6 +15,25 @@ except ImportError:  # not on Windows, nor on PyPy
     new_event_loop = asyncio.new_event_loop
 else:
     new_event_loop = uvloop.new_event_loop
+
+
+AGAIN_SECONDS = 0.5
+
+
+async def end(*tasks: asyncio.Task[Any]) -> None:
+    """Cancel tasks, and wait until they have ended, whatever they end with.
+
+    Once is not enough: before Python 3.12 `asyncio.wait_for`, by which psycopg waits for its socket, loses a
+    cancellation that comes in the moment in which what it waits for does.
+    """
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        done, left = await asyncio.wait(left, timeout=AGAIN_SECONDS)
+        for task in done:
+            if not task.cancelled():
+                task.exception()
 
 
 def run(main: Coroutine[Any, Any, R]) -> R:

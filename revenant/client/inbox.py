@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
 
+from revenant.eventloop import end
 from revenant.queue.link import Link
 from revenant.queue.records import Reply
 from revenant.queue.replies import fetch_replies, read_payload
@@ -46,8 +47,7 @@ class Inbox:
         """Stop looking, and cancel whoever waits; safe before start and twice."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         for futures, _ in self._waiting.values():
             for future in futures:
                 future.cancel()
@@ -101,7 +101,8 @@ class Inbox:
     async def _forever(self) -> None:
         while True:
             try:
-                await asyncio.wait_for(self._wake.wait(), POLL_SECONDS)
+                async with asyncio.timeout(POLL_SECONDS):
+                    await self._wake.wait()
             except TimeoutError:
                 pass  # the poll's own rhythm
             self._wake.clear()

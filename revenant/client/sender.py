@@ -17,6 +17,7 @@ import psycopg
 
 from revenant.codec import new_id
 from revenant.errors import Refused, RevenantError, SchemaMismatch
+from revenant.eventloop import end
 from revenant.queue.connection import unavailable
 from revenant.queue.link import Link
 from revenant.queue.mailbox import WAKE_CHANNEL, enqueue, notify
@@ -79,8 +80,7 @@ class Sender:
                 if not self._read_ids:
                     break
                 await asyncio.sleep(0.005)
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end(task)
         for item in self._outbox:
             if not item.future.done():
                 item.future.cancel()

@@ -17,7 +17,15 @@ from revenant.entities.context import Effects, Isolation, Turn, effects_of, runn
 from revenant.entities.entity import Entity
 from revenant.entities.handler import Handler
 from revenant.entities.snapshot import dump_state, load_state
-from revenant.errors import ConfigurationError, HandlerTimeout, Refused, RevenantError, StateInvalid, UnknownHandler, Unstorable
+from revenant.errors import (
+    ConfigurationError,
+    HandlerTimeout,
+    Refused,
+    RevenantError,
+    StateInvalid,
+    UnknownHandler,
+    Unstorable,
+)
 from revenant.queue.records import Claimed, Delivery, Reply
 
 DELETE = "revenant:delete"

@@ -9,8 +9,8 @@ import psycopg
 
 from revenant.queue.connection import array, script
 from revenant.queue.mailbox import columns
-from revenant.queue.replies import fetch_replies
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Reply
+from revenant.queue.replies import fetch_replies
 from revenant.sql import statement
 
 ENTITY_LIMIT = 256

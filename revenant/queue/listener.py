@@ -16,6 +16,7 @@ from typing import Any
 import psycopg
 from psycopg import sql
 
+from revenant.eventloop import end
 from revenant.queue.connection import connect, retrying
 from revenant.queue.link import brief
 
@@ -66,8 +67,7 @@ class Listener:
         """Stop listening; safe before start and twice."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def ready(self) -> None:
         """Wait until LISTEN is in force."""
@@ -101,8 +101,7 @@ class Listener:
                 await self._watch(reader)
             finally:
                 self._listening.clear()
-                reader.cancel()
-                await asyncio.gather(reader, return_exceptions=True)
+                await end(reader)
 
     async def _read(self, connection: psycopg.AsyncConnection[Any]) -> None:
         self._heard = time.monotonic()

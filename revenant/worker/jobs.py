@@ -13,6 +13,7 @@ import procrastinate
 import psycopg
 
 from revenant.entities.context import Job
+from revenant.eventloop import end
 from revenant.queue.link import brief
 
 log = logging.getLogger("revenant.jobs")
@@ -48,9 +49,7 @@ class JobRunner:
             # procrastinate finishes running jobs when it is cancelled, and aborts them when cancelled again.
             task.cancel()
             await asyncio.wait({task}, timeout=timeout)
-            if not task.done():
-                task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     async def _forever(self) -> None:
         while True:
@@ -69,8 +68,7 @@ class JobRunner:
                     concurrency=self.concurrency, install_signal_handlers=False, listen_notify=True, name="revenant"
                 )
             finally:
-                rescuer.cancel()
-                await asyncio.gather(rescuer, return_exceptions=True)
+                await end(rescuer)
 
     async def _rescue(self) -> None:
         """Retry stalled jobs: procrastinate leaves them to its users."""

@@ -21,6 +21,7 @@ from revenant.entities.context import Job, Turn
 from revenant.entities.registry import Registry
 from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
 from revenant.errors import Conflict
+from revenant.eventloop import end
 from revenant.queue.claim import claim, give_back, recall_replies
 from revenant.queue.link import Link
 from revenant.queue.mailbox import notify
@@ -102,9 +103,7 @@ class Lane:
         if task is not None:
             if self._busy:
                 await asyncio.wait({task}, timeout=timeout)
-            if not task.done():
-                task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
         await self._link.reset()
 
     async def _forever(self) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import psycopg
 
+from revenant.eventloop import end
 from revenant.queue.link import Link, brief
 
 log = logging.getLogger("revenant.loop")
@@ -35,8 +36,7 @@ class Loop(ABC):
         """End; safe before start and twice."""
         task, self._task = self._task, None
         if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+            await end(task)
 
     def nudge(self) -> None:
         """Have the next round come now."""

@@ -8,6 +8,7 @@ import os
 from collections.abc import Coroutine
 from typing import Any
 
+from revenant.eventloop import end
 from revenant.queue.link import Link
 from revenant.sql import require_schema, status
 from revenant.worker.shutdown import Shutdown
@@ -55,6 +56,4 @@ async def until_told(shutdown: Shutdown, work: Coroutine[Any, Any, None]) -> boo
             task.result()
         return not told.done()
     finally:
-        for each in (task, told):
-            each.cancel()
-        await asyncio.gather(task, told, return_exceptions=True)
+        await end(task, told)

@@ -46,7 +46,7 @@ async def test_every_door_works_for_blocking_code(blocking: Revenant, database: 
             assert rv.reply(receipt, returns=int) == 7
             rv.cast(account.deposit(1), after=timedelta(hours=1))
             with pytest.raises(CallTimeout):
-                rv.call(rv.ref(Account, "slow").pause(2), timeout=0.1)
+                rv.call(rv.ref(Account, "slow").pause(0.3), timeout=0.1)
             assert rv.delete(account) is True
             assert rv.delete(account) is False
 

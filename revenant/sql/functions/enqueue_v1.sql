@@ -5,10 +5,10 @@ create or replace function revenant.enqueue_v1(
     buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     origins text[], digests bytea[], read_ids uuid[]
 ) returns setof text language plpgsql volatile
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     hint text;
-    read_id uuid;
 begin
     if not flush then
         -- The caller waits for the reply, whose commit flushes this one with it: WAL is one stream.
@@ -20,10 +20,11 @@ begin
         return;
     end if;
     delete from revenant.sends where id = previous;
-    foreach read_id in array read_ids loop
+    if cardinality(read_ids) > 0 then
         delete from revenant.replies r
-        where r.bucket = get_byte(uuid_send(read_id), 15)::smallint and r.id = read_id and r.digest is null;
-    end loop;
+        using unnest(read_ids) as d (id)
+        where r.bucket = get_byte(uuid_send(d.id), 15)::smallint and r.id = d.id and r.digest is null;
+    end if;
     if cardinality(ids) = 0 then
         return;
     end if;

@@ -2,7 +2,8 @@
 -- Locks: none.
 create or replace function revenant.fetch_replies_v1(ids uuid[])
 returns table (id text, status text, version bigint, body text, digest bytea) language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     wanted uuid;
 begin

@@ -2,7 +2,8 @@
 -- Locks: none.
 create or replace function revenant.peek_v1(buckets smallint[], kinds text[], keys text[], seqs bigint[])
 returns setof integer language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 begin
     for i in 1 .. cardinality(keys) loop
         perform 1 from revenant.messages m

@@ -3,7 +3,8 @@
 create or replace function revenant.waiting_v1(
     known text[], after_bucket smallint, after_kind text, after_key text, page integer
 ) returns table (bucket smallint, kind text, key text) language plpgsql stable
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
     found_bucket smallint := after_bucket;
     found_kind text := after_kind;

@@ -1,0 +1,117 @@
+"""Two versions of one application side by side, and workers for some kinds only: each leaves what is not its own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.errors import CallTimeout, UnknownHandler
+from tests.deploys import Letter, NewParcel
+from tests.nemesis import Crew
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+OLD, NEW = "tests.deploys:old", "tests.deploys:new"
+
+
+@pytest_asyncio.fixture
+async def crew(database: str, tmp_path: Path) -> AsyncIterator[Crew]:
+    async with Crew(database, tmp_path) as hired:
+        yield hired
+
+
+@pytest_asyncio.fixture
+async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
+    async with Revenant(entities=[NewParcel, Letter], database_url=database, settings=settings) as application:
+        yield application
+
+
+async def test_a_rolling_deploy_loses_nothing_and_does_nothing_twice(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    hands = [crew.spawn(app=OLD), crew.spawn(app=NEW)]
+    await asyncio.gather(*map(crew.serving, hands))
+    keys = [str(number) for number in range(40)]
+    # Each entity is served by whichever worker comes first; from its first stamp on, by the new one alone.
+    added = await asyncio.gather(*(app.call(app.ref(NewParcel, key).add(250), timeout=20) for key in keys))
+    assert added == [250] * len(keys)
+    found = dict(await rows(connection, "select vsn, count(*) from revenant.entities group by vsn"))
+    assert set(found) == {1, 2}, f"both versions were to have entities, and not {found}"
+    before = await rows(connection, "select key, vsn, state from revenant.entities where vsn = 2")
+    mixed = [
+        message
+        for key in keys
+        for message in (
+            app.call(app.ref(NewParcel, key).add(250), timeout=20),
+            app.call(app.ref(NewParcel, key).stamp(), timeout=20),
+            app.call(app.ref(NewParcel, key).add(500), timeout=20),
+        )
+    ]
+    assert before
+    assert await asyncio.gather(*mixed) == [500, 1, 1000] * len(keys)
+    assert await rows(connection, "select distinct version, vsn, state from revenant.entities") == [
+        (4, 2, {"kilos": 1.0, "stamps": 1})
+    ]
+    assert await value(connection, "select count(*) from revenant.dead") == 0
+    served = await rows(connection, "select messages > 0 from revenant.workers")
+    assert served == [(True,), (True,)], "one of the two versions had nothing to do"
+
+
+async def test_what_only_the_new_version_knows_waits_for_it(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    new = await crew.hire(app=NEW)
+    assert await app.call(app.ref(NewParcel, "p").stamp(), timeout=20) == 1
+    old = await crew.hire(app=OLD)
+    new.kill()
+    row = "select version, vsn, state from revenant.entities"
+    known = await rows(connection, row)
+    message_id = await app.cast(app.ref(NewParcel, "p").add(5))
+    with pytest.raises(CallTimeout):
+        await app.call(app.ref(NewParcel, "p").stamp(), timeout=1)
+    assert await app.ref(Letter, "l").write() == 1
+    assert (await rows(connection, row + " where kind = 'Parcel'")) == known
+    waiting = await rows(connection, "select id::text from revenant.messages order by seq")
+    assert len(waiting) == 2
+    assert waiting[0] == (message_id,)
+    assert await value(connection, "select count(*) from revenant.dead") == 0
+    await crew.hire(app=NEW)
+    assert await app.call(app.ref(NewParcel, "p").stamp(), timeout=20) == 3
+    assert await app.ref(NewParcel, "p").add(0) == 5
+    assert old.running
+
+
+async def test_a_handler_that_no_live_worker_knows_is_refused_once_the_last_that_knew_it_is_gone(
+    app: Revenant, crew: Crew
+) -> None:
+    new = crew.spawn(app=NEW)
+    old = crew.spawn(app=OLD)
+    await asyncio.gather(crew.serving(new), crew.serving(old))
+    assert await app.call(app.ref(NewParcel, "p").stamp(), timeout=20) == 1
+    new.signal(signal.SIGTERM)
+    assert await asyncio.to_thread(new.process.wait, 20) == 0
+    with pytest.raises(UnknownHandler, match="stamp"):
+        await app.call(app.ref(NewParcel, "q").stamp(), timeout=20)
+
+
+async def test_a_worker_serves_only_the_kinds_that_it_was_told(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    await crew.hire("--kinds", "Letter", app=NEW)
+    waits = asyncio.create_task(app.call(app.ref(NewParcel, "p").add(5), timeout=20))
+    for number in range(20):
+        assert await app.ref(Letter, "l").write() == number + 1
+    assert not waits.done()
+    assert await value(connection, "select count(*) from revenant.messages") == 1
+    await crew.hire("--kinds", "Parcel", app=NEW)
+    assert await waits == 5
+    await eventually(lambda: rows(connection, "select 1 from revenant.workers having count(*) = 2"))

@@ -1,0 +1,150 @@
+"""The hot functions at a deep backlog, with statistics that lie: point look-ups by index, a few buffers per entity."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest_asyncio
+
+from revenant.codec import bucket_of, new_id
+from tests.tools import rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+ENTITIES, MESSAGES = 20_000, 200_000
+PER_ENTITY = 25
+"""Buffers that one function may touch for one entity."""
+BACKLOG = f"""
+insert into revenant.messages (bucket, kind, key, id, handler, args)
+select e.bucket, 'Account', e.key,
+    (substr(md5(n || e.key), 1, 30) || lpad(to_hex(e.bucket::int), 2, '0'))::uuid, 'deposit', '{{"amount": 1}}'
+from (
+    select n::text as key, revenant.bucket_v1('Account', n::text) as bucket from generate_series(1, {ENTITIES}) n
+) e, generate_series(1, {MESSAGES // ENTITIES}) n
+"""
+HOT = f"""
+insert into revenant.messages (bucket, kind, key, id, handler, args)
+select b, 'Account', 'hot', (substr(md5(n::text), 1, 30) || lpad(to_hex(b::int), 2, '0'))::uuid, 'deposit', '{{"amount": 1}}'
+from generate_series(1, {ENTITIES}) n, revenant.bucket_v1('Account', 'hot') b
+"""
+TABLES = ("messages", "entities", "replies")
+
+
+@pytest_asyncio.fixture
+async def stale(connection: Connection) -> Connection:
+    """A connection to a database of which the planner will always believe that it is empty."""
+    for table in TABLES:
+        await connection.execute(f"alter table revenant.{table} set (autovacuum_enabled = off)")  # type: ignore[arg-type]  # a constant
+        await connection.execute(f"vacuum analyze revenant.{table}")  # type: ignore[arg-type]  # a constant
+    return connection
+
+
+async def surprised(connection: Connection) -> bool:
+    return bool(await value(connection, "select reltuples <= 0 from pg_class where oid = 'revenant.messages'::regclass"))
+
+
+def arrays(keys: list[str]) -> tuple[list[int], list[str], list[str]]:
+    return [bucket_of("Account", key) for key in keys], ["Account"] * len(keys), keys
+
+
+async def touched(connection: Connection, call: str, *parameters: Any) -> int:
+    """Return the buffers that a call touches, and see to it that it scans no table from end to end."""
+    scans = "select relname, seq_scan from pg_stat_xact_user_tables where schemaname = 'revenant' order by 1"
+    async with connection.transaction(force_rollback=True):
+        # The first call in a session reads its catalogs.
+        await connection.execute(call, parameters)  # type: ignore[arg-type]  # the test's own words
+    async with connection.transaction(force_rollback=True):
+        before = await rows(connection, scans)
+        found = await value(connection, f"explain (analyze, buffers, format json) {call}", *parameters)
+        plan = found[0]["Plan"]
+        assert await rows(connection, scans) == before, f"{call} scans whole tables"
+    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+
+
+CLAIM = (
+    "select * from revenant.claim_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::int[], 256, 512, 16777216)"
+)
+
+
+async def claim(connection: Connection, keys: list[str], since: list[int]) -> int:
+    return await touched(connection, CLAIM, *arrays(keys), since, [1] * len(keys))
+
+
+async def test_a_deep_backlog_is_claimed_looked_at_and_settled_by_point_look_ups(stale: Connection) -> None:
+    await stale.execute(BACKLOG)  # type: ignore[arg-type]  # a constant
+    await stale.execute(
+        "insert into revenant.entities (bucket, kind, key, version, vsn, state, applied) "
+        "select distinct bucket, kind, key, 1, 1, '{\"balance\": 0}'::jsonb, 0 from revenant.messages"
+    )
+    assert await surprised(stale)
+    keys = [str(n) for n in range(1, ENTITIES, ENTITIES // 50)]
+    entities = len(keys)
+    assert await claim(stale, keys, [0] * entities) < PER_ENTITY * entities
+    peek = "select revenant.peek_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[])"
+    assert await touched(stale, peek, *arrays(keys), [1] * entities) < PER_ENTITY * entities
+    page = 50
+    waiting = "select * from revenant.waiting_v1(array['Account'], 100::smallint, '', '', %s)"
+    assert await touched(stale, waiting, page) < PER_ENTITY * page
+    strange = "select * from revenant.waiting_v1(array['Nobody'], (-1)::smallint, '', '', %s)"
+    assert await touched(stale, strange, page) < PER_ENTITY * 256
+    assert await settle(stale, keys) < PER_ENTITY * entities
+    ids = [new_id(bucket_of("Account", key)) for key in keys]
+    assert await touched(stale, "select * from revenant.fetch_replies_v1(%s::uuid[])", ids) < PER_ENTITY * entities
+
+
+async def settle(connection: Connection, keys: list[str]) -> int:
+    """Settle one message of each key, as the claim has found it; return the buffers."""
+    found = [row for row in await rows(connection, CLAIM, *arrays(keys), [0] * len(keys), [1] * len(keys)) if row[6]]
+    first = {row[0]: row for row in reversed(found)}
+    entities = [first[slot] for slot in sorted(first)]
+    many = len(entities)
+    return await touched(
+        connection,
+        "select revenant.settle_v1(%s::text[], %s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[], "
+        "%s::int[], %s::text[], %s::bigint[], %s::text[], %s::bigint[], %s::uuid[], %s::text[], %s::bigint[], "
+        "%s::text[], %s::bytea[], %s::float8[])",
+        [row[2] for row in entities],
+        *arrays([keys[row[0] - 1] for row in entities]),
+        [1] * many,
+        [2] * many,
+        [1] * many,
+        ['{"balance": 1}'] * many,
+        [row[6] for row in entities],
+        [row[7] for row in entities],
+        [row[6] for row in entities],
+        [row[8] for row in entities],
+        ["ok"] * many,
+        [2] * many,
+        ["1"] * many,
+        [None] * many,
+        [60.0] * many,
+    )
+
+
+async def test_a_hint_leads_past_everything_that_was_consumed_while_somebody_holds_an_old_snapshot(
+    stale: Connection, database: str
+) -> None:
+    async with await psycopg.AsyncConnection.connect(database) as old:
+        await stale.execute(HOT)  # type: ignore[arg-type]  # a constant
+        await old.execute("set transaction isolation level repeatable read")
+        assert await value(old, "select count(*) from revenant.messages") == ENTITIES
+        await stale.execute(
+            "insert into revenant.entities (bucket, kind, key, version, vsn, state, applied) "
+            "select bucket, kind, key, 1, 1, '{\"balance\": 0}', max(seq) from revenant.messages "
+            "where key = 'hot' group by 1, 2, 3"
+        )
+        await stale.execute("delete from revenant.messages")
+        await stale.execute("vacuum revenant.messages")
+        dead = "select pg_relation_size('revenant.messages') / 8192"
+        assert await value(stale, dead) > 200, "the old snapshot keeps nothing"
+        await stale.execute(
+            "insert into revenant.messages (bucket, kind, key, id, handler, args) "
+            "select bucket, kind, key, %s, 'deposit', '{\"amount\": 1}' from revenant.entities where key = 'hot'",
+            (new_id(bucket_of("Account", "hot")),),
+        )
+        seq = await value(stale, "select seq from revenant.messages")
+        assert await claim(stale, ["hot"], [seq - 1]) < PER_ENTITY
+        peek = "select revenant.peek_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[])"
+        assert await touched(stale, peek, *arrays(["hot"]), [seq]) < PER_ENTITY
+        # The look at everything ignores the mark: it is what this is measured against.
+        assert await claim(stale, ["hot"], [0]) > 2 * PER_ENTITY
