@@ -146,7 +146,8 @@ def test_a_cast_prints_an_id_that_can_be_scheduled_dead_retried_and_dropped(serv
         for when in ([], ["--after", "1h"], ["--at", "2099-01-01T00:00:00Z"])
     ]
     assert len(set(ids)) == 3
-    dead = within(served, "cast", "Account", "b", "fail", "amount=1").stdout.strip()
+    keyed = ("--idempotency-key", "its receipt must not answer for the retry")
+    dead = within(served, "cast", "Account", "b", "fail", "amount=1", *keyed).stdout.strip()
     with psycopg.connect(served, autocommit=True) as connection:
         wait_for(lambda: connection.execute("select from revenant.dead").fetchall(), what="the dead letter")
     shown = json.loads(within(served, "show", "Account", "b", "-o", "json").stdout)
