@@ -102,6 +102,11 @@ class Client:
         if after is not None or at is not None:
             return await self._schedule(message, envelope, after=after, at=at, connection=connection)
         if connection is not None:
+            if not isinstance(connection, psycopg.AsyncConnection):
+                raise ConfigurationError(
+                    f"cast({message!r}, connection=…) needs a psycopg.AsyncConnection, not {type(connection).__name__}. "
+                    "Nothing was sent. Blocking connections go through `with app.sync() as rv: rv.cast(…)`."
+                )
             await connection.execute(*transactional_send([envelope]))
             return envelope.id
         item = Outgoing(envelope, asyncio.get_running_loop().create_future())

@@ -142,9 +142,18 @@ class Handler(Generic[P, R]):
     def _names(self) -> list[tuple[str, str]]:
         return [(f"p{number}", name) for number, name in enumerate(self.signature.parameters)]
 
+    def _described(self) -> str:
+        """The parameters as their author wrote them, whether the annotations are text or types."""
+        parts = []
+        for name, parameter in self.signature.parameters.items():
+            hint = self.function.__annotations__.get(name, "Any")
+            default = "" if parameter.default is parameter.empty else f" = {parameter.default!r}"
+            parts.append(f"{name}: {hint if isinstance(hint, str) else getattr(hint, '__name__', hint)}{default}")
+        return ", ".join(parts)
+
     def _refusal(self, kind: str, key: str, why: str) -> InvalidArguments:
         return InvalidArguments(
-            f"{kind}({key!r}).{self.name}{self.signature} cannot take these arguments: {why}. "
+            f"{kind}({key!r}).{self.name}({self._described()}) cannot take these arguments: {why}. "
             "Nothing was changed; send arguments that fit the annotations."
         )
 

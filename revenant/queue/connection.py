@@ -27,6 +27,8 @@ _SERVER_OPTIONS = {
     "tcp_keepalives_count": "3",
     "tcp_user_timeout": "10000",
     "client_connection_check_interval": "5000",
+    # A claim reads messages in a later snapshot than the one it locks by, whatever the database's default is.
+    "default_transaction_isolation": "read\\ committed",
     # Generic SQL text is parsed per statement; the planner never wins by JIT on point look-ups.
     "jit": "off",
 }

@@ -63,13 +63,16 @@ def address(conninfo: str) -> str:
 def readable(conninfo: str) -> str:
     """Return a libpq URL or string as it is; raises `ConfigurationError` for one that libpq cannot read."""
     try:
-        conninfo_to_dict(conninfo)
+        port = str(conninfo_to_dict(conninfo).get("port") or "")
     except ProgrammingError:
-        # The text of this error quotes the whole string, with the password in it.
+        port = "unreadable"
+    # An unescaped slash in a password makes its beginning the port.
+    if not all(part.isdecimal() for part in port.split(",") if part):
+        # The text of libpq's error quotes the whole string, with the password in it.
         raise ConfigurationError(
             "The database URL cannot be read. It should look like postgresql://user:password@host:5432/database;"
             " special characters in the password must be percent-encoded (@ is %40). Mend DATABASE_URL."
-        ) from None
+        )
     return conninfo
 
 

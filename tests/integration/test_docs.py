@@ -12,23 +12,26 @@ import asyncio
 import doctest
 import inspect
 import io
+import logging
 import os
 import re
+import shlex
 import signal
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import psycopg
 import pytest
+from click.testing import CliRunner
 
 from revenant import Revenant
-from revenant.worker.worker import Worker
+from revenant.cli import main
 from tests.pages import PAGES, ROOT, Block, blocks, name
 
 LOOKS = re.compile(r"revenant (?:-\w+ )?(?:show|ls|workers|check|dead ls|dead show)\b")
@@ -44,7 +47,9 @@ class Reader:
         self._folder = folder
         self._database = database
         self._stack = stack
-        self._served: list[Revenant] = []
+        self._served: Revenant | None = None
+        self._service = AsyncExitStack()
+        stack.push_async_callback(lambda: self._service.aclose())
         self._names: dict[str, Any] = {"__name__": "page"}
 
     async def follow(self, page: Path, block: Block) -> None:
@@ -78,14 +83,15 @@ class Reader:
     async def _serve(self) -> None:
         """Serve the page's application, as its reader does in a second terminal."""
         app = self._names.get("app")
-        if not isinstance(app, Revenant) or app in self._served or not app.registry.kinds:
+        if not isinstance(app, Revenant) or app is self._served or not app.registry.kinds:
             return
-        self._served.append(app)
+        await self._service.aclose()  # a new `app` is deployed in place of the old one
+        self._service, self._served = AsyncExitStack(), app
         await app.start()
-        self._stack.push_async_callback(app.stop)
-        worker: Worker = app.worker()
+        self._service.push_async_callback(app.stop)
+        worker = app.worker()
         await worker.start()
-        self._stack.push_async_callback(worker.stop, drain_timeout=5)
+        self._service.push_async_callback(worker.stop, drain_timeout=5)
         await worker.ready()
 
     async def _query(self, text: str) -> None:
@@ -93,18 +99,16 @@ class Reader:
             await connection.execute(text.encode())
 
     async def _type(self, where: str, command: str, output: str) -> None:
-        if command.startswith("revenant worker"):
+        if re.match(r"revenant worker\b", command):
             await self._stack.enter_async_context(working(command, self._folder))
             return
         deadline = time.monotonic() + PATIENCE
         while True:
-            ended = await asyncio.to_thread(
-                subprocess.run, command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30
-            )
-            if fits(output, ended):
+            said, code = await asyncio.to_thread(run, command)
+            if fits(output, said, code):
                 return
             if not LOOKS.match(command) or time.monotonic() > deadline:
-                raise AssertionError(f"{where}: $ {command}\n{ended.stdout}\nexit code {ended.returncode}")
+                raise AssertionError(f"{where}: $ {command}\n{said}\nexit code {code}")
             await asyncio.sleep(0.05)
 
 
@@ -134,12 +138,33 @@ def commands(text: str) -> list[tuple[str, str]]:
     return [(re.sub(r"\s{2,}# .*$", "", command), output) for command, _, output in split]
 
 
-def fits(output: str, ended: subprocess.CompletedProcess[str]) -> bool:
+def run(command: str) -> tuple[str, int]:
+    """Run a command, and return what it said and its exit code; ours runs in this process where no shell is needed."""
+    words = shlex.split(command)
+    if words[0] == "revenant" and not set("$|<>&;") & set(command):
+        ended = CliRunner().invoke(main, words[1:])
+        return ended.output, ended.exit_code
+    shell = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    return shell.stdout, shell.returncode
+
+
+def fits(output: str, said: str, code: int) -> bool:
     """Whether a command ended as its page shows: with that output; where it shows none, without an error."""
     if not output.strip():
-        return ended.returncode == 0
+        return code == 0
     flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-    return doctest.OutputChecker().check_output(output.strip(), ended.stdout.strip(), flags)
+    return doctest.OutputChecker().check_output(output.strip(), said.strip(), flags)
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """The command sets the log up for its process, which is ours here."""
+    loggers = [logging.getLogger(word) for word in (None, "psycopg", "procrastinate")]
+    before = [(logger, logger.level, logger.handlers[:]) for logger in loggers]
+    yield
+    for logger, level, handlers in before:
+        logger.setLevel(level)
+        logger.handlers[:] = handlers
 
 
 @pytest.fixture
@@ -155,6 +180,7 @@ def desk(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
         monkeypatch.delenv(variable)
     monkeypatch.setenv("DATABASE_URL", database)
     monkeypatch.setenv("REVENANT_CAST_BACKOFF", "0.02")
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     monkeypatch.setenv("PATH", f"{shims}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder = tmp_path / "page"
@@ -178,10 +204,9 @@ async def test_every_snippet_runs_and_prints_what_its_page_says(page: Path, desk
             del sys.modules[made]
 
 
-def test_a_snippet_that_is_wrong_is_found(tmp_path: Path) -> None:
-    ended = subprocess.CompletedProcess("x", 0, stdout="one\ntwo\n")
-    assert fits("one\n...\n", ended)
-    assert fits("", ended)
-    assert not fits("one\n", ended)
-    assert not fits("", subprocess.CompletedProcess("x", 1, stdout=""))
+def test_output_that_is_wrong_is_found() -> None:
+    assert fits("one\n...\n", "one\ntwo\n", 0)
+    assert fits("", "one\n", 0)
+    assert not fits("one\n", "one\ntwo\n", 0)
+    assert not fits("", "", 1)
     assert commands("$ a  # in a second terminal\n$ b\nout\n") == [("a", ""), ("b", "out\n")]

@@ -39,13 +39,13 @@ async def errors_of(app: Revenant) -> list[RevenantError]:
     return [error for error in found if isinstance(error, RevenantError)]
 
 
-async def quiet(proxy: Proxy, caplog: pytest.LogCaptureFixture, *, seconds: float = 1.5) -> None:
-    """See how often everybody tries again, and how much is said about it."""
-    attempts, lines = len(proxy.attempts), len(caplog.records)
-    began = time.monotonic()
-    await eventually(lambda: time.monotonic() - began > seconds, what="the time of watching")
-    assert len(proxy.attempts) - attempts < PER_SECOND * seconds
-    assert len(caplog.records) - lines < PER_SECOND * seconds
+async def quiet(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
+    """See how often everybody tries again, and how much is said about it, once a first second is over."""
+    began = time.time()
+    start = time.monotonic()
+    await eventually(lambda: time.monotonic() - start > 2, what="the time of watching")
+    assert len([at for at in proxy.attempts if at > start + 1]) < PER_SECOND
+    assert len([line for line in caplog.records if line.created > began + 1]) < PER_SECOND
 
 
 @pytest.mark.parametrize("how", ["closed", "silent"])
@@ -102,7 +102,8 @@ async def test_while_the_database_is_down_nobody_tries_in_a_hot_loop_and_all_goe
     database: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with Proxy(database) as proxy:
-        async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app:
+        brief = settings.model_copy(update={"call_timeout": 0.5})
+        async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=brief) as app:
             worker = app.worker()
             await worker.start()
             assert await app.ref(Account, "a").deposit(1) == 1
@@ -146,8 +147,7 @@ async def test_a_standby_is_left_in_peace(settings: Settings, caplog: pytest.Log
         await migrate(server.url)
         server.stop()
         (server.home.data / "standby.signal").touch()
-        with pytest.raises(DatabaseUnavailable, match="does not answer yet"):
-            server.start(timeout=1)  # a standby never says that it is ready; it takes connections all the same
+        server.start()
         async with Proxy(server.url) as proxy:
             async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app:
                 worker = app.worker()
@@ -175,7 +175,7 @@ async def test_a_server_that_refuses_each_statement_is_not_asked_in_a_hot_loop(
             await worker.start()
             call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=20))
             await eventually(lambda: "no space left" in caplog.text, what="a refusal")
-            await quiet(proxy, caplog, seconds=2)
+            await quiet(proxy, caplog)
             await connection.execute(
                 "drop trigger full_disk on revenant.sends; drop trigger full_disk on revenant.workers"
             )
