@@ -88,6 +88,8 @@ class Proxy:
         """When somebody tried to connect."""
         self.refused: set[str] = set()
         """Roles that are turned away; `""` turns everybody away."""
+        self.silent = False
+        """Whether whoever connects is left without an answer, for ever."""
         self._traps: list[Trap] = []
         self._tasks: set[asyncio.Task[Any]] = set()
         self._server: asyncio.Server | None = None
@@ -104,7 +106,8 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.sleep(0)
+        for _ in range(3):
+            await asyncio.sleep(0)  # the transports say good-bye in the loop's next rounds
 
     @property
     def url(self) -> str:
@@ -141,6 +144,8 @@ class Proxy:
             writer.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if self.silent:
+            await reader.read(-1)
         size = await reader.readexactly(4)
         body = await reader.readexactly(int.from_bytes(size, "big") - 4)
         role = _role_of(body)

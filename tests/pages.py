@@ -70,8 +70,8 @@ def links(page: Path) -> Iterator[str]:
 
 
 def sections(page: Path, level: int) -> dict[str, str]:
-    """Return the texts under the headings of one level, by their headings without backticks."""
-    parts = re.split(rf"^{'#' * level} (.+)$", page.read_text(), flags=re.MULTILINE)
+    """Return the prose under the headings of one level, by their headings without backticks."""
+    parts = re.split(rf"^{'#' * level} (.+)$", prose(page), flags=re.MULTILINE)
     texts = [re.split(rf"^#{{1,{level}}} ", text, maxsplit=1, flags=re.MULTILINE)[0] for text in parts[2::2]]
     return dict(zip((heading.replace("`", "") for heading in parts[1::2]), texts, strict=True))
 

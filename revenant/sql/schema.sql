@@ -227,6 +227,7 @@ declare
     bytes bigint := 0;
     last_slot integer := 0;
     skipped integer := 0;
+    created integer := 0;
 begin
     -- Statements are over all entities at once: one of its own for each costs three times as much as the look-up in it.
     select array_agg(e.tid order by h.slot), array_agg(e.version order by h.slot),
@@ -243,12 +244,13 @@ begin
     for i in 1 .. cardinality(keys) loop
         slot := i;
         if tids[i] is null then
-            outcome := revenant.claim_missing_v1(buckets[i], kinds[i], keys[i]);
+            -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
+            outcome := case when created < 64 then revenant.claim_missing_v1(buckets[i], kinds[i], keys[i]) else 'later' end;
             if outcome = 'claimed' then
-                marks[i] := 0;
+                marks[i] := 0; created := created + 1;
             else
                 marks[i] := null;
-                if outcome = 'locked' then
+                if outcome <> 'empty' then
                     return next;
                 end if;
             end if;
@@ -384,7 +386,7 @@ $$;
 
 -- Promise: the clock that decides due times; tests may set it with revenant.fake_now while revenant.testing is on.
 -- Locks: none.
-create or replace function revenant.now() returns timestamptz language sql stable parallel safe as $$
+create or replace function revenant.now() returns timestamptz language sql volatile parallel safe as $$
     select case
         when current_setting('revenant.testing', true) = 'on'
             then coalesce(nullif(current_setting('revenant.fake_now', true), '')::timestamptz, clock_timestamp())
@@ -414,11 +416,13 @@ $$;
 -- Locks: the scheduled rows that it moves, SKIP LOCKED, in order of due.
 create or replace function revenant.release_due_v1(page integer)
 returns table (hint text, next_due double precision) language plpgsql volatile as $$
+declare
+    moment timestamptz := revenant.now();
 begin
     return query
     with due as (
         select s.bucket, s.id from revenant.scheduled s
-        where s.due <= revenant.now() order by s.due limit page for update skip locked
+        where s.due <= moment order by s.due limit page for update skip locked
     ),
     taken as (
         delete from revenant.scheduled s using due d where s.bucket = d.bucket and s.id = d.id returning s.*
@@ -431,7 +435,7 @@ begin
     )
     select '[' || json_build_array(m.bucket, m.kind, m.key, m.seq)::text || ']', null::double precision from moved m;
     return query
-    select null::text, extract(epoch from s.due - revenant.now())::double precision
+    select null::text, extract(epoch from s.due - moment)::double precision
     from revenant.scheduled s order by s.due limit 1;
 end
 $$;
@@ -623,7 +627,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'cd11dc82b56d50b4245545d59dd67a6adf1ee20d3fd1bb286f3afcd48c914901', 0)
+values (0, 'functions', 'f5b47009bb71e20a227f5e5c73c22a2c04190faf247ba7c0a2f9d0d8e03dca23', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -8,13 +8,26 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from revenant.queue.records import Hint
 
 Key = tuple[str, str]
 SMALLEST_SHARE = 4
 """Entities that are not worth dividing between lanes: a commit each would cost more than it saves."""
+BRISK_PORTIONS = 2
+"""Portions under way at a time, slow ones not counted."""
+SLOW_SECONDS = 0.03
+"""A portion that has taken this long is slow: others do not wait for it."""
+
+
+@dataclass(eq=False, slots=True)
+class Portion:
+    """What one lane took: hints that are running since `began` (monotonic seconds)."""
+
+    hints: list[Hint]
+    began: float
 
 
 class Agenda:
@@ -24,6 +37,7 @@ class Agenda:
         self._ready: dict[Key, Hint] = {}
         self._running: dict[Key, Hint | None] = {}
         self._blocked: dict[Key, float] = {}
+        self._portions: list[Portion] = []
         self._idle: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
@@ -58,42 +72,62 @@ class Agenda:
             return False
         return until is not None
 
-    async def take(self, limit: int, *, lanes: int) -> list[Hint]:
-        """Wait for hints, and take this lane's share of them; they count as running until `finish`.
+    async def take(self, limit: int) -> Portion:
+        """Wait for hints, and take a portion of them; they count as running until `finish`.
 
-        Lanes share what is there, so that one's handlers run while another's commit is flushed.
+        Messages that arrive together are handled together, since a commit costs the same for one and for fifty. So
+        two portions are under way at a time, one's handlers running while the other is being flushed, and a third
+        is begun only beside a slow one, or when there is a whole portion to do.
         """
-        while not self._ready:
-            waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-            self._idle.append(waiter)
-            try:
-                await waiter
-            except asyncio.CancelledError:
-                if waiter.done() and not waiter.cancelled():
-                    self._wake_one()
-                raise
-            finally:
-                if waiter in self._idle:
-                    self._idle.remove(waiter)
-        share = min(limit, max(SMALLEST_SHARE, -(-len(self._ready) // lanes)))
-        taken: list[Hint] = []
-        while self._ready and len(taken) < share:
+        while not self._may_begin(limit):
+            await self._wait()
+        # The first of two takes half: the two then stay in step, each at work while the other waits.
+        share = limit if self._portions else max(SMALLEST_SHARE, -(-len(self._ready) // 2))
+        portion = Portion([], time.monotonic())
+        while self._ready and len(portion.hints) < min(share, limit):
             key = next(iter(self._ready))
-            taken.append(self._ready.pop(key))
+            portion.hints.append(self._ready.pop(key))
             self._running[key] = None
+        self._portions.append(portion)
         if self._ready:
             self._wake_one()
-        return taken
+        return portion
 
-    def finish(self, hints: Sequence[Hint], again: Iterable[Hint] = ()) -> None:
+    def _may_begin(self, limit: int) -> bool:
+        if not self._ready:
+            return False
+        if len(self._portions) < BRISK_PORTIONS or len(self._ready) >= limit:
+            return True
+        since = time.monotonic() - SLOW_SECONDS
+        return sum(portion.began > since for portion in self._portions) < BRISK_PORTIONS
+
+    async def _wait(self) -> None:
+        loop = asyncio.get_running_loop()
+        waiter: asyncio.Future[None] = loop.create_future()
+        self._idle.append(waiter)
+        # Where there is something to do, a running portion may turn out to be slow: look again then.
+        timer = loop.call_later(SLOW_SECONDS, self._wake_one) if self._ready else None
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if waiter.done() and not waiter.cancelled():
+                self._wake_one()
+            raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+            if waiter in self._idle:
+                self._idle.remove(waiter)
+
+    def finish(self, portion: Portion, again: Iterable[Hint] = ()) -> None:
         """Give entities back; those in `again`, and those hinted meanwhile, are looked at once more."""
+        self._portions.remove(portion)
         more = list(again)
-        for hint in hints:
+        for hint in portion.hints:
             meanwhile = self._running.pop((hint.kind, hint.key), None)
             if meanwhile is not None:
                 more.append(meanwhile)
-        if more:
-            self.add(more)
+        self.add(more)
 
     def _wake_one(self) -> None:
         while self._idle:

@@ -37,7 +37,7 @@ from revenant.worker.ledger import Ledger
 from revenant.worker.watch import Watch
 
 log = logging.getLogger("revenant.lane")
-BATCH_ENTITIES = 64
+BATCH_ENTITIES = 128
 """Entities that a turn claims at most."""
 BLOCKED_SECONDS = 5.0
 """How long the net passes by an entity whose messages cannot be handled here now."""
@@ -109,13 +109,14 @@ class Lane:
     async def _forever(self) -> None:
         failures = 0
         while not self._stopping:
-            hints = await self._agenda.take(BATCH_ENTITIES, lanes=self._settings.lanes)
+            portion = await self._agenda.take(BATCH_ENTITIES)
+            hints = portion.hints
             self._busy = True
             try:
                 again = await self.run_once(hints)
                 failures = 0
             except TransactionEnded:
-                log.exception("Message %s ended the turn's transaction; it fails, the others are done again.", self._current)
+                log.exception("Message %s ended the turn's transaction; it fails, the others run anew.", self._current)
                 self._condemned.add(self._current)
                 await self._link.reset()
                 again = list(hints)
@@ -128,11 +129,11 @@ class Lane:
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
             except BaseException:
-                self._agenda.finish(hints, hints)
+                self._agenda.finish(portion, hints)
                 raise
             finally:
                 self._busy = False
-            self._agenda.finish(hints, again)
+            self._agenda.finish(portion, again)
 
     async def run_once(self, hints: Sequence[Hint]) -> list[Hint]:
         """Run one turn over what the hints name; return what should be looked at again."""

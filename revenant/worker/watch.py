@@ -40,7 +40,9 @@ class Watch(Loop):
         due = time.monotonic() + GRACE_SECONDS
         was_empty = not self._watched
         for hint in hints:
-            self._watched.setdefault((hint.kind, hint.key), (hint, due))
+            known, when = self._watched.get((hint.kind, hint.key), (hint, due))
+            # The lower number is kept: a message may have been numbered early and committed late.
+            self._watched[hint.kind, hint.key] = (min(known, hint), when)
         if was_empty and self._watched:
             self.nudge()
 
@@ -51,9 +53,14 @@ class Watch(Loop):
         now = time.monotonic()
         due = [(key, hint) for key, (hint, when) in self._watched.items() if when <= now]
         if due:
-            waiting = await peek(connection, [hint for _, hint in due])
+            # Forgotten before the look: what is hinted meanwhile has a later message, and belongs to the next one.
             for key, _ in due:
                 del self._watched[key]
+            try:
+                waiting = await peek(connection, [hint for _, hint in due])
+            except BaseException:
+                self.add(hint for _, hint in due)
+                raise
             self._agenda.add(due[place][1] for place in waiting)
             if waiting and now > self._missed_at + MISS_SECONDS:
                 # Whoever goes first was late: busy, or dead. Look at the fleet: the dead are not waited for again.

@@ -23,18 +23,25 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
+from subprocess import PIPE, STDOUT
 from typing import Any
+from uuid import uuid4
 
 import psycopg
 import pytest
 from click.testing import CliRunner
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
 
-from revenant import Revenant
+from revenant import Revenant, Settings
 from revenant.cli import main
+from tests.entities import Account, Ledger, jobs
 from tests.pages import PAGES, ROOT, Block, blocks, name
+from tests.tools import eventually
 
-LOOKS = re.compile(r"revenant (?:-\w+ )?(?:show|ls|workers|check|dead ls|dead show)\b")
+LOOKS = re.compile(r"cat |revenant (?:show|ls|workers|check|dead ls|dead show)\b")
 """Commands that change nothing, and may be tried again until what was sent has been handled."""
 PATIENCE = 10.0
 RUNNABLE = [page for page in PAGES if any(block.runs for block in blocks(page))]
@@ -117,16 +124,18 @@ async def working(command: str, folder: Path) -> AsyncIterator[None]:
     """Keep a worker running in the background, and see it drain."""
     log = folder / "worker.log"
     with log.open("w") as stderr:
-        process = subprocess.Popen(["sh", "-c", f"exec {command}"], stderr=stderr)
+        process = await asyncio.create_subprocess_shell(f"exec {command}", stderr=stderr)
     try:
         async with asyncio.timeout(PATIENCE):
             while "Ready:" not in log.read_text():
-                assert process.poll() is None, log.read_text()
+                assert process.returncode is None, log.read_text()
                 await asyncio.sleep(0.02)
         yield
     finally:
-        process.send_signal(signal.SIGTERM)
-        code = await asyncio.to_thread(process.wait, 15)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(PATIENCE):
+            code = await process.wait()
     assert code == 0, log.read_text()
 
 
@@ -144,7 +153,7 @@ def run(command: str) -> tuple[str, int]:
     if words[0] == "revenant" and not set("$|<>&;") & set(command):
         ended = CliRunner().invoke(main, words[1:])
         return ended.output, ended.exit_code
-    shell = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=30)
+    shell = subprocess.run(command, shell=True, stdout=PIPE, stderr=STDOUT, text=True, timeout=30, check=False)
     return shell.stdout, shell.returncode
 
 
@@ -202,6 +211,44 @@ async def test_every_snippet_runs_and_prints_what_its_page_says(page: Path, desk
     finally:
         for made in [found for found in set(sys.modules) - before if (desk / f"{found}.py").exists()]:
             del sys.modules[made]
+
+
+@pytest.fixture
+def roles(database: str) -> Iterator[dict[str, str]]:
+    """The URLs of the roles that the docs grant something to, by the names that they have there."""
+    names = {word: f"{word}_{uuid4().hex}" for word in ("shop", "sender")}
+    with psycopg.connect(database, autocommit=True) as admin:
+        for role in names.values():
+            admin.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
+        for block in (block for page in PAGES for block in blocks(page) if "the_grants_of_these_docs" in block.info):
+            text = block.text
+            for word, role in names.items():
+                text = text.replace(f"to {word};", f"to {role};")
+            admin.execute(text.encode())
+        yield {word: make_conninfo(database, user=role, password="secret") for word, role in names.items()}
+        for role in names.values():
+            admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(role)))
+            admin.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
+
+
+async def test_the_grants_of_these_docs_suffice(roles: dict[str, str], settings: Settings) -> None:
+    async with Revenant(entities=[Account, Ledger], database_url=roles["shop"], settings=settings, jobs=jobs) as app:
+        worker = app.worker()
+        await worker.start()
+        assert await app.ref(Account, "a").deposit(1) == 1
+        assert await app.call(app.ref(Account, "a").deposit(1), idempotency_key="k") == 2
+        await app.cast(app.ref(Account, "a").deposit(1), after=timedelta(milliseconds=1))
+        await app.cast(app.ref(Account, "a").fail(1))
+        await app.ref(Ledger, "l").defer_note("a job that finds no table")
+        async with await psycopg.AsyncConnection.connect(roles["sender"]) as sender:
+            await sender.execute("select revenant.cast('Account', 'a', 'deposit', '{\"amount\": 5}')")
+        await eventually(lambda: balance(app, 8), what="what was sent by both roles")
+        assert await app.delete(app.ref(Account, "a"))
+        await worker.stop(drain_timeout=5)
+
+
+async def balance(app: Revenant, wanted: int) -> bool:
+    return await app.ref(Account, "a").read() == wanted
 
 
 def test_output_that_is_wrong_is_found() -> None:

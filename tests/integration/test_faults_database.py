@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import time
 from typing import Any
 
@@ -53,27 +54,19 @@ async def test_an_unreachable_database_is_said_in_time_without_the_password(
     settings: Settings, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     caplog.set_level(logging.DEBUG)
-
-    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await reader.read()
-        writer.close()
-
-    server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    if how == "closed":
-        server.close()
-    url = f"postgresql://somebody:{SECRET}@127.0.0.1:{port}/shop"
-    brief = settings.model_copy(update={"call_timeout": 0.5})
-    async with Revenant(entities=ENTITIES, database_url=url, settings=brief) as app:
-        worker = app.worker()
-        await worker.start()
-        for error in await errors_of(app):
-            assert isinstance(error, DatabaseUnavailable)
-            assert f"somebody@127.0.0.1:{port}/shop" in str(error)
-            assert "was not sent" in str(error)
-            assert SECRET not in str(error)
-        await worker.stop(drain_timeout=0.1)
-    server.close()
+    async with Proxy(f"postgresql://somebody:{SECRET}@127.0.0.1:1/shop") as proxy:
+        proxy.silent = how == "silent"
+        brief = settings.model_copy(update={"call_timeout": 0.5})
+        async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=brief) as app:
+            worker = app.worker()
+            await worker.start()
+            for error in await errors_of(app):
+                assert isinstance(error, DatabaseUnavailable)
+                assert re.search(r"somebody@127\.0\.0\.1:\d+/shop", str(error))
+                assert "was not sent" in str(error)
+                assert SECRET not in str(error)
+            await worker.stop(drain_timeout=0.1)
+        assert proxy.attempts
     assert SECRET not in caplog.text
 
 

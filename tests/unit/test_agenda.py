@@ -1,0 +1,110 @@
+"""The agenda and the watch: hints in memory; one lane per entity, and nothing hinted is forgotten."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from revenant.queue.link import Link
+from revenant.queue.records import Hint
+from revenant.worker import watch
+from revenant.worker.agenda import Agenda, Key
+from revenant.worker.watch import Watch
+
+
+def hint(key: str, seq: int = 1) -> Hint:
+    return Hint(7, "Account", key, seq)
+
+
+@pytest.mark.parametrize("seed", range(5))
+async def test_an_entity_is_with_one_lane_at_a_time_and_every_hint_is_looked_at_after_it_came(seed: int) -> None:
+    chance, agenda = random.Random(seed), Agenda()
+    busy: set[Key] = set()
+    hinted, looked = dict[Key, int](), dict[Key, int]()
+    clock = 0
+
+    async def lane() -> None:
+        nonlocal clock
+        while True:
+            portion = await agenda.take(8)
+            keys = [(found.kind, found.key) for found in portion.hints]
+            assert not busy & set(keys), "two lanes have one entity"
+            busy.update(keys)
+            clock += 1
+            looked.update(dict.fromkeys(keys, clock))
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            busy.difference_update(keys)
+            agenda.finish(portion, portion.hints[:1] if chance.random() < 0.1 else ())
+
+    lanes = [asyncio.create_task(lane()) for _ in range(4)]
+    for number in range(600):
+        clock += 1
+        key = str(chance.randrange(30))
+        hinted["Account", key] = clock
+        agenda.add([hint(key, number)])
+        if chance.random() < 0.3:
+            await asyncio.sleep(0)
+        if number % 100 == 50:
+            victim = lanes.pop()
+            if not busy:
+                victim.cancel()  # a waiting lane that goes must pass its wake-up on
+                await asyncio.gather(victim, return_exceptions=True)
+                lanes.append(asyncio.create_task(lane()))
+            else:
+                lanes.append(victim)
+    async with asyncio.timeout(5):
+        while len(agenda) or agenda.running:
+            await asyncio.sleep(0)
+    assert {key for key in hinted if looked[key] < hinted[key]} == set()
+    for task in lanes:
+        assert not task.done()
+        task.cancel()
+    await asyncio.gather(*lanes, return_exceptions=True)
+
+
+async def test_of_several_hints_the_lowest_number_counts() -> None:
+    agenda = Agenda()
+    agenda.add([hint("a", 9), hint("a", 3), hint("a", 5)])
+    portion = await agenda.take(8)
+    assert portion.hints == [hint("a", 3)]
+    agenda.add([hint("a", 8), hint("a", 0)])
+    agenda.finish(portion)
+    assert (await agenda.take(8)).hints == [hint("a", 0)]
+
+
+async def test_what_is_blocked_is_passed_by_until_it_is_named_or_its_time_is_over() -> None:
+    agenda = Agenda()
+    agenda.block(("Account", "a"), 60)
+    agenda.block(("Account", "b"), -1)
+    agenda.add([hint("a", 0), hint("b", 0)])
+    assert len(agenda) == 1
+    agenda.add([hint("a", 4)])
+    assert len(agenda) == 2
+
+
+async def test_a_watched_key_is_looked_at_from_the_lowest_number_that_was_named(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A message may be numbered early and committed late, while its entity is being watched for a later one."""
+    monkeypatch.setattr(watch, "GRACE_SECONDS", 0.0)
+    seen: list[Hint] = []
+
+    async def peek(_connection: Any, hints: Sequence[Hint]) -> list[int]:
+        seen.extend(hints)
+        return list(range(len(hints)))
+
+    monkeypatch.setattr(watch, "peek", peek)
+    agenda = Agenda()
+    watching = Watch(desk=Link(url="", role="desk"), agenda=agenda, on_miss=lambda: None)
+    watching.add([hint("a", 5)])
+    watching.add([hint("a", 3)])
+    watching.add([hint("a", 4)])
+    connection: Any = None
+    await watching.run_once(connection)
+    assert seen == [hint("a", 3)]
+    assert (await agenda.take(8)).hints == [hint("a", 3)]
