@@ -98,7 +98,7 @@ class Proxy:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, *_error: object) -> None:
         assert self._server is not None
         self._server.close()
         for cable in self.cables:
@@ -106,7 +106,7 @@ class Proxy:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for _ in range(3):
+        for _round in range(3):
             await asyncio.sleep(0)  # the transports say good-bye in the loop's next rounds
 
     @property
@@ -368,7 +368,9 @@ class Gate:
 
     async def reached(self, *, besides: Sequence[int] = ()) -> int:
         """Wait until a process other than those has come to the gate, and return it."""
-        found: list[int] = await eventually(lambda: sorted(set(self.inside()) - set(besides)), what="a handler at the gate")
+        found: list[int] = await eventually(
+            lambda: sorted(set(self.inside()) - set(besides)), what="a handler at the gate"
+        )
         return found[0]
 
 
@@ -383,7 +385,7 @@ def seeded() -> random.Random:
 async def locked(url: str, table: str, mode: str = "share") -> AsyncIterator[None]:
     """Hold a lock on a table from a session of its own, so that writers have to wait."""
     async with await psycopg.AsyncConnection.connect(url) as session:
-        await session.execute(f"lock table {table} in {mode} mode")  # type: ignore[arg-type]  # the test's own words
+        await session.execute(f"lock table {table} in {mode} mode")
         yield
 
 

@@ -114,7 +114,9 @@ class Listener:
         try:
             self._on_payload(channel, payload)
         except Exception as error:  # noqa: BLE001 # anybody may notify anything: that must make nobody deaf
-            log.warning("A notification on %s could not be read (%s); looking at everything.", channel, type(error).__name__)
+            log.warning(
+                "A notification on %s could not be read (%s); looking at everything.", channel, type(error).__name__
+            )
             self._on_connect()
 
     async def _watch(self, reader: asyncio.Task[None]) -> None:

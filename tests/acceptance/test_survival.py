@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import signal
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -155,8 +157,57 @@ async def test_a_draining_worker_finishes_what_it_handles_and_leaves_the_rest_to
         return not await value(connection, "select count(*) from revenant.messages")
 
     await eventually(all_done, what="an empty mailbox")
-    totals = "select count(*), sum((state->>'balance')::int), sum(version) from revenant.entities where kind = 'Account'"
+    totals = (
+        "select count(*), sum((state->>'balance')::int), sum(version) from revenant.entities where kind = 'Account'"
+    )
     assert await rows(connection, totals) == [(300, count, count)]
+
+
+class Traffic:
+    """Callers and casters that go on until each outcome is known, and one caller who never asks twice."""
+
+    def __init__(self, app: Revenant, *, callers: int, rounds: int) -> None:
+        self.app = app
+        self.rounds = rounds
+        self.replies = [0] * callers
+        self.casts = [0] * callers
+        self.loose: list[int] = []
+        self.unknown = 0
+        self.over = asyncio.Event()
+
+    @property
+    def done(self) -> int:
+        return sum(self.replies) + sum(self.casts)
+
+    async def call(self, number: int) -> None:
+        account = self.app.ref(Account, f"called-{number}")
+        while self.replies[number] < self.rounds:
+            with suppress(CallTimeout, DatabaseUnavailable):
+                key = f"call-{self.replies[number]}"
+                self.replies[number] = await self.app.call(account.deposit(1), idempotency_key=key)
+
+    async def cast(self, number: int) -> None:
+        account = self.app.ref(Account, f"cast-{number}")
+        while self.casts[number] < self.rounds:
+            with suppress(CallTimeout, DatabaseUnavailable):
+                await self.app.cast(account.deposit(1), idempotency_key=f"cast-{self.casts[number]}")
+                self.casts[number] += 1
+
+    async def call_without_key(self) -> None:
+        while not self.over.is_set():
+            try:
+                self.loose.append(await self.app.call(self.app.ref(Account, "loose").deposit(1), timeout=1))
+            except (CallTimeout, DatabaseUnavailable):
+                self.unknown += 1
+
+    async def check(self) -> None:
+        """Nothing that was acknowledged is missing, and nothing is there twice."""
+        for number, replies in enumerate(self.replies):
+            assert replies == self.rounds
+            assert await self.app.ref(Account, f"called-{number}").deposit(0) == self.rounds
+            assert await self.app.ref(Account, f"cast-{number}").deposit(0) == self.rounds
+        total = await self.app.ref(Account, "loose").deposit(0)
+        assert len(set(self.loose)) == len(self.loose) <= total <= len(self.loose) + self.unknown
 
 
 async def test_a_crash_of_postgres_loses_no_acknowledged_message_and_doubles_none(
@@ -170,59 +221,21 @@ async def test_a_crash_of_postgres_loses_no_acknowledged_message_and_doubles_non
         ):
             hands = [crew.spawn(), crew.spawn()]
             await asyncio.gather(*map(crew.serving, hands))
-            callers, rounds = 16, 60
-            replies = [0] * callers
-            casts = [0] * callers
-            loose: list[int] = []
-            unknown = 0
-            over = asyncio.Event()
-
-            async def again(send: Any, message: Any, key: str) -> Any:
-                """Send with one key until the outcome is known."""
-                while True:
-                    try:
-                        return await send(message(), idempotency_key=key)
-                    except (CallTimeout, DatabaseUnavailable):
-                        pass
-
-            async def call(number: int) -> None:
-                account = app.ref(Account, f"called-{number}")
-                for _ in range(rounds):
-                    replies[number] = await again(app.call, lambda: account.deposit(1), f"call-{replies[number]}")
-
-            async def cast(number: int) -> None:
-                account = app.ref(Account, f"cast-{number}")
-                for _ in range(rounds):
-                    await again(app.cast, lambda: account.deposit(1), f"cast-{casts[number]}")
-                    casts[number] += 1
-
-            async def call_without_key() -> None:
-                nonlocal unknown
-                while not over.is_set():
-                    try:
-                        loose.append(await app.call(app.ref(Account, "loose").deposit(1), timeout=1))
-                    except (CallTimeout, DatabaseUnavailable):
-                        unknown += 1
-
-            extra = asyncio.create_task(call_without_key())
+            traffic = Traffic(app, callers=16, rounds=60)
+            loose = asyncio.create_task(traffic.call_without_key())
             async with asyncio.TaskGroup() as tasks:
-                for number in range(callers):
-                    tasks.create_task(call(number))
-                    tasks.create_task(cast(number))
-                await eventually(lambda: sum(replies) > 100 and sum(casts) > 100, what="traffic")
+                for number in range(16):
+                    tasks.create_task(traffic.call(number))
+                    tasks.create_task(traffic.cast(number))
+                await eventually(lambda: sum(traffic.replies) > 100 and sum(traffic.casts) > 100, what="traffic")
                 await asyncio.to_thread(server.stop, "immediate")
-                done = sum(replies) + sum(casts)
-                assert done < 2 * callers * rounds, "the traffic was over before the crash"
+                assert traffic.done < 2 * 16 * 60, "the traffic was over before the crash"
                 await asyncio.to_thread(server.start)
-            await eventually(lambda before=len(loose): len(loose) > before, seconds=20, what="a call after the crash")
-            over.set()
-            await extra
-            for number in range(callers):
-                assert replies[number] == rounds
-                assert await app.ref(Account, f"called-{number}").deposit(0) == rounds
-                assert await app.ref(Account, f"cast-{number}").deposit(0) == rounds
-            total = await app.ref(Account, "loose").deposit(0)
-            assert len(set(loose)) == len(loose) <= total <= len(loose) + unknown
+            seen = len(traffic.loose)
+            await eventually(lambda: len(traffic.loose) > seen, seconds=20, what="a call after the crash")
+            traffic.over.set()
+            await loose
+            await traffic.check()
             assert all(hand.running for hand in hands)
 
 
@@ -235,53 +248,68 @@ async def test_a_job_is_not_lost_when_the_worker_dies_between_the_commit_and_the
     assert await value(connection, "select count(*) from procrastinate_jobs where status = 'todo'") == 1
     first.kill()
     await crew.hire("--jobs", "1")
-    await eventually(lambda: rows(connection, "select word from own_words where word = 'kept'"), what="the job's effect")
+    await eventually(
+        lambda: rows(connection, "select word from own_words where word = 'kept'"), what="the job's effect"
+    )
 
 
 async def test_replies_are_linearizable_while_workers_are_killed(
     app: Revenant, database: str, settings: Settings, connection: Connection, crew: Crew
 ) -> None:
-    chance = seeded()
-    keys, callers, kills = ["x", "y", "z"], 40, 3
-    history: list[tuple[str, float, float, int]] = []
-    unknown = dict.fromkeys(keys, 0)
-    flying = 0
-    over = asyncio.Event()
-
-    async def call(sender: Revenant) -> None:
-        nonlocal flying
-        while not over.is_set():
-            key = chance.choice(keys)
-            began = time.monotonic()
-            flying += 1
-            try:
-                number = await sender.call(sender.ref(Account, key).deposit(1), timeout=15)
-                history.append((key, began, time.monotonic(), number))
-            except CallTimeout:
-                unknown[key] += 1
-            finally:
-                flying -= 1
-
+    chance, kills = seeded(), 3
     hands = [crew.spawn(), crew.spawn()]
     await asyncio.gather(*map(crew.serving, hands))
-    async with Revenant(entities=ENTITIES, database_url=database, settings=settings) as second:
-        async with asyncio.TaskGroup() as tasks:
-            for number in range(callers):
-                tasks.create_task(call((app, second)[number % 2]))
-            for _ in range(kills):
-                await eventually(lambda seen=len(history): len(history) > seen + chance.randrange(50, 200))
-                victim = hands.pop(chance.randrange(2))
-                assert flying, "no call was in flight"
-                victim.kill()
-                hands.append(crew.spawn())
-                await eventually(lambda seen=len(history): len(history) > seen, what="a reply from the survivor")
-                await crew.serving(hands[-1])
-            over.set()
+    witnesses = Witnesses(chance)
+    async with (
+        Revenant(entities=ENTITIES, database_url=database, settings=settings) as second,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for number in range(40):
+            tasks.create_task(witnesses.call((app, second)[number % 2]))
+        for _ in range(kills):
+            await witnesses.more(chance.randrange(50, 200))
+            victim = hands.pop(chance.randrange(2))
+            assert witnesses.flying, "no call was in flight"
+            victim.kill()
+            hands.append(crew.spawn())
+            await witnesses.more(1)
+            await crew.serving(hands[-1])
+        witnesses.over.set()
     assert sum(hand.process.returncode == -signal.SIGKILL for hand in crew.hands) == kills
-    for key in keys:
+    for key in witnesses.keys:
         final = await app.ref(Account, key).deposit(0)
-        check_linearizable([event[1:] for event in history if event[0] == key], final, unknown[key])
+        check_linearizable(witnesses.history[key], final, witnesses.unknown[key])
         assert await value(connection, "select version from revenant.entities where key = %s", key) == final
+
+
+class Witnesses:
+    """Callers of a few counters, and what each of them saw: when it asked, when it heard, and what."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self.keys = ["x", "y", "z"]
+        self.history: dict[str, list[tuple[float, float, int]]] = {key: [] for key in self.keys}
+        self.unknown = dict.fromkeys(self.keys, 0)
+        self.flying = 0
+        self.over = asyncio.Event()
+        self._chance = chance
+
+    async def call(self, app: Revenant) -> None:
+        while not self.over.is_set():
+            key = self._chance.choice(self.keys)
+            began = time.monotonic()
+            self.flying += 1
+            try:
+                number = await app.call(app.ref(Account, key).deposit(1), timeout=15)
+                self.history[key].append((began, time.monotonic(), number))
+            except CallTimeout:
+                self.unknown[key] += 1
+            finally:
+                self.flying -= 1
+
+    async def more(self, replies: int) -> None:
+        """Wait until that many more replies have come."""
+        wanted = sum(map(len, self.history.values())) + replies
+        await eventually(lambda: sum(map(len, self.history.values())) >= wanted, what=f"{replies} more replies")
 
 
 def check_linearizable(events: list[tuple[float, float, int]], final: int, unknown: int) -> None:
@@ -308,7 +336,9 @@ def check_linearizable(events: list[tuple[float, float, int]], final: int, unkno
         ([(0, 1, 2), (2, 3, 1)], 2, 0),
     ],
 )
-def test_the_check_of_linearizability_can_fail(events: list[tuple[float, float, int]], final: int, unknown: int) -> None:
+def test_the_check_of_linearizability_can_fail(
+    events: list[tuple[float, float, int]], final: int, unknown: int
+) -> None:
     check_linearizable([(0, 5, 2), (1, 2, 1), (6, 7, 4)], 4, 1)
     with pytest.raises(AssertionError):
         check_linearizable(events, final, unknown)

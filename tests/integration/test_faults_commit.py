@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
+import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -50,7 +50,7 @@ async def test_a_commit_whose_answer_is_lost_counts_once_and_its_callers_are_tol
         trap = proxy.trap("lane", SETTLE, cut_answer)
         first, second = app.ref(Account, "a"), app.ref(Account, "b")
         async with asyncio.timeout(5):
-            assert await asyncio.gather(first.deposit(5), second.deposit(7)) == [5, 7]
+            assert list(await asyncio.gather(first.deposit(5), second.deposit(7))) == [5, 7]
             assert await first.deposit(1) == 6
     assert trap.sprung.is_set()
     assert "turns out to be committed" in caplog.text
@@ -133,7 +133,7 @@ async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its
 
                 async def used_again() -> bool:
                     await connection.execute("insert into own_rows values (1)")
-                    return await value(connection, "select pg_xact_status(%s::xid8)", number) == "committed"
+                    return bool(await value(connection, "select pg_xact_status(%s::xid8) = 'committed'", number))
 
                 await eventually(used_again, what="another transaction of that number")
 
@@ -152,11 +152,11 @@ async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its
                 assert await rows(connection, "select version from revenant.entities") == [(1,)]
 
 
-@pytest.mark.parametrize("spring", [cut_answer, cut_before])
-@pytest.mark.parametrize("what", ["call", "cast"])
+@pytest.mark.parametrize("fault", list(itertools.product(("call", "cast"), (cut_answer, cut_before))))
 async def test_a_send_whose_answer_is_lost_arrives_once(
-    database: str, settings: Settings, connection: Connection, worker: Worker, spring: Any, what: str
+    database: str, settings: Settings, connection: Connection, worker: Worker, fault: tuple[str, Any]
 ) -> None:
+    what, spring = fault
     async with Proxy(database) as proxy, sending(proxy.url, settings) as app:
         account = app.ref(Account, "a")
         assert await account.read() == 0

@@ -94,45 +94,49 @@ async def test_a_url_that_was_written_wrongly_does_not_show_its_password(
 async def test_while_the_database_is_down_nobody_tries_in_a_hot_loop_and_all_goes_on_afterwards(
     database: str, settings: Settings, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with Proxy(database) as proxy:
-        brief = settings.model_copy(update={"call_timeout": 0.5})
-        async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=brief) as app:
-            worker = app.worker()
-            await worker.start()
-            assert await app.ref(Account, "a").deposit(1) == 1
-            proxy.refused = {""}
-            for cable in proxy.live(""):
-                cable.cut()
-            await asyncio.gather(*(errors_of(app) for _ in range(5)))
-            await quiet(proxy, caplog)
-            proxy.refused = set()
-            assert await app.call(app.ref(Account, "b").deposit(1), timeout=15) == 1
-            await worker.stop(drain_timeout=5)
+    brief = settings.model_copy(update={"call_timeout": 0.5})
+    async with (
+        Proxy(database) as proxy,
+        Revenant(entities=ENTITIES, database_url=proxy.url, settings=brief) as app,
+    ):
+        worker = app.worker()
+        await worker.start()
+        assert await app.ref(Account, "a").deposit(1) == 1
+        proxy.refused = {""}
+        for cable in proxy.live(""):
+            cable.cut()
+        await asyncio.gather(*(errors_of(app) for _ in range(5)))
+        await quiet(proxy, caplog)
+        proxy.refused = set()
+        assert await app.call(app.ref(Account, "b").deposit(1), timeout=15) == 1
+        await worker.stop(drain_timeout=5)
 
 
 async def test_a_database_that_takes_no_writes_is_said_in_time_and_left_in_peace(
     database: str, settings: Settings, connection: Connection, caplog: pytest.LogCaptureFixture
 ) -> None:
     name = (psycopg.conninfo.conninfo_to_dict(database))["dbname"]
-    async with Proxy(database) as proxy:
-        async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app:
-            worker = app.worker()
-            await worker.start()
-            assert await app.ref(Account, "a").deposit(1) == 1
-            await app.cast(app.ref(Account, "a").deposit(1))
-            await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')  # type: ignore[arg-type]  # made by us
-            for cable in proxy.live(""):
-                cable.cut()
-            for error in await errors_of(app):
-                assert isinstance(error, DatabaseUnavailable)
-                assert "read-only" in str(error)
-            await quiet(proxy, caplog)
-            await connection.execute(f'alter database "{name}" reset default_transaction_read_only')  # type: ignore[arg-type]  # made by us
-            for cable in proxy.live(""):
-                cable.cut()
-            assert await app.call(app.ref(Account, "b").deposit(1), timeout=15) == 1
-            assert await app.ref(Account, "a").read() == 2
-            await worker.stop(drain_timeout=5)
+    async with (
+        Proxy(database) as proxy,
+        Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app,
+    ):
+        worker = app.worker()
+        await worker.start()
+        assert await app.ref(Account, "a").deposit(1) == 1
+        await app.cast(app.ref(Account, "a").deposit(1))
+        await connection.execute(f'alter database "{name}" set default_transaction_read_only = on')
+        for cable in proxy.live(""):
+            cable.cut()
+        for error in await errors_of(app):
+            assert isinstance(error, DatabaseUnavailable)
+            assert "read-only" in str(error)
+        await quiet(proxy, caplog)
+        await connection.execute(f'alter database "{name}" reset default_transaction_read_only')
+        for cable in proxy.live(""):
+            cable.cut()
+        assert await app.call(app.ref(Account, "b").deposit(1), timeout=15) == 1
+        assert await app.ref(Account, "a").read() == 2
+        await worker.stop(drain_timeout=5)
 
 
 async def test_a_standby_is_left_in_peace(settings: Settings, caplog: pytest.LogCaptureFixture) -> None:
@@ -141,15 +145,17 @@ async def test_a_standby_is_left_in_peace(settings: Settings, caplog: pytest.Log
         server.stop()
         (server.home.data / "standby.signal").touch()
         server.start()
-        async with Proxy(server.url) as proxy:
-            async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app:
-                worker = app.worker()
-                await worker.start()
-                for error in await errors_of(app):
-                    assert isinstance(error, DatabaseUnavailable)
-                    assert "read-only" in str(error)
-                await quiet(proxy, caplog)
-                await worker.stop(drain_timeout=0.1)
+        async with (
+            Proxy(server.url) as proxy,
+            Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app,
+        ):
+            worker = app.worker()
+            await worker.start()
+            for error in await errors_of(app):
+                assert isinstance(error, DatabaseUnavailable)
+                assert "read-only" in str(error)
+            await quiet(proxy, caplog)
+            await worker.stop(drain_timeout=0.1)
 
 
 async def test_a_server_that_refuses_each_statement_is_not_asked_in_a_hot_loop(
@@ -162,18 +168,18 @@ async def test_a_server_that_refuses_each_statement_is_not_asked_in_a_hot_loop(
         "create trigger full_disk before insert on revenant.sends execute function public.full_disk();"
         "create trigger full_disk before insert or update on revenant.workers execute function public.full_disk()"
     )
-    async with Proxy(database) as proxy:
-        async with Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app:
-            worker = app.worker()
-            await worker.start()
-            call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=20))
-            await eventually(lambda: "no space left" in caplog.text, what="a refusal")
-            await quiet(proxy, caplog)
-            await connection.execute(
-                "drop trigger full_disk on revenant.sends; drop trigger full_disk on revenant.workers"
-            )
-            assert await call == 1
-            await worker.stop(drain_timeout=5)
+    async with (
+        Proxy(database) as proxy,
+        Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app,
+    ):
+        worker = app.worker()
+        await worker.start()
+        call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=20))
+        await eventually(lambda: "no space left" in caplog.text, what="a refusal")
+        await quiet(proxy, caplog)
+        await connection.execute("drop trigger full_disk on revenant.sends; drop trigger full_disk on revenant.workers")
+        assert await call == 1
+        await worker.stop(drain_timeout=5)
 
 
 @pytest.mark.parametrize("level", ["repeatable read", "serializable"])
@@ -181,7 +187,7 @@ async def test_the_databases_default_isolation_level_does_not_reach_the_engine(
     database: str, settings: Settings, connection: Connection, caplog: pytest.LogCaptureFixture, level: str
 ) -> None:
     name = (psycopg.conninfo.conninfo_to_dict(database))["dbname"]
-    await connection.execute(f"alter database \"{name}\" set default_transaction_isolation = '{level}'")  # type: ignore[arg-type]  # made by us
+    await connection.execute(f"alter database \"{name}\" set default_transaction_isolation = '{level}'")
     async with Revenant(entities=ENTITIES, database_url=database, settings=settings) as app:
         first, second = app.worker(), app.worker()
         await asyncio.gather(first.start(), second.start())

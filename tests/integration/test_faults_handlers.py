@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -15,8 +15,10 @@ from revenant.codec import new_id
 from revenant.config import Settings
 from revenant.entities.turn import COLLISION_RERUNS
 from revenant.errors import ConfigurationError, HandlerError, StateInvalid
+from revenant.queue.claim import claim
 from revenant.queue.mailbox import enqueue
-from revenant.worker import lane, sweeper
+from revenant.queue.records import Claim, Claimed, Hint
+from revenant.worker import sweeper
 from revenant.worker.worker import Worker
 from tests.entities import Account, Ledger
 from tests.tools import eventually, rows, value
@@ -37,7 +39,11 @@ async def test_a_handler_whose_sql_collides_is_run_again_from_fresh_state(
 ) -> None:
     await connection.execute("create sequence own_runs; create table own_rows (value int)")
     ledger = app.ref(Ledger, "l")
-    script = ["insert into own_rows values (1)", COLLIDE.format(times=2, state=state), "insert into own_rows values (2)"]
+    script = [
+        "insert into own_rows values (1)",
+        COLLIDE.format(times=2, state=state),
+        "insert into own_rows values (2)",
+    ]
     assert await ledger.run(script) == 1
     assert await value(connection, "select last_value from own_runs") == 3, "it did not collide twice"
     assert await rows(connection, "select value from own_rows order by 1") == [(1,), (2,)]
@@ -67,7 +73,7 @@ async def test_a_handler_that_loses_a_deadlock_gets_through_at_last(
     move = "update own_rows set n = n + 1 where value = {}"
     async with await psycopg.AsyncConnection.connect(database) as other:
         await other.execute("set deadlock_timeout = '60s'")
-        await other.execute(move.format(2))  # type: ignore[arg-type]  # the test's own words
+        await other.execute(move.format(2))
         call = asyncio.create_task(app.call(app.ref(Ledger, "l").run([move.format(1), move.format(2)])))
         waiting = (
             "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"
@@ -75,7 +81,7 @@ async def test_a_handler_that_loses_a_deadlock_gets_through_at_last(
         await eventually(lambda: value(connection, waiting), what="the handler's wait")
         before = await value(connection, "select deadlocks from pg_stat_database where datname = current_database()")
         # Now each waits for the other, until Postgres chooses the handler: it has waited longer.
-        await other.execute(move.format(1))  # type: ignore[arg-type]  # the test's own words
+        await other.execute(move.format(1))
         await other.commit()
     async with asyncio.timeout(5):
         assert await call == 1
@@ -94,7 +100,7 @@ async def test_a_deletion_and_a_new_beginning_in_one_turn_are_written(
     """The new state has reached the old one's version: it is a change all the same."""
     account = app.ref(Account, "a")
     assert await account.deposit(5) == 5
-    assert await asyncio.gather(app.delete(account), account.deposit(1)) == [True, 1]
+    assert list(await asyncio.gather(app.delete(account), account.deposit(1))) == [True, 1]
     assert await rows(connection, "select version, state->'balance' from revenant.entities") == [(1, 1)]
     assert await account.read() == 1
 
@@ -117,18 +123,17 @@ async def test_a_poisoned_entity_makes_no_hot_loop_and_holds_up_nobody(
     app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sweeper, "IDLE_SECONDS", 0.02)
-    turns: list[Sequence[Any]] = []
-    claim = lane.claim
+    turns: list[Claimed] = []
 
-    async def counted(plain: Any, hints: Sequence[Any], vsns: Any) -> Any:
+    async def counted(plain: Connection, hints: Sequence[Hint], vsns: Mapping[str, int]) -> Claim:
         claimed = await claim(plain, hints, vsns)
         turns.extend(entity for entity in claimed.entities if entity.key == "poisoned")
         return claimed
 
     poisoned = app.ref(Account, "poisoned")
     await poisoned.deposit(5)
-    await connection.execute("update revenant.entities set state = '{\"balance\": \"much\"}'")
-    monkeypatch.setattr(lane, "claim", counted)
+    await connection.execute('update revenant.entities set state = \'{"balance": "much"}\'')
+    monkeypatch.setattr("revenant.worker.lane.claim", counted)
     await app.cast(poisoned.deposit(1))
     for n in range(300):
         assert await app.ref(Account, f"other-{n % 10}").deposit(1) == n // 10 + 1
@@ -168,9 +173,7 @@ async def test_a_key_counts_once_over_the_clients_restarts(
     assert await rows(connection, "select version, state->'balance' from revenant.entities") == [(1, 5)]
 
 
-async def test_callers_who_share_a_key_do_not_lose_each_others_reply(
-    app: Revenant, connection: Connection
-) -> None:
+async def test_callers_who_share_a_key_do_not_lose_each_others_reply(app: Revenant, connection: Connection) -> None:
     account = app.ref(Account, "a")
     patient = asyncio.create_task(app.call(account.deposit(5), idempotency_key="k", timeout=10))
     attached = []

@@ -118,7 +118,6 @@ async def test_many_large_messages_of_one_entity_do_not_fill_a_workers_memory(
         await eventually(handled, seconds=60, what="an empty mailbox")
         busy = _peak(hand.process.pid)
     assert await rows(connection, "select version from revenant.entities") == [(many,)]
-    print(busy/MIB, idle/MIB)
     assert busy - idle < 250 * MIB
 
 

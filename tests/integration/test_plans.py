@@ -34,13 +34,15 @@ TABLES = ("messages", "entities", "replies")
 async def stale(connection: Connection) -> Connection:
     """A connection to a database of which the planner will always believe that it is empty."""
     for table in TABLES:
-        await connection.execute(f"alter table revenant.{table} set (autovacuum_enabled = off)")  # type: ignore[arg-type]  # a constant
-        await connection.execute(f"vacuum analyze revenant.{table}")  # type: ignore[arg-type]  # a constant
+        await connection.execute(f"alter table revenant.{table} set (autovacuum_enabled = off)")
+        await connection.execute(f"vacuum analyze revenant.{table}")
     return connection
 
 
 async def surprised(connection: Connection) -> bool:
-    return bool(await value(connection, "select reltuples <= 0 from pg_class where oid = 'revenant.messages'::regclass"))
+    return bool(
+        await value(connection, "select reltuples <= 0 from pg_class where oid = 'revenant.messages'::regclass")
+    )
 
 
 def arrays(keys: list[str]) -> tuple[list[int], list[str], list[str]]:
@@ -52,7 +54,7 @@ async def touched(connection: Connection, call: str, *parameters: Any) -> int:
     scans = "select relname, seq_scan from pg_stat_xact_user_tables where schemaname = 'revenant' order by 1"
     async with connection.transaction(force_rollback=True):
         # The first call in a session reads its catalogs.
-        await connection.execute(call, parameters)  # type: ignore[arg-type]  # the test's own words
+        await connection.execute(call, parameters)
     async with connection.transaction(force_rollback=True):
         before = await rows(connection, scans)
         found = await value(connection, f"explain (analyze, buffers, format json) {call}", *parameters)
@@ -61,9 +63,7 @@ async def touched(connection: Connection, call: str, *parameters: Any) -> int:
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
-CLAIM = (
-    "select * from revenant.claim_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::int[], 256, 512, 16777216)"
-)
+CLAIM = "select * from revenant.claim_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::int[], 256, 512, 16777216)"
 
 
 async def claim(connection: Connection, keys: list[str], since: list[int]) -> int:
@@ -71,7 +71,7 @@ async def claim(connection: Connection, keys: list[str], since: list[int]) -> in
 
 
 async def test_a_deep_backlog_is_claimed_looked_at_and_settled_by_point_look_ups(stale: Connection) -> None:
-    await stale.execute(BACKLOG)  # type: ignore[arg-type]  # a constant
+    await stale.execute(BACKLOG)
     await stale.execute(
         "insert into revenant.entities (bucket, kind, key, version, vsn, state, applied) "
         "select distinct bucket, kind, key, 1, 1, '{\"balance\": 0}'::jsonb, 0 from revenant.messages"
@@ -125,7 +125,7 @@ async def test_a_hint_leads_past_everything_that_was_consumed_while_somebody_hol
     stale: Connection, database: str
 ) -> None:
     async with await psycopg.AsyncConnection.connect(database) as old:
-        await stale.execute(HOT)  # type: ignore[arg-type]  # a constant
+        await stale.execute(HOT)
         await old.execute("set transaction isolation level repeatable read")
         assert await value(old, "select count(*) from revenant.messages") == ENTITIES
         await stale.execute(

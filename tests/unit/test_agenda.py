@@ -14,6 +14,7 @@ from revenant.queue.records import Hint
 from revenant.worker import watch
 from revenant.worker.agenda import Agenda, Key
 from revenant.worker.watch import Watch
+from tests.tools import eventually
 
 
 def hint(key: str, seq: int = 1) -> Hint:
@@ -57,9 +58,7 @@ async def test_an_entity_is_with_one_lane_at_a_time_and_every_hint_is_looked_at_
                 lanes.append(asyncio.create_task(lane()))
             else:
                 lanes.append(victim)
-    async with asyncio.timeout(5):
-        while len(agenda) or agenda.running:
-            await asyncio.sleep(0)
+    await eventually(lambda: not len(agenda) and not agenda.running, seconds=5)
     assert {key for key in hinted if looked[key] < hinted[key]} == set()
     for task in lanes:
         assert not task.done()

@@ -52,7 +52,8 @@ def test_a_failed_cast_is_tried_again_until_it_is_dead(attempts: int, final: boo
     settlement = booked(failed(delivery(attempts=attempts), final=final))
     assert (len(settlement.schedules), len(settlement.burials)) == (1 - dead, dead)
     assert settlement.consumed == [("(0,1)", 1)]
-    assert [row.attempts for row in (*settlement.schedules, *settlement.burials)] == [attempts + 1]
+    tried = [row.attempts for row in settlement.schedules] + [row.attempts for row in settlement.burials]
+    assert tried == [attempts + 1]
 
 
 def test_a_failed_call_is_answered_and_never_tried_again() -> None:
