@@ -1,5 +1,4 @@
 """An account that survives everything: serve it with `revenant worker --app quickstart:app`, then run this file."""
-# ruff: noqa: T201 - an example talks to its reader
 
 import asyncio
 

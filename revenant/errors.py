@@ -13,7 +13,7 @@
     │   ├── TooLarge              payload or state over the limit
     │   └── IdempotencyConflict   the key was used before, for another message
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
-    ├── ReplyNotFound             nobody sent that message, or its reply is gone
+    ├── ReplyNotFound             that is no id of a message
     ├── HandlerError              the handler raised; the state is as before the message
     │   └── HandlerTimeout        the handler took too long and was cancelled
     ├── Unstorable                a value that JSON in Postgres cannot hold; names the path
@@ -86,7 +86,7 @@ class CallTimeout(RevenantError, TimeoutError):
 
 
 class ReplyNotFound(RevenantError):
-    """Nobody sent that message, it is a plain cast, or its reply was read and is gone."""
+    """The text is no id of a message, so it can never have a reply."""
 
 
 class HandlerError(RevenantError):

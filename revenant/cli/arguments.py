@@ -48,7 +48,7 @@ class Moment(click.ParamType[datetime]):
 def message_arguments(command: F) -> F:
     """Add KIND KEY HANDLER [NAME=VALUE ...] and --args to a command."""
     for add in (
-        option("--args", "document", metavar="JSON", help="All arguments as one JSON object or array."),
+        option("--args", "args", metavar="JSON", help="All arguments as one JSON object or array."),
         click.argument("pairs", nargs=-1, metavar="[NAME=VALUE]..."),
         click.argument("handler"),
         click.argument("key"),

@@ -32,15 +32,15 @@ def bench() -> None:
     help="Seconds of calls, and as many of plain SQL.",
 )  # fmt: skip
 @option(
-    "--hold-snapshot", "hold", type=click.FloatRange(0), default=0.0,
+    "--hold-snapshot", type=click.FloatRange(0), default=0.0,
     help="Measure once more after so many seconds of traffic under another session's snapshot.",
 )  # fmt: skip
 @_workers
 @_as_json
-def calls(*, callers: int, entities: int, seconds: float, hold: float, workers: int, as_json: bool) -> None:
+def calls(*, callers: int, entities: int, seconds: float, hold_snapshot: float, workers: int, as_json: bool) -> None:
     """Measure calls: each caller waits for its receipt, then calls again."""
     result = perform(
-        measure_calls(callers=callers, entities=entities, seconds=seconds, workers=workers, hold=hold, say=say)
+        measure_calls(callers=callers, entities=entities, seconds=seconds, workers=workers, hold=hold_snapshot, say=say)
     )
     if as_json:
         click.echo(json.dumps(calls_as_json(result)))

@@ -30,7 +30,7 @@ def call(
     key: str,
     handler: str,
     pairs: Sequence[str],
-    document: str | None,
+    args: str | None,
     timeout: float | None,
     idempotency_key: str | None,
     app_path: str | None,
@@ -41,7 +41,7 @@ def call(
     With --app the arguments are checked by the class before anything is sent.
     """
     app = application(app_path)
-    message = message_of(app, kind, key, handler, json_of(pairs, document))
+    message = message_of(app, kind, key, handler, json_of(pairs, args))
     click.echo(run(_call(app, message, timeout, idempotency_key)))
 
 

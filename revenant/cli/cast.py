@@ -28,7 +28,7 @@ def cast(
     key: str,
     handler: str,
     pairs: Sequence[str],
-    document: str | None,
+    args: str | None,
     after: timedelta | None,
     at: datetime | None,
     idempotency_key: str | None,
@@ -38,7 +38,7 @@ def cast(
     if after is not None and at is not None:
         raise click.UsageError("Give --after or --at, not both.")
     app = application(app_path)
-    message = message_of(app, kind, key, handler, json_of(pairs, document))
+    message = message_of(app, kind, key, handler, json_of(pairs, args))
     click.echo(run(_cast(app, message, after, at, idempotency_key)))
 
 

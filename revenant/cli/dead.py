@@ -49,7 +49,7 @@ def show_dead(message_id: UUID, output: str, app_path: str | None) -> None:
 
 @dead.command("retry")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
-@option("--all", "everything", is_flag=True, help="All that there are now.")
+@option("--all", "everything", is_flag=True, envvar="REVENANT_DEAD_RETRY_ALL", help="All that there are now.")
 @app_option()
 def retry_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> None:
     """Put dead letters back into their mailboxes, as if they had just been sent."""
@@ -58,7 +58,7 @@ def retry_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> N
 
 @dead.command("drop")
 @click.argument("ids", metavar="[ID]...", nargs=-1, type=click.UUID)
-@option("--all", "everything", is_flag=True, help="All that there are now.")
+@option("--all", "everything", is_flag=True, envvar="REVENANT_DEAD_DROP_ALL", help="All that there are now.")
 @app_option()
 def drop_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> None:
     """Remove dead letters for good."""

@@ -17,7 +17,7 @@ ENTITY_COLUMNS = ("key", "version", "vsn", "updated_at", "waiting")
 
 @click.command()
 @click.argument("kind", required=False)
-@option("--waiting", "only_waiting", is_flag=True, help="Only entities with waiting messages.")
+@option("--waiting", "only_waiting", is_flag=True, envvar="REVENANT_LS_WAITING", help="Only what has waiting messages.")
 @option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
 @option("--after", metavar="KEY", help="Go on behind this key, the last one of an earlier listing.")
 @output_option

@@ -13,8 +13,20 @@ from revenant.queue.session import session
 
 
 @click.command()
-@option("--check", "only_check", is_flag=True, help="Change nothing; exit 1 unless this code can run.")
-@option("--sql", "only_print", is_flag=True, help="Change nothing; print what would be done, for psql.")
+@option(
+    "--check",
+    "only_check",
+    is_flag=True,
+    envvar="REVENANT_MIGRATE_CHECK",
+    help="Change nothing; exit 1 unless this code can run.",
+)
+@option(
+    "--sql",
+    "only_print",
+    is_flag=True,
+    envvar="REVENANT_MIGRATE_SQL",
+    help="Change nothing; print what would be done, for psql.",
+)
 @option(
     "--lock-timeout",
     type=click.FloatRange(min=0.001),

@@ -104,8 +104,8 @@ class Client:
         if connection is not None:
             if not isinstance(connection, psycopg.AsyncConnection):
                 raise ConfigurationError(
-                    f"cast({message!r}, connection=…) needs a psycopg.AsyncConnection, not {type(connection).__name__}. "
-                    "Nothing was sent. Blocking connections go through `with app.sync() as rv: rv.cast(…)`."
+                    f"cast({message!r}, connection=…) needs a psycopg.AsyncConnection, not a "
+                    f"{type(connection).__name__}. Nothing was sent. Blocking connections go through `with app.sync() as rv: rv.cast(…)`."
                 )
             await connection.execute(*transactional_send([envelope]))
             return envelope.id
@@ -188,7 +188,8 @@ class Client:
         except TimeoutError:
             raise DatabaseUnavailable(
                 f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. "
-                "Whether it is scheduled is unknown; send it again with an idempotency_key to be sure that it counts once."
+                "Whether it is scheduled is unknown; send it again with an idempotency_key, so that it "
+                "counts once."
             ) from None
 
     def _timed_out(self, message: Message[Any], item: Outgoing, seconds: float) -> Exception:
@@ -196,8 +197,8 @@ class Client:
             return self._unreached(message, seconds)
         return CallTimeout(
             f"{message.kind}({message.key!r}).{message.handler} has no reply after {seconds:g} s. Whether it was "
-            "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists them), or its reply "
-            "may be on its way. Ask again with the same idempotency_key, or attach with "
+            "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists them), or its "
+            "reply may be on its way. Ask again with the same idempotency_key, or attach with "
             f"app.reply({item.envelope.id!r}).",
             message_id=item.envelope.id,
         )

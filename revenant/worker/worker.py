@@ -38,7 +38,7 @@ class Worker:
     """Serves entities until it is stopped. Several may run anywhere; Postgres arbitrates.
 
     Example:
-        >>> worker = app.worker(lanes=4)
+        >>> worker = app.worker()
         >>> await worker.start()
         >>> await worker.stop()
     """

@@ -11,7 +11,6 @@ from revenant.errors import HandlerTimeout
 from revenant.worker.guard import Guard
 
 
-
 async def at_once() -> int:
     return 7
 
