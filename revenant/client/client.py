@@ -105,7 +105,8 @@ class Client:
             if not isinstance(connection, psycopg.AsyncConnection):
                 raise ConfigurationError(
                     f"cast({message!r}, connection=…) needs a psycopg.AsyncConnection, not a "
-                    f"{type(connection).__name__}. Nothing was sent. Blocking connections go through `with app.sync() as rv: rv.cast(…)`."
+                    f"{type(connection).__name__}. Nothing was sent. Blocking connections go through "
+                    "`with app.sync() as rv: rv.cast(…)`."
                 )
             await connection.execute(*transactional_send([envelope]))
             return envelope.id
@@ -197,8 +198,8 @@ class Client:
             return self._unreached(message, seconds)
         return CallTimeout(
             f"{message.kind}({message.key!r}).{message.handler} has no reply after {seconds:g} s. Whether it was "
-            "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists them), or its "
-            "reply may be on its way. Ask again with the same idempotency_key, or attach with "
+            "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists "
+            "them), or its reply may be on its way. Ask again with the same idempotency_key, or attach with "
             f"app.reply({item.envelope.id!r}).",
             message_id=item.envelope.id,
         )
