@@ -40,12 +40,17 @@ async def test_a_rolling_deploy_loses_nothing_and_does_nothing_twice(
 ) -> None:
     hands = [crew.spawn(app=OLD), crew.spawn(app=NEW)]
     await asyncio.gather(*map(crew.serving, hands))
-    keys = [str(number) for number in range(40)]
-    # Each entity is served by whichever worker comes first; from its first stamp on, by the new one alone.
-    added = await asyncio.gather(*(app.call(app.ref(NewParcel, key).add(250), timeout=20) for key in keys))
-    assert added == [250] * len(keys)
-    found = {row[0] for row in await rows(connection, "select distinct vsn from revenant.entities")}
-    assert found == {1, 2}, f"both versions were to have entities, and not {found}"
+    keys: list[str] = []
+
+    async def both_have_entities() -> bool:
+        # Each entity is served by whichever worker comes first; from its first stamp on, by the new one alone.
+        more = [str(number) for number in range(len(keys), len(keys) + 20)]
+        added = await asyncio.gather(*(app.call(app.ref(NewParcel, key).add(250), timeout=20) for key in more))
+        assert added == [250] * len(more)
+        keys.extend(more)
+        return {row[0] for row in await rows(connection, "select distinct vsn from revenant.entities")} == {1, 2}
+
+    await eventually(both_have_entities, what="entities of both versions")
     before = await rows(connection, "select key, vsn, state from revenant.entities where vsn = 2")
     mixed = [
         message

@@ -205,7 +205,7 @@ async def test_a_url_that_cannot_be_read_is_not_quoted() -> None:
     with pytest.raises(ConfigurationError) as caught:
         await migrate("postgresql//me:hunter22@127.0.0.1:1/app")
     assert "hunter22" not in str(caught.value)
-    assert caught.value.__suppress_context__
+    assert caught.value.__context__ is None or caught.value.__suppress_context__
 
 
 async def test_a_server_that_takes_no_writes_is_reported(empty_database: str) -> None:
