@@ -15,6 +15,7 @@ declare
     versions bigint[];
     stored_vsns integer[];
     marks bigint[];
+    held record;
     message record;
     taken integer := 0;
     total integer := 0;
@@ -24,16 +25,19 @@ declare
     created integer := 0;
 begin
     -- Statements are over all entities at once: one of its own for each costs three times as much as the look-up in it.
-    select array_agg(e.tid order by h.slot), array_agg(e.version order by h.slot),
-        array_agg(e.vsn order by h.slot), array_agg(least(e.applied, h.since) order by h.slot)
-    into tids, versions, stored_vsns, marks
-    from unnest(buckets, kinds, keys, since) with ordinality as h (bucket, kind, key, since, slot)
-    left join lateral (
-        select e.ctid as tid, e.version, e.vsn, e.applied
-        from revenant.entities e
-        where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
-        for no key update skip locked
-    ) e on true;
+    for held in
+        select h.slot, e.tid, e.version, e.vsn, least(e.applied, h.since) as mark
+        from unnest(buckets, kinds, keys, since) with ordinality as h (bucket, kind, key, since, slot)
+        cross join lateral (
+            select e.ctid as tid, e.version, e.vsn, e.applied
+            from revenant.entities e
+            where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+            for no key update skip locked
+        ) e
+    loop
+        tids[held.slot] := held.tid; versions[held.slot] := held.version;
+        stored_vsns[held.slot] := held.vsn; marks[held.slot] := held.mark;
+    end loop;
 
     for i in 1 .. cardinality(keys) loop
         slot := i;
