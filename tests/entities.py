@@ -149,6 +149,8 @@ class Shelf(Entity):
                 self.words.append("\ud800")
             case "object":
                 self.anything = {"deep": [object()]}
+            case "too long a number":
+                self.anything = 10**140_000
             case "wrong type":
                 self.words.append(7)  # type: ignore[arg-type]  # what a careless handler does
             case _:

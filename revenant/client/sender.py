@@ -18,7 +18,7 @@ import psycopg
 from revenant.codec import new_id
 from revenant.errors import Refused, RevenantError, SchemaMismatch
 from revenant.eventloop import end
-from revenant.queue.connection import unavailable
+from revenant.queue.connection import refuses_data, unavailable
 from revenant.queue.link import Link
 from revenant.queue.mailbox import WAKE_CHANNEL, enqueue, notify
 from revenant.queue.records import Envelope
@@ -156,6 +156,9 @@ class Sender:
                 break
             except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
                 await self._link.reset(error)
+                if refuses_data(error):
+                    await self._divide(items, error)
+                    return
                 if time.monotonic() > until:
                     # The batch's mark may be gone. Those who still wait run into their own time-outs: unknown.
                     return
@@ -201,6 +204,6 @@ def _meaning(error: Exception, url: str) -> RevenantError:
             f"The `revenant` schema is missing or old: {error.diag.message_primary}. "
             "Nothing was sent; run `revenant migrate`."
         )
-    if isinstance(error, psycopg.DataError | psycopg.IntegrityError):
+    if refuses_data(error) or isinstance(error, psycopg.IntegrityError):
         return Refused(f"Postgres refused the message: {error.diag.message_primary}. Nothing was stored; mend it.")
     return unavailable(url, error)

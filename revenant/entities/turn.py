@@ -101,8 +101,8 @@ class Rules:
     """Awaits a handler, and raises HandlerTimeout when it takes too long."""
     spent: Callable[[], bool]
     """Whether the turn's time budget is used up."""
-    condemned: Callable[[str], bool]
-    """Whether that message (id) ended its turn's transaction before, and must not run again."""
+    condemned: Callable[[str], str | None]
+    """Why that message (id) must not run again: what Postgres said of it; empty where it ended its transaction."""
     served_elsewhere: Callable[[str, str], bool]
     """Whether another live worker knows this handler (kind, name)."""
     isolation: Isolation
@@ -207,8 +207,11 @@ async def _handle(state: _Running, delivery: Delivery, rules: Rules) -> Outcome:
             f"{known}. Deploy the code that has it, or send to one of these."
         )
         return _failed(state, delivery, unknown, final=True)
-    if rules.condemned(delivery.id):
-        return _failed(state, delivery, _ended(claimed, delivery), final=True)
+    why = rules.condemned(delivery.id)
+    if why is not None:
+        return _failed(
+            state, delivery, _unfit(claimed, delivery, why) if why else _ended(claimed, delivery), final=True
+        )
     for _ in range(COLLISION_RERUNS):
         outcome = await _run_from_fresh(state, found, delivery, rules)
         if not (isinstance(outcome, Failed) and outcome.collided):
@@ -255,6 +258,14 @@ async def _run_handler(
         entity._turn = None
         running.reset(token)
     return Applied(delivery, state.version, body, effects if effects.sends or effects.jobs else None)
+
+
+def _unfit(claimed: Claimed, delivery: Delivery, why: str) -> Unstorable:
+    return Unstorable(
+        f"What {claimed.kind}({claimed.key!r}).{delivery.handler} did cannot be stored: Postgres says {why!r}. "
+        "The state is as before; send values that Postgres takes.",
+        path="(root)",
+    )
 
 
 def _ended(claimed: Claimed, delivery: Delivery) -> ConfigurationError:

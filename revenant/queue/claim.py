@@ -25,10 +25,13 @@ async def claim(
     connection: psycopg.AsyncConnection[Any],
     hints: Sequence[Hint],
     vsns: Mapping[str, int],
+    *,
+    most: int = ENTITY_LIMIT,
 ) -> Claim:
     """Open a transaction and claim what the hints name, in one round trip.
 
-    `vsns` maps each kind to the newest state version that this worker's class reads.
+    `vsns` maps each kind to the newest state version that this worker's class reads; `most` is how many messages
+    of one entity are taken.
     """
     cursor = script(connection)
     await cursor.execute(
@@ -39,7 +42,7 @@ async def claim(
             # been numbered early and committed late. 0 ignores the mark.
             "since": array(max(hint.seq - 1, 0) for hint in hints),
             "vsns": array(vsns[hint.kind] for hint in hints),
-            "entity_limit": ENTITY_LIMIT,
+            "entity_limit": most,
             "message_limit": MESSAGE_LIMIT,
             "byte_limit": BYTE_LIMIT,
         },

@@ -83,6 +83,11 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailable:
     )
 
 
+def refuses_data(error: BaseException) -> bool:
+    """Whether Postgres refused what a statement carries (SQLSTATE classes 22 and 54): again would end the same."""
+    return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in ("22", "54")
+
+
 def script(connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncClientCursor[Any]:
     """Return a cursor that sends several statements in one round trip, quoting parameters by libpq."""
     return psycopg.AsyncClientCursor(connection)

@@ -217,10 +217,11 @@ create or replace function revenant.claim_v1(
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-    tids tid[];
-    versions bigint[];
-    stored_vsns integer[];
-    marks bigint[];
+    -- Of full length from the start: an array that begins at another place than 1 is moved by unnest.
+    tids tid[] := array_fill(null::tid, array[cardinality(keys)]);
+    versions bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
+    stored_vsns integer[] := array_fill(null::integer, array[cardinality(keys)]);
+    marks bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
     held record;
     message record;
     taken integer := 0;
@@ -631,7 +632,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'dcb766e12d8e04f2c5257aabefc48b395d40bd0e3b2ac568c8d0818c40bef437', 0)
+values (0, 'functions', '12ede439ecdabed961a74fa5b303c1c3b90e6ec45a149ff546861a9886966d72', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

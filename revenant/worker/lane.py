@@ -22,7 +22,8 @@ from revenant.entities.registry import Registry
 from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
 from revenant.errors import Conflict
 from revenant.eventloop import end
-from revenant.queue.claim import claim, give_back, recall_replies
+from revenant.queue.claim import ENTITY_LIMIT, claim, give_back, recall_replies
+from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link
 from revenant.queue.mailbox import notify
 from revenant.queue.outcome import Fate, fate_of
@@ -66,7 +67,7 @@ class Lane:
         fleet: Fleet,
         ledger: Ledger,
         counters: Counters,
-        condemned: set[str],
+        condemned: dict[str, str],
     ) -> None:
         self._link = Link(
             url=url,
@@ -117,7 +118,7 @@ class Lane:
                 failures = 0
             except TransactionEnded:
                 log.exception("Message %s ended the turn's transaction; it fails, the others run anew.", self._current)
-                self._condemned.add(self._current)
+                self._condemned[self._current] = ""
                 await self._link.reset()
                 again = list(hints)
             except Exception as error:
@@ -125,7 +126,7 @@ class Lane:
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
                 await self._link.reset(error)
-                again = list(hints)
+                again = await self._one_by_one(hints) if refuses_data(error) else list(hints)
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
             except BaseException:
@@ -135,10 +136,23 @@ class Lane:
                 self._busy = False
             self._agenda.finish(portion, again)
 
-    async def run_once(self, hints: Sequence[Hint]) -> list[Hint]:
+    async def _one_by_one(self, hints: Sequence[Hint]) -> list[Hint]:
+        """Postgres refused what a turn wrote: run its entities apart, a message each, so that only the guilty fail."""
+        again: list[Hint] = []
+        for hint in hints:
+            try:
+                again += await self.run_once([hint], most=1)
+            except psycopg.Error as error:
+                await self._link.reset(error)
+                again.append(hint._replace(seq=0))
+                if refuses_data(error):
+                    self._condemned[self._current] = error.diag.message_primary or type(error).__name__
+        return again
+
+    async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT) -> list[Hint]:
         """Run one turn over what the hints name; return what should be looked at again."""
         connection = cast(LaneConnection, await self._link.connection())
-        claimed = await claim(connection, hints, self._vsns)
+        claimed = await claim(connection, hints, self._vsns, most=most)
         again = [hints[slot]._replace(seq=0) for slot in claimed.later]
         self._watch.add(hints[slot] for slot in claimed.locked)
         for slot in claimed.newer:
@@ -208,7 +222,7 @@ class Lane:
             new_turn=new_turn,
             guard=self._guard,
             spent=lambda: time.monotonic() > deadline,
-            condemned=self._condemned.__contains__,
+            condemned=self._condemned.get,
             served_elsewhere=self._fleet.served_elsewhere,
             isolation=isolation,
             limit=limit,
@@ -219,6 +233,8 @@ class Lane:
         try:
             await settle(connection, settlement)
         except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            if refuses_data(error):
+                raise
             await self._link.reset(error)
             await self._look_up(claimed, settlement)
             return False

@@ -78,7 +78,7 @@ class Worker:
             Ticker(desk=self._desk),
             Janitor(desk=self._desk),
         )
-        condemned: set[str] = set()
+        condemned: dict[str, str] = {}
         self._lanes = [
             Lane(
                 url=url,

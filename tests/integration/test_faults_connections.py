@@ -19,7 +19,7 @@ from revenant.queue import listener
 from revenant.worker import sweeper
 from revenant.worker.worker import Worker
 from tests.entities import ENTITIES, Account
-from tests.nemesis import Proxy, terminate
+from tests.nemesis import Cable, Proxy, terminate
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -92,10 +92,9 @@ async def test_every_backend_may_be_terminated_under_load_and_nothing_is_lost_or
 async def test_what_was_sent_while_a_worker_could_not_listen_is_found_as_soon_as_it_can(
     app: Revenant, database: str, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
     async with Proxy(database) as proxy, working(proxy.url, settings):
         assert await app.ref(Account, "a").deposit(1) == 1
-        await terminate(connection, "desk")  # so that the sweeper's long rest begins after this
-        monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
         proxy.refused = {"worker-listener"}
         before = len(proxy.attempts)
         for cable in proxy.live("worker-listener"):
@@ -123,6 +122,45 @@ async def test_a_lost_wake_up_costs_time_and_not_the_message(
         return bool(await value(connection, "select (state->>'balance')::int = 6 from revenant.entities"))
 
     await eventually(handled, seconds=5, what="a message that nobody was told of")
+
+
+async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
+    app: Revenant, database: str, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
+    held, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hold(cable: Cable, _frame: bytes) -> None:
+        held.set()
+        await let_go.wait()
+        proxy.refused = {"lane-1", "lane-2"}
+        cable.cut()
+
+    async with Proxy(database) as proxy, working(proxy.url, settings):
+        proxy.trap("lane", b"revenant.settle_v1", hold)
+        call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=15))
+        await asyncio.wait_for(held.wait(), 10)
+        async with working(database, settings):
+            let_go.set()
+            began = asyncio.get_running_loop().time()
+            assert await call == 1
+            assert asyncio.get_running_loop().time() - began < 1
+
+
+async def test_calls_are_answered_by_the_poll_while_the_clients_listener_is_deaf(
+    database: str, settings: Settings, worker: Worker
+) -> None:
+    async with (
+        Proxy(database) as proxy,
+        Revenant(entities=ENTITIES, database_url=proxy.url, settings=settings) as app,
+    ):
+        account = app.ref(Account, "a")
+        assert await account.deposit(1) == 1
+        (deaf,) = proxy.live("listener")
+        deaf.deaf = True
+        async with asyncio.timeout(3):
+            assert await account.deposit(1) == 2
+        assert proxy.live("listener") == [deaf]
 
 
 async def test_calls_are_answered_while_the_clients_listener_is_deaf_and_it_comes_back(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from revenant.app import Revenant
 from revenant.client.envelope import seal
-from revenant.codec import new_id
+from revenant.codec import bucket_of, new_id
 from revenant.config import Settings
 from revenant.entities.turn import COLLISION_RERUNS
 from revenant.errors import ConfigurationError, HandlerError, StateInvalid
@@ -103,6 +104,35 @@ async def test_a_deletion_and_a_new_beginning_in_one_turn_are_written(
     assert list(await asyncio.gather(app.delete(account), account.deposit(1))) == [True, 1]
     assert await rows(connection, "select version, state->'balance' from revenant.entities") == [(1, 1)]
     assert await account.read() == 1
+
+
+async def test_a_turn_over_new_and_old_entities_gives_each_its_own_state(app: Revenant, connection: Connection) -> None:
+    """Whichever of them are new, held by another turn, or there already, and in whatever order they are named."""
+    late = app.worker()
+    await late.start()
+    balances = {f"old-{n}": n + 100 for n in range(20)}
+    await asyncio.gather(*(app.ref(Account, key).deposit(balance) for key, balance in balances.items()))
+    await late.stop(drain_timeout=5)
+    buckets: dict[str, int] = dict(await rows(connection, "select key, bucket from revenant.entities"))  # type: ignore[arg-type]  # two columns
+    news = [f"new-{n}" for n in range(20)]
+    buckets |= {key: bucket_of("Account", key) for key in news}
+    orders = [
+        [*news, *balances],
+        [*balances, *news],
+        [key for pair in zip(news, balances, strict=True) for key in pair],
+        [key for pair in zip(balances, news, strict=True) for key in pair],
+    ]
+    for key in buckets:
+        await app.cast(app.ref(Account, key).deposit(0))
+    for keys in orders:
+        async with connection.transaction(force_rollback=True):
+            claimed = await claim(connection, [Hint(buckets[key], "Account", key, 0) for key in keys], {"Account": 1})
+        assert claimed.later == claimed.locked == []
+        found = {
+            entity.key: json.loads(entity.state)["balance"] if entity.state else None for entity in claimed.entities
+        }
+        assert found == {**dict.fromkeys(news), **balances}
+        assert [entity.key for entity in claimed.entities] == keys
 
 
 async def test_a_handler_that_ends_the_transaction_fails_alone_and_is_not_run_for_ever(

@@ -12,7 +12,7 @@ from tests.tools import rows, value
 
 Connection = psycopg.AsyncConnection[Any]
 ENTITIES, MESSAGES = 20_000, 200_000
-PER_ENTITY = 25
+CLAIMED, PEEKED, FOUND, SETTLED, FETCHED = 25, 6, 6, 16, 3
 """Buffers that one function may touch for one entity."""
 BACKLOG = f"""
 insert into revenant.messages (bucket, kind, key, id, handler, args)
@@ -79,17 +79,17 @@ async def test_a_deep_backlog_is_claimed_looked_at_and_settled_by_point_look_ups
     assert await surprised(stale)
     keys = [str(n) for n in range(1, ENTITIES, ENTITIES // 50)]
     entities = len(keys)
-    assert await claim(stale, keys, [0] * entities) < PER_ENTITY * entities
+    assert await claim(stale, keys, [0] * entities) < CLAIMED * entities
     peek = "select revenant.peek_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[])"
-    assert await touched(stale, peek, *arrays(keys), [1] * entities) < PER_ENTITY * entities
+    assert await touched(stale, peek, *arrays(keys), [1] * entities) < PEEKED * entities
     page = 50
     waiting = "select * from revenant.waiting_v1(array['Account'], 100::smallint, '', '', %s)"
-    assert await touched(stale, waiting, page) < PER_ENTITY * page
+    assert await touched(stale, waiting, page) < FOUND * page
     strange = "select * from revenant.waiting_v1(array['Nobody'], (-1)::smallint, '', '', %s)"
-    assert await touched(stale, strange, page) < PER_ENTITY * 256
-    assert await settle(stale, keys) < PER_ENTITY * entities
+    assert await touched(stale, strange, page) < FOUND * 256
+    assert await settle(stale, keys) < SETTLED * entities
     ids = [new_id(bucket_of("Account", key)) for key in keys]
-    assert await touched(stale, "select * from revenant.fetch_replies_v1(%s::uuid[])", ids) < PER_ENTITY * entities
+    assert await touched(stale, "select * from revenant.fetch_replies_v1(%s::uuid[])", ids) < FETCHED * entities
 
 
 async def settle(connection: Connection, keys: list[str]) -> int:
@@ -143,8 +143,8 @@ async def test_a_hint_leads_past_everything_that_was_consumed_while_somebody_hol
             (new_id(bucket_of("Account", "hot")),),
         )
         seq = await value(stale, "select seq from revenant.messages")
-        assert await claim(stale, ["hot"], [seq - 1]) < PER_ENTITY
+        assert await claim(stale, ["hot"], [seq - 1]) < CLAIMED
         peek = "select revenant.peek_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[])"
-        assert await touched(stale, peek, *arrays(["hot"]), [seq]) < PER_ENTITY
+        assert await touched(stale, peek, *arrays(["hot"]), [seq]) < PEEKED
         # The look at everything ignores the mark: it is what this is measured against.
-        assert await claim(stale, ["hot"], [0]) > 2 * PER_ENTITY
+        assert await claim(stale, ["hot"], [0]) > 2 * CLAIMED

@@ -18,6 +18,7 @@ from revenant.errors import (
     IdempotencyConflict,
     InvalidArguments,
     NestedCall,
+    Refused,
     StateInvalid,
     TooLarge,
     UnknownHandler,
@@ -415,3 +416,50 @@ async def test_plain_sql_sends_messages_too(app: Revenant, worker: Worker, conne
 async def test_both_sides_agree_on_buckets(connection: Connection) -> None:
     for key in ("a", 'ключ "1"', "'; drop table x; --", "👩‍👩‍👧", "x" * 512):
         assert await value(connection, "select revenant.bucket_v1('Account', %s)", key) == bucket_of("Account", key)
+
+
+async def test_state_that_postgres_itself_refuses_costs_its_message_and_holds_up_nobody(
+    app: Revenant, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[Any] = [app.call(app.ref(Account, f"n{number}").deposit(1), timeout=20) for number in range(20)]
+    calls.insert(10, app.call(app.ref(Shelf, "s").spoil("too long a number"), timeout=20))
+    waiting = asyncio.gather(*calls, return_exceptions=True)
+    await eventually(lambda: value(connection, "select count(*) = 21 from revenant.messages"))
+    await app.cast(app.ref(Shelf, "s").spoil("too long a number"))
+    worker = app.worker()
+    await worker.start()
+    results = await waiting
+    refused = results.pop(10)
+    assert isinstance(refused, Unstorable)
+    assert "Postgres says" in str(refused)
+    assert results == [1] * 20
+    assert await eventually(lambda: rows(connection, "select error->>'error' from revenant.dead")) == [("Unstorable",)]
+    await worker.stop()
+    assert "numeric" in caplog.text, "Postgres was to refuse the number for this test to mean anything"
+
+
+async def test_arguments_that_postgres_itself_refuses_are_refused_at_the_sender_and_hold_up_nobody(
+    app: Revenant, worker: Worker
+) -> None:
+    deep = app.ref(Account, "deep").deposit(1)
+    deep.args = "[" * 50_000 + "]" * 50_000
+    refused, balance = await asyncio.gather(deep, app.ref(Account, "a").deposit(1), return_exceptions=True)
+    assert isinstance(refused, Refused)
+    assert balance == 1
+
+
+async def test_entities_with_and_without_a_row_share_a_turn(
+    app: Revenant, connection: Connection, caplog: pytest.LogCaptureFixture
+) -> None:
+    first = app.worker()
+    await first.start()
+    await asyncio.gather(*(app.ref(Account, f"k{number}").deposit(100 * number) for number in range(1, 40, 3)))
+    await first.stop()
+    await asyncio.gather(*(app.cast(app.ref(Account, f"k{number}").deposit(1)) for number in range(40)))
+    second = app.worker()
+    await second.start()
+    await eventually(lambda: value(connection, "select count(*) = 0 from revenant.messages"))
+    await second.stop()
+    found = await rows(connection, "select key, (state->>'balance')::int from revenant.entities")
+    assert dict(found) == {f"k{number}": 1 + (100 * number if number % 3 == 1 else 0) for number in range(40)}
+    assert "refused its commit" not in caplog.text

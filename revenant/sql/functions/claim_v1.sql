@@ -11,10 +11,11 @@ create or replace function revenant.claim_v1(
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-    tids tid[];
-    versions bigint[];
-    stored_vsns integer[];
-    marks bigint[];
+    -- Of full length from the start: an array that begins at another place than 1 is moved by unnest.
+    tids tid[] := array_fill(null::tid, array[cardinality(keys)]);
+    versions bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
+    stored_vsns integer[] := array_fill(null::integer, array[cardinality(keys)]);
+    marks bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
     held record;
     message record;
     taken integer := 0;
