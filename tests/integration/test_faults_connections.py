@@ -140,11 +140,14 @@ async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
         proxy.trap("lane", b"revenant.settle_v1", hold)
         call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=15))
         await asyncio.wait_for(held.wait(), 10)
-        async with working(database, settings):
+        async with working(database, settings) as survivor:
+            watched = survivor._watch._watched
+            await eventually(lambda: watched, what="somebody who watches what is locked")
             let_go.set()
             began = asyncio.get_running_loop().time()
             assert await call == 1
             assert asyncio.get_running_loop().time() - began < 1
+            proxy.refused = set()
 
 
 async def test_calls_are_answered_by_the_poll_while_the_clients_listener_is_deaf(

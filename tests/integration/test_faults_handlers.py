@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -113,7 +112,7 @@ async def test_a_turn_over_new_and_old_entities_gives_each_its_own_state(app: Re
     balances = {f"old-{n}": n + 100 for n in range(20)}
     await asyncio.gather(*(app.ref(Account, key).deposit(balance) for key, balance in balances.items()))
     await late.stop(drain_timeout=5)
-    buckets: dict[str, int] = dict(await rows(connection, "select key, bucket from revenant.entities"))  # type: ignore[arg-type]  # two columns
+    buckets: dict[str, int] = dict(await rows(connection, "select key, bucket from revenant.entities"))
     news = [f"new-{n}" for n in range(20)]
     buckets |= {key: bucket_of("Account", key) for key in news}
     orders = [
@@ -155,8 +154,8 @@ async def test_a_poisoned_entity_makes_no_hot_loop_and_holds_up_nobody(
     monkeypatch.setattr(sweeper, "IDLE_SECONDS", 0.02)
     turns: list[Claimed] = []
 
-    async def counted(plain: Connection, hints: Sequence[Hint], vsns: Mapping[str, int]) -> Claim:
-        claimed = await claim(plain, hints, vsns)
+    async def counted(*given: Any, **named: Any) -> Claim:
+        claimed = await claim(*given, **named)
         turns.extend(entity for entity in claimed.entities if entity.key == "poisoned")
         return claimed
 
