@@ -35,30 +35,33 @@ class Agenda:
 
     def __init__(self) -> None:
         self._ready: dict[Key, Hint] = {}
+        self._backlog: dict[Key, Hint] = {}
         self._running: dict[Key, Hint | None] = {}
         self._blocked: dict[Key, float] = {}
         self._portions: list[Portion] = []
         self._idle: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
-        return len(self._ready)
+        return len(self._ready) + len(self._backlog)
 
     @property
     def running(self) -> int:
         """How many entities are with a lane."""
         return len(self._running)
 
-    def add(self, hints: Iterable[Hint]) -> None:
-        """Take hints in; wake a lane."""
+    def add(self, hints: Iterable[Hint], *, backlog: bool = False) -> None:
+        """Take hints in; wake a lane. `backlog`: found by the net, so nobody is known to wait for them right now."""
         for hint in hints:
             key = (hint.kind, hint.key)
             if hint.seq == 0 and self._blocked and self._is_blocked(key):
                 continue
             if key in self._running:
                 self._running[key] = _merged(self._running[key], hint)
+            elif backlog and key not in self._ready:
+                self._backlog[key] = _merged(self._backlog.get(key), hint)
             else:
-                self._ready[key] = _merged(self._ready.get(key), hint)
-        if self._ready:
+                self._ready[key] = _merged(self._ready.get(key) or self._backlog.pop(key, None), hint)
+        if len(self):
             self._wake_one()
 
     def block(self, key: Key, seconds: float) -> None:
@@ -84,19 +87,26 @@ class Agenda:
         # The first of two takes half: the two then stay in step, each at work while the other waits.
         share = limit if self._portions else max(SMALLEST_SHARE, -(-len(self._ready) // 2))
         portion = Portion([], time.monotonic())
-        while self._ready and len(portion.hints) < min(share, limit):
-            key = next(iter(self._ready))
-            portion.hints.append(self._ready.pop(key))
-            self._running[key] = None
+        # Some room is always left to a backlog, so that it moves on under any traffic.
+        self._move(self._ready, portion, min(share, limit - limit // 8 if self._backlog else limit))
+        # A backlog goes along with what is hinted, and gets whole portions where nothing is.
+        room = max(SMALLEST_SHARE, len(portion.hints)) if portion.hints else limit
+        self._move(self._backlog, portion, min(len(portion.hints) + room, limit))
         self._portions.append(portion)
-        if self._ready:
+        if len(self):
             self._wake_one()
         return portion
 
+    def _move(self, hints: dict[Key, Hint], portion: Portion, limit: int) -> None:
+        while hints and len(portion.hints) < limit:
+            key = next(iter(hints))
+            portion.hints.append(hints.pop(key))
+            self._running[key] = None
+
     def _may_begin(self, limit: int) -> bool:
-        if not self._ready:
+        if not len(self):
             return False
-        if len(self._portions) < BRISK_PORTIONS or len(self._ready) >= limit:
+        if len(self._portions) < BRISK_PORTIONS or len(self) >= limit:
             return True
         since = time.monotonic() - SLOW_SECONDS
         return sum(portion.began > since for portion in self._portions) < BRISK_PORTIONS
@@ -106,7 +116,7 @@ class Agenda:
         waiter: asyncio.Future[None] = loop.create_future()
         self._idle.append(waiter)
         # Where there is something to do, a running portion may turn out to be slow: look again then.
-        timer = loop.call_later(SLOW_SECONDS, self._wake_one) if self._ready else None
+        timer = loop.call_later(SLOW_SECONDS, self._wake_one) if len(self) else None
         try:
             await waiter
         except asyncio.CancelledError:

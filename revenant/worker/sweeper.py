@@ -44,7 +44,7 @@ class Sweeper(Loop):
         began = time.monotonic()
         found = await waiting(connection, known=self._kinds, after=self._cursor, page=PAGE)
         took = time.monotonic() - began
-        self._agenda.add(found)
+        self._agenda.add(found, backlog=True)
         if len(found) == PAGE:
             self._cursor = found[-1]
             return 0.0

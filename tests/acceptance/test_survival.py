@@ -116,8 +116,8 @@ async def test_a_zombie_can_neither_commit_nor_reply_and_serves_again(
     # What keepalives and idle_in_transaction_session_timeout do, at once: its transaction goes, its locks with it.
     held = await rows(
         connection,
-        "select pg_terminate_backend(pid) from pg_stat_activity "
-        "where datname = current_database() and state = 'idle in transaction'",
+        "select pg_terminate_backend(pid) from (select pid from pg_stat_activity where datname = current_database() "
+        "and state = 'idle in transaction' order by xact_start limit 1) oldest",
     )
     assert len(held) == 1
     await bars.reached(besides=[inside])

@@ -107,3 +107,30 @@ async def test_a_watched_key_is_looked_at_from_the_lowest_number_that_was_named(
     await watching.run_once(connection)
     assert seen == [hint("a", 3)]
     assert (await agenda.take(8)).hints == [hint("a", 3)]
+
+
+async def test_what_somebody_waits_for_goes_before_a_backlog_and_takes_it_along() -> None:
+    agenda = Agenda()
+    agenda.add([hint(f"old{number}", 0) for number in range(500)], backlog=True)
+    agenda.add([hint("live")])
+    portion = await agenda.take(64)
+    assert portion.hints[0] == hint("live")
+    assert 1 < len(portion.hints) < 16, "a caller is not to wait for a whole portion of backlog"
+    agenda.finish(portion)
+    assert len((await agenda.take(64)).hints) == 64
+
+
+async def test_a_backlog_moves_on_under_any_traffic() -> None:
+    agenda = Agenda()
+    agenda.add([hint("old", 0)], backlog=True)
+    agenda.add([hint(f"live{number}") for number in range(500)])
+    first, second = await agenda.take(64), await agenda.take(64)
+    assert hint("old", 0) in [*first.hints, *second.hints]
+
+
+async def test_a_hint_lifts_its_entity_out_of_the_backlog() -> None:
+    agenda = Agenda()
+    agenda.add([hint("a", 0), hint("b", 0)], backlog=True)
+    agenda.add([hint("b", 9)])
+    portion = await agenda.take(1)
+    assert portion.hints == [hint("b", 0)]
