@@ -177,33 +177,6 @@ begin
 end
 $$;
 
--- Promise: claims an entity that has no row yet, if it has messages: 'claimed', 'locked' by another turn, or 'empty'.
--- Locks: an advisory lock of the transaction for that entity, tried and never waited for.
-create or replace function revenant.claim_missing_v1(
-    wanted_bucket smallint, wanted_kind text, wanted_key text
-) returns text language plpgsql volatile
-set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
-begin
-    perform from revenant.entities e
-    where e.bucket = wanted_bucket and e.kind = wanted_kind and e.key = wanted_key;
-    if found then
-        return 'locked';
-    end if;
-    perform from revenant.messages m
-    where m.bucket = wanted_bucket and m.kind = wanted_kind and m.key = wanted_key limit 1;
-    if not found then
-        return 'empty';
-    end if;
-    if not pg_try_advisory_xact_lock(hashtextextended(wanted_kind || '/' || wanted_key, 7)) then
-        return 'locked';
-    end if;
-    -- The lock may be ours only because its last holder has just committed the row: look again.
-    perform from revenant.entities e
-    where e.bucket = wanted_bucket and e.kind = wanted_kind and e.key = wanted_key;
-    return case when found then 'locked' else 'claimed' end;
-end
-$$;
-
 -- Promise: locks each named entity that is free, then reads its messages in a later snapshot, in order; never waits.
 -- Locks: the entities' rows FOR NO KEY UPDATE, SKIP LOCKED, in the order given; then an advisory lock per entity to be created.
 create or replace function revenant.claim_v1(
@@ -223,13 +196,13 @@ declare
     stored_vsns integer[] := array_fill(null::integer, array[cardinality(keys)]);
     marks bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
     held record;
+    missing record;
     message record;
     taken integer := 0;
     total integer := 0;
     bytes bigint := 0;
     last_slot integer := 0;
     skipped integer := 0;
-    created integer := 0;
 begin
     -- Statements are over all entities at once: one of its own for each costs three times as much as the look-up in it.
     for held in
@@ -246,21 +219,50 @@ begin
         stored_vsns[held.slot] := held.vsn; marks[held.slot] := held.mark;
     end loop;
 
+    -- Entities without a row that could be locked: another turn has it, or there is none yet, or nothing to do.
+    for missing in
+        select u.slot::integer as slot, u.present, u.waiting,
+            case
+                when u.present or not u.waiting then false
+                -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
+                when u.place > 64 then null
+                else pg_try_advisory_xact_lock(hashtextextended(u.kind || '/' || u.key, 7))
+            end as ours
+        from (
+            select h.slot, h.kind, h.key, row_number() over (order by h.slot) as place,
+                exists (
+                    select from revenant.entities e
+                    where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+                ) as present,
+                exists (
+                    select from revenant.messages m
+                    where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
+                ) as waiting
+            from unnest(buckets, kinds, keys, tids) with ordinality as h (bucket, kind, key, tid, slot)
+            where h.tid is null
+        ) u
+    loop
+        slot := missing.slot;
+        if missing.ours then
+            marks[slot] := 0;
+        elsif missing.present or missing.waiting then
+            outcome := case when missing.ours is null then 'later' else 'locked' end;
+            return next;
+        end if;
+    end loop;
+    -- An advisory lock may be ours only because its last holder has just committed the row: look again.
+    for missing in
+        select h.slot::integer as slot
+        from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
+        join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+        where h.tid is null and h.mark is not null
+    loop
+        slot := missing.slot; marks[slot] := null; outcome := 'locked';
+        return next;
+    end loop;
     for i in 1 .. cardinality(keys) loop
-        slot := i;
-        if tids[i] is null then
-            -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
-            outcome := case when created < 64 then revenant.claim_missing_v1(buckets[i], kinds[i], keys[i]) else 'later' end;
-            if outcome = 'claimed' then
-                marks[i] := 0; created := created + 1;
-            else
-                marks[i] := null;
-                if outcome <> 'empty' then
-                    return next;
-                end if;
-            end if;
-        elsif stored_vsns[i] > vsns[i] then
-            marks[i] := null; outcome := 'newer';
+        if stored_vsns[i] > vsns[i] then
+            slot := i; marks[i] := null; outcome := 'newer';
             return next;
         end if;
     end loop;
@@ -597,7 +599,7 @@ begin
 end
 $$;
 
--- Promise: the next entities that have waiting messages, one index probe each, from a cursor on; the net under lost hints.
+-- Promise: the next entities that have waiting messages, from a cursor on, in index order; the net under lost hints.
 -- Locks: none.
 create or replace function revenant.waiting_v1(
     known text[], after_bucket smallint, after_kind text, after_key text, page integer
@@ -605,34 +607,44 @@ create or replace function revenant.waiting_v1(
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
-    found_bucket smallint := after_bucket;
-    found_kind text := after_kind;
-    found_key text := after_key;
+    seen_bucket smallint := after_bucket;
+    seen_kind text := after_kind;
+    seen_key text := after_key;
     probe record;
     taken integer := 0;
+    any_left boolean := true;
 begin
-    while taken < page loop
-        select m.bucket, m.kind, m.key into probe
-        from revenant.messages m
-        where (m.bucket, m.kind, m.key) > (found_bucket, found_kind collate "C", found_key collate "C")
-        order by m.bucket, m.kind, m.key
-        limit 1;
-        exit when not found;
-        if probe.kind = any (known) then
-            found_bucket := probe.bucket; found_kind := probe.kind; found_key := probe.key;
+    while any_left loop
+        any_left := false;
+        -- A few rows at a time: entities with one message come many to a probe, and one with a million costs one probe.
+        for probe in
+            select m.bucket, m.kind, m.key
+            from revenant.messages m
+            where (m.bucket, m.kind, m.key) > (seen_bucket, seen_kind collate "C", seen_key collate "C")
+            order by m.bucket, m.kind, m.key
+            limit 32
+        loop
+            any_left := true;
+            continue when probe.bucket = seen_bucket and probe.kind = seen_kind and probe.key = seen_key;
+            seen_bucket := probe.bucket; seen_kind := probe.kind; seen_key := probe.key;
+            if probe.kind <> all (known) then
+                -- Nobody here serves that kind: go to the next kind, without a look at each of its keys.
+                seen_key := repeat(U&'\+10FFFF', 129);
+                exit;
+            end if;
             bucket := probe.bucket; kind := probe.kind; key := probe.key;
             taken := taken + 1;
             return next;
-        else
-            -- Nobody here serves that kind: go to the next kind, without a probe for each of its keys.
-            found_bucket := probe.bucket; found_kind := probe.kind; found_key := repeat(U&'\+10FFFF', 129);
-        end if;
+            if taken = page then
+                return;
+            end if;
+        end loop;
     end loop;
 end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '12ede439ecdabed961a74fa5b303c1c3b90e6ec45a149ff546861a9886966d72', 0)
+values (0, 'functions', '9fea73673ffa4a91fe65158c13145b04033786af3cd19cd38097666612a097a3', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;
