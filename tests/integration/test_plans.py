@@ -12,7 +12,7 @@ from tests.tools import rows, value
 
 Connection = psycopg.AsyncConnection[Any]
 ENTITIES, MESSAGES = 20_000, 200_000
-CLAIMED, PEEKED, FOUND, SETTLED, FETCHED = 25, 6, 6, 16, 3
+CLAIMED, PEEKED, FOUND, SETTLED, FETCHED = 25, 6, 16, 16, 3
 """Buffers that one function may touch for one entity."""
 BACKLOG = f"""
 insert into revenant.messages (bucket, kind, key, id, handler, args)
