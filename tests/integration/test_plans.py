@@ -13,7 +13,7 @@ from tests.tools import rows, value
 Connection = psycopg.AsyncConnection[Any]
 ENTITIES, MESSAGES = 20_000, 200_000
 CLAIMED, PEEKED, FOUND, SETTLED, FETCHED = 25, 6, 16, 16, 3
-"""Buffers that one function may touch for one entity."""
+"""Buffers that one function may touch for one entity; the net reads row by row, and an entity of this backlog has 10."""
 BACKLOG = f"""
 insert into revenant.messages (bucket, kind, key, id, handler, args)
 select e.bucket, 'Account', e.key,
