@@ -22,7 +22,7 @@ from revenant.entities.registry import Registry
 from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
 from revenant.errors import Conflict
 from revenant.eventloop import end
-from revenant.queue.claim import ENTITY_LIMIT, claim, give_back, recall_replies
+from revenant.queue.claim import ENTITY_LIMIT, claim, from_its_first, give_back, halve, recall_replies
 from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link
 from revenant.queue.mailbox import notify
@@ -163,6 +163,7 @@ class Lane:
         if self._careful:
             await recall_replies(connection, claimed)
             self._careful = False
+        again += halve(claimed)
         settlement, jobs = Settlement(), list[Job]()
         await self._handle(connection, claimed, settlement, jobs, again)
         if jobs:
@@ -184,7 +185,7 @@ class Lane:
         rules = self._rules(LaneIsolation(connection), claimed.now)
         for position, entity in enumerate(claimed.entities):
             if position and rules.spent():
-                again += [_all_of(other) for other in claimed.entities[position:]]
+                again += [from_its_first(other) for other in claimed.entities[position:]]
                 return
             definition = self._registry.kinds[entity.kind]
             done = await run_turn(definition, entity, rules)
