@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import os
 from collections.abc import Coroutine
@@ -32,6 +33,9 @@ async def serve(worker: Worker, *, url: str, drain_timeout: float, supervisor: i
     await worker.start()
     if await until_told(shutdown, worker.ready()):
         log.info("Ready: worker %s, process %d.", worker.id, os.getpid())
+    # What was made by now stays to the end: the collector need not walk over it again and again.
+    gc.collect()
+    gc.freeze()
     await shutdown.requested.wait()
     log.info("Draining: up to %g s for what runs.", drain_timeout)
     await worker.stop(drain_timeout=drain_timeout)
