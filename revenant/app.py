@@ -53,7 +53,12 @@ class Revenant:
         self.registry = Registry(entities)
         self.jobs = jobs
         self._tracebacks = tracebacks
-        self._given_url = database_url or self.settings.database_url
+        self._given_url = database_url if database_url is not None else self.settings.database_url
+        if self._given_url is not None and not self._given_url.strip():
+            raise ConfigurationError(
+                "The database URL is set and empty, as an unset secret leaves it. Nothing was started: set "
+                "DATABASE_URL to your Postgres, or unset it to use the embedded server."
+            )
         self._lease: Lease | None = None
         self._client: Client | None = None
 

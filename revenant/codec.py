@@ -54,6 +54,7 @@ def is_id(text: str) -> bool:
 
 def keyed_id(kind: str, key: str, idempotency_key: str) -> str:
     """Return the id that this idempotency key stands for, for this entity: a UUIDv8 made of its hash."""
+    check_idempotency_key(kind, key, idempotency_key)
     seed = "\0".join((kind, key, idempotency_key)).encode()
     digest = bytearray(hashlib.sha256(seed).digest()[:16])
     digest[6] = digest[6] & 0x0F | 0x80
@@ -61,6 +62,19 @@ def keyed_id(kind: str, key: str, idempotency_key: str) -> str:
     digest[15] = bucket_of(kind, key)
     text = digest.hex()
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+
+
+def check_idempotency_key(kind: str, key: str, idempotency_key: object) -> None:
+    """Refuse what is no idempotency key: an empty one would make every message the same."""
+    try:
+        good = isinstance(idempotency_key, str) and len(idempotency_key.encode()) > 0
+    except UnicodeEncodeError:
+        good = False
+    if not good:
+        raise InvalidKey(
+            f"{idempotency_key!r} is no idempotency key for {kind}({key!r}): it must be text that is not empty. "
+            "Nothing was sent; leave it out, or give each message its own."
+        )
 
 
 def digest_of(handler: str, args: str) -> bytes:
@@ -93,15 +107,25 @@ def check_key(kind: str, key: str) -> str:
     return key
 
 
-def dump(serializer: SchemaSerializer, value: object, *, what: str, limit: int, given_only: bool = False) -> str:
-    """Return the value as JSON text that Postgres stores and gives back; `given_only` leaves out unset fields.
+def dump(
+    serializer: SchemaSerializer,
+    value: object,
+    *,
+    what: str,
+    limit: int,
+    include: set[str] | None = None,
+    round_trip: bool = False,
+) -> str:
+    """Return the value as JSON text that Postgres stores and gives back.
+
+    `include` names the fields of a model that are written; `round_trip` leaves out what is only computed.
 
     Raises:
         Unstorable: naming the path of a NUL, lone surrogate, non-finite float or foreign object.
         TooLarge: over `limit` bytes.
     """
     try:
-        data = serializer.to_json(value, by_alias=True, exclude_unset=given_only, warnings="error")
+        data = serializer.to_json(value, by_alias=True, include=include, round_trip=round_trip, warnings="error")
     except (PydanticSerializationError, UnicodeEncodeError, ValueError, RecursionError) as error:
         raise _unstorable(serializer, value, what=what, cause=error) from None
     # A cheap look at the bytes first: only a suspicious document is walked.

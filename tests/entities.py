@@ -7,11 +7,12 @@ import os
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+from uuid import UUID, uuid4
 
 import procrastinate
 import psycopg
-from pydantic import Field
+from pydantic import BaseModel, Field
 
 from revenant.app import Revenant
 from revenant.entities.entity import Entity
@@ -236,7 +237,61 @@ class Gate(Entity):
         return self.passed
 
 
-ENTITIES: list[type[Entity]] = [Account, Shelf, Ledger, Gate]
+class Payment(BaseModel):
+    """An argument that makes a part of itself."""
+
+    amount: int
+    id: UUID = Field(default_factory=uuid4)
+
+
+class Unusual(BaseException):
+    """What no library should raise."""
+
+
+class Wordless(Exception):
+    """An exception that cannot say what it is."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no words")
+
+
+class Odd(Entity):
+    """Handlers that end in every odd way there is."""
+
+    few: Annotated[list[int], Field(max_length=2)] = Field(default_factory=list)
+
+    @handler
+    async def end_by(self, how: str) -> int:
+        self.few = [1]
+        match how:
+            case "cancelled":
+                task = asyncio.ensure_future(asyncio.sleep(60))
+                task.cancel()
+                await task
+            case "own base exception":
+                raise Unusual("odd")
+            case "broken text":
+                raise Wordless
+            case "job that is no JSON":
+                self.turn.defer(note_job, word=object())
+                return 1
+        return None  # type: ignore[return-value]  # what a forgotten `return` does
+
+    @handler
+    async def pay(self, payment: Payment) -> Payment:
+        return payment
+
+    @handler
+    async def push(self, number: int) -> int:
+        self.few.append(number)
+        return len(self.few)
+
+    @handler
+    async def push_none(self) -> int:
+        return len(self.few)
+
+
+ENTITIES: list[type[Entity]] = [Account, Shelf, Ledger, Gate, Odd]
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 app = Revenant(entities=ENTITIES, jobs=jobs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr
@@ -63,6 +64,12 @@ class Entity(BaseModel):
         if vsn < 1:
             raise ConfigurationError(f"{cls.__qualname__} has vsn={vsn}; versions of the state count from 1.")
         cls.entity_vsn = vsn
+        for name in cls.entity_handlers:
+            if not isinstance(inspect.getattr_static(cls, name), Handler):
+                raise ConfigurationError(
+                    f"{cls.__qualname__}.{name} overrides a handler without being one, so messages would reach the "
+                    "parent's. Mark it with @handler, or name it otherwise."
+                )
         cls.entity_handlers = {
             name: value
             for base in reversed(cls.__mro__)

@@ -83,9 +83,20 @@ class Handler(Generic[P, R]):
         """Reads and writes what the handler returns."""
         shape = self._hints.get("return", Any)
         try:
-            return TypeAdapter(shape, config=None if _has_config(shape) else JSON)
+            return TypeAdapter(shape, config=JSON)
         except PydanticUserError as error:
-            raise self._unreadable(error) from error
+            if error.code != "type-adapter-config-unused":
+                raise self._unreadable(error) from error
+        return TypeAdapter(shape)
+
+    @cached_property
+    def may_return_none(self) -> bool:
+        """Whether None is what the annotation says; a forgotten `return` is not."""
+        try:
+            self.result.validate_python(None)
+        except ValidationError:
+            return False
+        return True
 
     def _unreadable(self, error: PydanticUserError) -> ConfigurationError:
         return ConfigurationError(
@@ -107,7 +118,9 @@ class Handler(Generic[P, R]):
         except ValidationError as error:
             raise self._refusal(kind, key, explain(error)[1]) from None
         what = f"The arguments of {kind}({key!r}).{self.name}"
-        return dump(self.arguments.__pydantic_serializer__, valid, what=what, limit=limit, given_only=True)
+        return dump(
+            self.arguments.__pydantic_serializer__, valid, what=what, limit=limit, include=valid.__pydantic_fields_set__
+        )
 
     def _named(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         if not args:
@@ -156,14 +169,6 @@ class Handler(Generic[P, R]):
             f"{kind}({key!r}).{self.name}({self._described()}) cannot take these arguments: {why}. "
             "Nothing was changed; send arguments that fit the annotations."
         )
-
-
-def _has_config(shape: Any) -> bool:
-    return (
-        hasattr(shape, "__pydantic_config__")
-        or hasattr(shape, "model_config")
-        or hasattr(shape, "__dataclass_fields__")
-    )
 
 
 def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]]) -> Handler[P, R]:

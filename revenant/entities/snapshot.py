@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from revenant.codec import dump, explain
 from revenant.entities.entity import Entity
-from revenant.errors import StateInvalid
+from revenant.errors import StateInvalid, Unstorable
 
 
 def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: int | None) -> Entity:
@@ -42,7 +42,25 @@ def dump_state(entity: Entity, *, key: str, limit: int) -> str:
     """
     definition = type(entity)
     what = f"The state of {definition.entity_kind}({key!r})"
-    return dump(definition.__pydantic_serializer__, entity, what=what, limit=limit)
+    return dump(definition.__pydantic_serializer__, entity, what=what, limit=limit, round_trip=True)
+
+
+def check_readable(definition: type[Entity], text: str, *, key: str) -> None:
+    """Refuse a state that was written and could not be read again: its message must not be acknowledged.
+
+    Raises:
+        Unstorable: naming the path.
+    """
+    try:
+        definition.__pydantic_validator__.validate_json(text)
+    except ValidationError as error:
+        path, why = explain(error)
+        raise Unstorable(
+            f"The state of {definition.entity_kind}({key!r}) could be written but not read again: {why}. Nothing "
+            "was changed; the handler left what the class does not allow, or the class writes a field otherwise than "
+            "it reads it.",
+            path=path,
+        ) from None
 
 
 def _upgraded(definition: type[Entity], state: str, vsn: int) -> str:

@@ -13,10 +13,10 @@ from typing import Any
 from pydantic_core import to_json
 
 from revenant.codec import dump
-from revenant.entities.context import Effects, Isolation, Turn, effects_of, running
+from revenant.entities.context import Effects, Isolation, Job, Turn, effects_of, running
 from revenant.entities.entity import Entity
 from revenant.entities.handler import Handler
-from revenant.entities.snapshot import dump_state, load_state
+from revenant.entities.snapshot import check_readable, dump_state, load_state
 from revenant.errors import (
     ConfigurationError,
     HandlerTimeout,
@@ -28,6 +28,8 @@ from revenant.errors import (
 )
 from revenant.queue.records import Claimed, Delivery, Reply
 
+LONGEST_WORDS = 64 * 1024
+"""Characters of an exception's text, and of its traceback, that are kept."""
 DELETE = "revenant:delete"
 """The handler that every entity has: it ends the entity, in order with everything else."""
 COLLISIONS = ("40001", "40P01")
@@ -106,6 +108,8 @@ class Rules:
     served_elsewhere: Callable[[str, str], bool]
     """Whether another live worker knows this handler (kind, name)."""
     isolation: Isolation
+    defer: Callable[[Sequence[Job]], Awaitable[None]]
+    """Defers jobs in the turn's transaction, behind the message's savepoint."""
     limit: int
     """Bytes of JSON that a state or a result may take."""
 
@@ -152,6 +156,7 @@ class _Running:
         assert self.entity is not None
         text = dump_state(self.entity, key=self.claimed.key, limit=self.limit)
         if text != self.text:
+            check_readable(self.definition, text, key=self.claimed.key)
             self.text = text
             self.version += 1
 
@@ -246,6 +251,8 @@ async def _run_handler(
             state.end()
         else:
             state.keep()
+        if effects.jobs:
+            await rules.defer(effects.jobs)
         if rules.isolation.used:
             await rules.isolation.release()
     except (Exception, SystemExit) as error:  # noqa: BLE001 # whatever the handler raises is its reply
@@ -257,7 +264,7 @@ async def _run_handler(
     finally:
         entity._turn = None
         running.reset(token)
-    return Applied(delivery, state.version, body, effects if effects.sends or effects.jobs else None)
+    return Applied(delivery, state.version, body, effects if effects.sends else None)
 
 
 def _unfit(claimed: Claimed, delivery: Delivery, why: str) -> Unstorable:
@@ -277,8 +284,14 @@ def _ended(claimed: Claimed, delivery: Delivery) -> ConfigurationError:
 
 
 def _dump_result(state: _Running, found: Handler[..., Any], result: Any, limit: int) -> str:
-    if result is None:
+    if result is None and found.may_return_none:
         return "null"
+    if result is None:
+        raise Unstorable(
+            f"{state.claimed.kind}({state.claimed.key!r}).{found.name} returned None, and its annotation says "
+            "otherwise. Nothing was changed; was a `return` forgotten?",
+            path="(root)",
+        )
     what = f"The result of {state.claimed.kind}({state.claimed.key!r}).{found.name}"
     return dump(found.result.serializer, result, what=what, limit=limit)
 
@@ -290,13 +303,20 @@ def _failed(state: _Running, delivery: Delivery, error: BaseException, *, final:
     details = {
         "error": name if plain else "HandlerTimeout" if isinstance(error, HandlerTimeout) else "HandlerError",
         "type": name if module in ("builtins", "__main__") else f"{module}.{name}",
-        "message": _clean(str(error)),
+        "message": _clean(_words(error)),
         "where": _clean(f"{state.claimed.kind}({state.claimed.key!r}).{delivery.handler}"),
     }
     if isinstance(error, Unstorable | StateInvalid):
         details["path"] = _clean(error.path)
-    text = _clean("".join(tracebacks.format_exception(error)))
+    text = _clean("".join(tracebacks.format_exception(error))[-LONGEST_WORDS:])
     return Failed(delivery, state.version, details, text, final, getattr(error, "sqlstate", None) in COLLISIONS)
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:LONGEST_WORDS]
+    except Exception:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
+        return "(its text cannot be read: __str__ raised)"
 
 
 def _clean(text: str) -> str:

@@ -23,7 +23,11 @@ async def fate_of(connection: psycopg.AsyncConnection[Any], xid: str) -> Fate:
     """Return how the transaction ended; waits while its backend still works on it."""
     while True:
         cursor = script(connection)
-        await cursor.execute(statement("commit_outcome"), {"xid": xid})
+        try:
+            await cursor.execute(statement("commit_outcome"), {"xid": xid})
+        except psycopg.errors.InvalidParameterValue:
+            # A number that was not given out yet: a crash took its transaction away, with the number.
+            return Fate.ABORTED
         (status,) = await cursor.fetchone() or (None,)
         if status == "committed":
             return Fate.COMMITTED

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from psycopg.rows import TupleRow
 
 OLDEST_POSTGRES = 15
+ENCODING = "UTF8"
 APPLICATION = "revenant migrate"
 
 
@@ -34,6 +35,12 @@ async def connected(conninfo: str) -> AsyncIterator[AsyncConnection[TupleRow]]:
             raise ConfigurationError(
                 f"{address(conninfo)} is PostgreSQL {connection.info.server_version // 10_000}; Revenant"
                 f" needs {OLDEST_POSTGRES} or newer. Upgrade the server, or point DATABASE_URL at another."
+            )
+        if (encoding := connection.info.parameter_status("server_encoding")) != ENCODING:
+            raise ConfigurationError(
+                f"{address(conninfo)} is encoded in {encoding}, and Revenant stores any text, so it needs {ENCODING}."
+                " Nothing was changed. Create a database with `encoding 'UTF8' template template0`, and point"
+                " DATABASE_URL at it."
             )
         await connection.set_isolation_level(IsolationLevel.READ_COMMITTED)
         await connection.set_read_only(False)
@@ -79,6 +86,8 @@ def readable(conninfo: str) -> str:
 async def _connect(conninfo: str) -> AsyncConnection[TupleRow]:
     parts = conninfo_to_dict(readable(conninfo))
     defaults = {"connect_timeout": os.environ.get("PGCONNECT_TIMEOUT", "10"), "application_name": APPLICATION}
+    # A role's default must not decide how our own text is sent.
+    defaults["client_encoding"] = "utf8"
     dsn = make_conninfo(conninfo, **{name: value for name, value in defaults.items() if name not in parts})
     try:
         return await AsyncConnection.connect(dsn, autocommit=True, prepare_threshold=None)

@@ -35,8 +35,12 @@ create table revenant.entities (
     version bigint not null check (version > 0),
     vsn integer not null check (vsn > 0),
     state jsonb not null,
-    -- Highest mailbox number consumed so far: where reading starts, an optimisation only (see waiting_v1).
+    -- Where reading starts: a mailbox number that was consumed at least two seconds ago. It lags because numbers are
+    -- given at insert and seen at commit: a cast that is being flushed must not be passed by its sender's next message.
     applied bigint not null,
+    -- The highest number consumed when it was last moved, and that moment: the next value of `applied`.
+    recent bigint not null default 0,
+    recent_at timestamptz not null default now(),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     primary key (bucket, kind, key)
@@ -138,7 +142,7 @@ create table revenant.workers (
 ) with (fillfactor = 50);
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (1, 'mailbox', 'd67e31e109239270e1ef3779986859d0eea404fe2443d5be1ae56450c6cc0b2c', 1);
+values (1, 'mailbox', 'd694416cdc63b196d99cd15ce5b85c7512ec1afa1e22d3d2ad8ecfd82712dff5', 1);
 
 -- Promise: the bucket of an entity, 0 to 255, fixed for ever: the first byte of sha256('kind/key').
 -- Locks: none.
@@ -198,6 +202,8 @@ declare
     held record;
     missing record;
     message record;
+    -- Many entities share the room that there is, so that no claim reads more than it can take.
+    share integer := least(entity_limit, greatest(32, message_limit / greatest(cardinality(keys), 1)));
     taken integer := 0;
     total integer := 0;
     bytes bigint := 0;
@@ -271,13 +277,13 @@ begin
         select h.slot::integer as slot, h.tid, h.version, h.vsn, e.state, m.*
         from unnest(buckets, kinds, keys, marks, tids, versions, stored_vsns)
             with ordinality as h (bucket, kind, key, mark, tid, version, vsn, slot)
-        left join revenant.entities e on e.ctid = h.tid
+        left join revenant.entities e on e.ctid = h.tid and e.kind = h.kind and e.key = h.key
         cross join lateral (
             select m.seq, m.ctid as message_tid, m.id, m.handler, m.args, m.origin, m.digest, m.attempts
             from revenant.messages m
             where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key and m.seq > h.mark
             order by m.seq
-            limit entity_limit + 1
+            limit share + 1
         ) m
         order by h.slot, m.seq
     loop
@@ -287,7 +293,7 @@ begin
             last_slot := slot; taken := 0;
             tid := message.tid::text; version := coalesce(message.version, 0); vsn := message.vsn;
         end if;
-        if taken = entity_limit or total >= message_limit or (total > 0 and bytes >= byte_limit) then
+        if taken = share or total >= message_limit or (total > 0 and bytes >= byte_limit) then
             outcome := 'later'; seq := null; skipped := slot;
             return next;
             continue;
@@ -328,6 +334,10 @@ begin
     end if;
     insert into revenant.sends (id) values (batch) on conflict do nothing;
     if not found then
+        if flush then
+            -- The first try is committed here; a synchronous standby is waited for by a commit that writes.
+            update revenant.sends set sent_at = now() where id = batch;
+        end if;
         return next '*';
         return;
     end if;
@@ -367,12 +377,12 @@ begin
 end
 $$;
 
--- Promise: writes this worker's row and returns the live workers: a heartbeat under 10 s old, and its backend still there.
+-- Promise: writes this worker's row and returns all: alive are those with a heartbeat under 10 s old whose backend is there.
 -- Locks: this worker's own row.
 create or replace function revenant.heartbeat_v1(
     worker uuid, host text, pid integer, kinds jsonb, lanes integer, jobs integer, draining boolean,
     turns bigint, messages bigint
-) returns table (id text, kinds_known jsonb, is_draining boolean) language sql volatile as $$
+) returns table (id text, kinds_known jsonb, is_draining boolean, is_alive boolean) language sql volatile as $$
     insert into revenant.workers as w (
         id, host, pid, kinds, lanes, jobs, draining, turns, messages, backend_pid, backend_start
     )
@@ -382,13 +392,14 @@ create or replace function revenant.heartbeat_v1(
     on conflict (id) do update
     set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
         backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, heartbeat_at = now();
-    select w.id::text, w.kinds, w.draining from revenant.workers w
-    where w.heartbeat_at > now() - make_interval(secs => 10)
+    select w.id::text, w.kinds, w.draining,
+        w.heartbeat_at > now() - make_interval(secs => 10)
         and exists (
             -- Another role's start time is hidden (null): then the pid alone has to do.
             select from pg_stat_get_activity(w.backend_pid) a
             where coalesce(a.backend_start, w.backend_start) = w.backend_start
         )
+    from revenant.workers w
 $$;
 
 -- Promise: the clock that decides due times; tests may set it with revenant.fake_now while revenant.testing is on.
@@ -530,15 +541,20 @@ begin
     if cardinality(keys) > 0 then
         update revenant.entities e
         set version = w.version, vsn = w.vsn, state = w.state::jsonb,
-            applied = greatest(e.applied, w.applied), updated_at = now()
+            applied = case when e.recent_at < now() - make_interval(secs => 2) then e.recent else e.applied end,
+            recent = case
+                when e.recent_at < now() - make_interval(secs => 2) then greatest(e.recent, w.applied) else e.recent
+            end,
+            recent_at = case when e.recent_at < now() - make_interval(secs => 2) then now() else e.recent_at end,
+            updated_at = now()
         from unnest(tids::tid[], buckets, kinds, keys, expected, versions, settle_v1.vsns, states, settle_v1.applied)
             as w (tid, bucket, kind, key, expected, version, vsn, state, applied)
         where e.ctid = w.tid and e.version = w.expected and w.state is not null
             and e.bucket = w.bucket and e.kind = w.kind and e.key = w.key;
         get diagnostics written = row_count;
         if written < cardinality(keys) then
-            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied)
-            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, w.applied
+            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied, recent)
+            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, 0, w.applied
             from unnest(tids::tid[], buckets, kinds, keys, versions, settle_v1.vsns, states, settle_v1.applied)
                 as w (tid, bucket, kind, key, version, vsn, state, applied)
             where w.tid is null
@@ -574,7 +590,7 @@ end
 $$;
 
 -- Promise: removes what nobody will ask for: expired replies, old batch markers, rows of workers long gone.
--- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes.
+-- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
 declare
     removed integer := 0;
@@ -584,16 +600,23 @@ begin
         return 0;
     end if;
     delete from revenant.replies r
-    where r.ctid = any (array(select e.ctid from revenant.replies e where e.expires_at < now() limit page));
+    where r.ctid = any (array(
+        select e.ctid from revenant.replies e where e.expires_at < now() limit page for update skip locked
+    ));
     get diagnostics step = row_count;
     removed := removed + step;
     delete from revenant.sends s
     where s.ctid = any (array(
-        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1) limit page
+        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1)
+        limit page for update skip locked
     ));
     get diagnostics step = row_count;
     removed := removed + step;
-    delete from revenant.workers w where w.heartbeat_at < now() - make_interval(mins => 10);
+    delete from revenant.workers w
+    where w.ctid = any (array(
+        select g.ctid from revenant.workers g where g.heartbeat_at < now() - make_interval(mins => 10)
+        for update skip locked
+    ));
     get diagnostics step = row_count;
     return removed + step;
 end
@@ -644,7 +667,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '9fea73673ffa4a91fe65158c13145b04033786af3cd19cd38097666612a097a3', 0)
+values (0, 'functions', 'd54d6f7ec15ceccfed84067625a2b2d6a5b01205df8011df0f6a6a26d33e0138', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

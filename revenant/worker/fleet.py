@@ -13,6 +13,8 @@ class Member(NamedTuple):
     id: str
     kinds: dict[str, Any]
     draining: bool
+    alive: bool
+    """Whether its heartbeat is fresh and its connection there; one that is not may be back in a moment."""
 
 
 class Fleet:
@@ -34,13 +36,15 @@ class Fleet:
         """Whether this worker is the preferred one for that bucket of that kind."""
         known = self._first.get((kind, bucket))
         if known is None:
-            able = [member.id for member in self._members if kind in member.kinds and not member.draining]
+            able = [
+                member.id for member in self._members if kind in member.kinds and member.alive and not member.draining
+            ]
             best = max(able, key=lambda name: _weight(name, kind, bucket), default=self._own)
             known = self._first[kind, bucket] = best == self._own
         return known
 
     def served_elsewhere(self, kind: str, handler: str) -> bool:
-        """Whether another live worker has this handler."""
+        """Whether another worker has this handler: also one that seems dead, until its row is gone."""
         return any(
             handler in member.kinds.get(kind, {}).get("handlers", ())
             for member in self._members

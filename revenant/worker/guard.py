@@ -22,6 +22,18 @@ class Guard:
             HandlerTimeout: it took longer, and was cancelled.
         """
         try:
+            return await self._run(handler)
+        except (Exception, SystemExit, GeneratorExit):
+            raise
+        except BaseException as error:
+            task = asyncio.current_task()
+            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+                raise
+            # The handler's own doing, such as awaiting a task that it had cancelled: its failure, not the lane's end.
+            raise RuntimeError(f"a {type(error).__qualname__} left the handler: {error}") from error
+
+    async def _run(self, handler: Coroutine[Any, Any, Any]) -> Any:
+        try:
             # Most handlers only change their fields: they end at the first step, and need no timer.
             waits_for = handler.send(None)
         except StopIteration as ended:

@@ -17,14 +17,14 @@ from typing import cast
 import psycopg
 
 from revenant.config import Settings
-from revenant.entities.context import Job, Turn
+from revenant.entities.context import Turn
 from revenant.entities.registry import Registry
 from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
 from revenant.errors import Conflict
 from revenant.eventloop import end
 from revenant.queue.claim import ENTITY_LIMIT, claim, from_its_first, give_back, halve, recall_replies
 from revenant.queue.connection import refuses_data
-from revenant.queue.link import Link
+from revenant.queue.link import Link, brief
 from revenant.queue.mailbox import notify
 from revenant.queue.outcome import Fate, fate_of
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
@@ -68,6 +68,7 @@ class Lane:
         ledger: Ledger,
         counters: Counters,
         condemned: dict[str, str],
+        ready: asyncio.Event,
     ) -> None:
         self._link = Link(
             url=url,
@@ -83,6 +84,7 @@ class Lane:
         self._ledger = ledger
         self._counters = counters
         self._condemned = condemned
+        self._ready = ready
         self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
         self._guard = Guard(seconds=settings.handler_timeout)
         self._task: asyncio.Task[None] | None = None
@@ -109,10 +111,11 @@ class Lane:
 
     async def _forever(self) -> None:
         failures = 0
+        # Without a look at the fleet, a lane would answer for handlers that another worker has.
+        await self._ready.wait()
         while not self._stopping:
             portion = await self._agenda.take(BATCH_ENTITIES)
             hints = portion.hints
-            self._busy = True
             try:
                 again = await self.run_once(hints)
                 failures = 0
@@ -126,34 +129,36 @@ class Lane:
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
                 await self._link.reset(error)
-                again = await self._one_by_one(hints) if refuses_data(error) else list(hints)
+                again = list(hints) if _is_passing(error) else await self._one_by_one(hints)
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
             except BaseException:
                 self._agenda.finish(portion, hints)
+                # Only a stop ends a lane.
                 raise
             finally:
                 self._busy = False
             self._agenda.finish(portion, again)
 
     async def _one_by_one(self, hints: Sequence[Hint]) -> list[Hint]:
-        """Postgres refused what a turn wrote: run its entities apart, a message each, so that only the guilty fail."""
+        """A turn failed, and would again: run its entities apart, a message each, so that only the guilty fail."""
         again: list[Hint] = []
         for hint in hints:
             try:
                 again += await self.run_once([hint], most=1)
-            except psycopg.Error as error:
+            except Exception as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
                 await self._link.reset(error)
-                again.append(hint._replace(seq=0))
-                if refuses_data(error):
-                    self._condemned[self._current] = error.diag.message_primary or type(error).__name__
+                again.append(hint)
+                if not _is_passing(error) and self._current:
+                    self._condemned[self._current] = brief(error)
         return again
 
     async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT) -> list[Hint]:
         """Run one turn over what the hints name; return what should be looked at again."""
         connection = cast(LaneConnection, await self._link.connection())
+        self._busy, self._current = True, ""
         claimed = await claim(connection, hints, self._vsns, most=most)
-        again = [hints[slot]._replace(seq=0) for slot in claimed.later]
+        again = [hints[slot] for slot in claimed.later]
         self._watch.add(hints[slot] for slot in claimed.locked)
         for slot in claimed.newer:
             self._agenda.block((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
@@ -164,11 +169,8 @@ class Lane:
             await recall_replies(connection, claimed)
             self._careful = False
         again += halve(claimed)
-        settlement, jobs = Settlement(), list[Job]()
-        await self._handle(connection, claimed, settlement, jobs, again)
-        if jobs:
-            with connection.for_engine():
-                await defer_jobs(connection, jobs)
+        settlement = Settlement()
+        await self._handle(connection, claimed, settlement, again)
         answered = await self._settle(connection, claimed, settlement)
         self._counters.turns += 1
         self._counters.messages += len(settlement.consumed)
@@ -179,7 +181,6 @@ class Lane:
         connection: LaneConnection,
         claimed: Claim,
         settlement: Settlement,
-        jobs: list[Job],
         again: list[Hint],
     ) -> None:
         rules = self._rules(LaneIsolation(connection), claimed.now)
@@ -189,7 +190,7 @@ class Lane:
                 return
             definition = self._registry.kinds[entity.kind]
             done = await run_turn(definition, entity, rules)
-            self._ledger.book(settlement, jobs, done, vsn=definition.entity_vsn)
+            self._ledger.book(settlement, done, vsn=definition.entity_vsn)
             self._look_after(done, again)
 
     def _look_after(self, done: EntityTurn, again: list[Hint]) -> None:
@@ -226,6 +227,7 @@ class Lane:
             condemned=self._condemned.get,
             served_elsewhere=self._fleet.served_elsewhere,
             isolation=isolation,
+            defer=lambda jobs: defer_jobs(isolation.open(), jobs),
             limit=limit,
         )
 
@@ -260,6 +262,12 @@ class Lane:
             f"Transaction {claimed.xid} did not commit: its connection was lost. Nothing was written; "
             "its messages will be handled again."
         )
+
+
+def _is_passing(error: BaseException) -> bool:
+    """Whether the same turn may well succeed the next time: a lost connection, a lost race."""
+    passing = psycopg.OperationalError | psycopg.InterfaceError | psycopg.IntegrityError | OSError | Conflict
+    return isinstance(error, passing) and not refuses_data(error)
 
 
 _WHY = {

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from revenant.codec import bucket_of, new_id
 from revenant.config import Settings
-from revenant.entities.context import Job, Sent
+from revenant.entities.context import Sent
 from revenant.entities.turn import Applied, EntityTurn, Failed, Left, Outcome, Repeated
 from revenant.queue.records import (
     DeadLetter,
@@ -32,7 +32,7 @@ class Ledger:
     settings: Settings
     tracebacks: bool
 
-    def book(self, settlement: Settlement, jobs: list[Job], turn: EntityTurn, *, vsn: int) -> None:
+    def book(self, settlement: Settlement, turn: EntityTurn, *, vsn: int) -> None:
         """Add one entity's turn to the commit."""
         claimed = turn.claimed
         applied = 0
@@ -40,7 +40,7 @@ class Ledger:
             if not isinstance(outcome, Left):
                 applied = outcome.delivery.seq
                 settlement.consumed.append((outcome.delivery.tid, outcome.delivery.seq))
-            self._book_outcome(settlement, jobs, turn, outcome)
+            self._book_outcome(settlement, turn, outcome)
         if turn.changed:
             settlement.writes.append(
                 StateWrite(
@@ -49,7 +49,7 @@ class Ledger:
                 )
             )  # fmt: skip
 
-    def _book_outcome(self, settlement: Settlement, jobs: list[Job], turn: EntityTurn, outcome: Outcome) -> None:
+    def _book_outcome(self, settlement: Settlement, turn: EntityTurn, outcome: Outcome) -> None:
         delivery = outcome.delivery
         match outcome:
             case Applied():
@@ -57,7 +57,6 @@ class Ledger:
                     settlement, delivery, Reply(delivery.id, "ok", outcome.version, outcome.body, delivery.digest)
                 )
                 if outcome.effects is not None:
-                    jobs += outcome.effects.jobs
                     for sent in outcome.effects.sends:
                         _send(settlement, sent)
             case Failed():

@@ -91,6 +91,7 @@ class Worker:
                 ledger=Ledger(settings, tracebacks),
                 counters=self.counters,
                 condemned=condemned,
+                ready=self._heartbeat.beaten,
             )
             for number in range(1, settings.lanes + 1)
         ]

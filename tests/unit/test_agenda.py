@@ -11,6 +11,7 @@ import pytest
 
 from revenant.queue.link import Link
 from revenant.queue.records import Hint
+from revenant.worker import agenda as agenda_module
 from revenant.worker import watch
 from revenant.worker.agenda import Agenda, Key
 from revenant.worker.watch import Watch
@@ -134,3 +135,16 @@ async def test_a_hint_lifts_its_entity_out_of_the_backlog() -> None:
     agenda.add([hint("b", 9)])
     portion = await agenda.take(1)
     assert portion.hints == [hint("b", 0)]
+
+
+async def test_entities_that_are_no_longer_blocked_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda_module, "MANY_BLOCKED", 100)
+    agenda = Agenda()
+    for number in range(1000):
+        agenda.block(("Account", f"old{number}"), -1)
+    agenda.block(("Account", "a"), 60)
+    assert len(agenda._blocked) <= 101
+    for number in range(1000):
+        agenda.block(("Account", f"new{number}"), -1)
+    agenda.add([hint("a", 0)])
+    assert not len(agenda), "what is still blocked was forgotten too"

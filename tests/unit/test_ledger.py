@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from revenant.config import Settings
-from revenant.entities.context import Job
 from revenant.entities.turn import Applied, EntityTurn, Failed, Left, Outcome, Repeated
 from revenant.queue.records import Claimed, Delivery, Reply, Settlement
 from revenant.worker.ledger import Ledger
@@ -19,9 +18,9 @@ def delivery(*, origin: str | None = None, digest: bytes | None = None, attempts
 
 def booked(*outcomes: Outcome, changed: bool = False) -> Settlement:
     claimed = Claimed(167, "Account", "a", "(0,9)", 3, 1, "{}", [outcome.delivery for outcome in outcomes])
-    settlement, jobs = Settlement(), list[Job]()
+    settlement = Settlement()
     turn = EntityTurn(claimed, outcomes, "{}", 4 if changed else 3, changed, False)
-    Ledger(Settings(database_url=None, cast_attempts=3), tracebacks=False).book(settlement, jobs, turn, vsn=1)
+    Ledger(Settings(database_url=None, cast_attempts=3), tracebacks=False).book(settlement, turn, vsn=1)
     return settlement
 
 

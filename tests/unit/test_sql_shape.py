@@ -30,6 +30,7 @@ PLAIN_NAMES = {
 OTHER_CLOCKS = {
     "functions/now.sql": "it is the house clock",
     "functions/bury_v1.sql": "records when a message died; nothing is decided by it",
+    "functions/enqueue_v1.sql": "a row is written again so that a synchronous standby is waited for; its age is the janitor's affair",
     "functions/heartbeat_v1.sql": "whether a process lives is a question of real time, in tests too",
     "functions/settle_v1.sql": "says when a row was written and how long to keep it, for tidy_v1",
     "functions/tidy_v1.sql": "what is old enough to remove is a question of real time, in tests too",

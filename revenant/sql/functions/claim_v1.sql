@@ -19,6 +19,8 @@ declare
     held record;
     missing record;
     message record;
+    -- Many entities share the room that there is, so that no claim reads more than it can take.
+    share integer := least(entity_limit, greatest(32, message_limit / greatest(cardinality(keys), 1)));
     taken integer := 0;
     total integer := 0;
     bytes bigint := 0;
@@ -92,13 +94,13 @@ begin
         select h.slot::integer as slot, h.tid, h.version, h.vsn, e.state, m.*
         from unnest(buckets, kinds, keys, marks, tids, versions, stored_vsns)
             with ordinality as h (bucket, kind, key, mark, tid, version, vsn, slot)
-        left join revenant.entities e on e.ctid = h.tid
+        left join revenant.entities e on e.ctid = h.tid and e.kind = h.kind and e.key = h.key
         cross join lateral (
             select m.seq, m.ctid as message_tid, m.id, m.handler, m.args, m.origin, m.digest, m.attempts
             from revenant.messages m
             where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key and m.seq > h.mark
             order by m.seq
-            limit entity_limit + 1
+            limit share + 1
         ) m
         order by h.slot, m.seq
     loop
@@ -108,7 +110,7 @@ begin
             last_slot := slot; taken := 0;
             tid := message.tid::text; version := coalesce(message.version, 0); vsn := message.vsn;
         end if;
-        if taken = entity_limit or total >= message_limit or (total > 0 and bytes >= byte_limit) then
+        if taken = share or total >= message_limit or (total > 0 and bytes >= byte_limit) then
             outcome := 'later'; seq := null; skipped := slot;
             return next;
             continue;

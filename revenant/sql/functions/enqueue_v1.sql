@@ -16,6 +16,10 @@ begin
     end if;
     insert into revenant.sends (id) values (batch) on conflict do nothing;
     if not found then
+        if flush then
+            -- The first try is committed here; a synchronous standby is waited for by a commit that writes.
+            update revenant.sends set sent_at = now() where id = batch;
+        end if;
         return next '*';
         return;
     end if;

@@ -17,15 +17,20 @@ begin
     if cardinality(keys) > 0 then
         update revenant.entities e
         set version = w.version, vsn = w.vsn, state = w.state::jsonb,
-            applied = greatest(e.applied, w.applied), updated_at = now()
+            applied = case when e.recent_at < now() - make_interval(secs => 2) then e.recent else e.applied end,
+            recent = case
+                when e.recent_at < now() - make_interval(secs => 2) then greatest(e.recent, w.applied) else e.recent
+            end,
+            recent_at = case when e.recent_at < now() - make_interval(secs => 2) then now() else e.recent_at end,
+            updated_at = now()
         from unnest(tids::tid[], buckets, kinds, keys, expected, versions, settle_v1.vsns, states, settle_v1.applied)
             as w (tid, bucket, kind, key, expected, version, vsn, state, applied)
         where e.ctid = w.tid and e.version = w.expected and w.state is not null
             and e.bucket = w.bucket and e.kind = w.kind and e.key = w.key;
         get diagnostics written = row_count;
         if written < cardinality(keys) then
-            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied)
-            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, w.applied
+            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied, recent)
+            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, 0, w.applied
             from unnest(tids::tid[], buckets, kinds, keys, versions, settle_v1.vsns, states, settle_v1.applied)
                 as w (tid, bucket, kind, key, version, vsn, state, applied)
             where w.tid is null

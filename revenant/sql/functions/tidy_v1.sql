@@ -1,5 +1,5 @@
 -- Promise: removes what nobody will ask for: expired replies, old batch markers, rows of workers long gone.
--- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes.
+-- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
 declare
     removed integer := 0;
@@ -9,16 +9,23 @@ begin
         return 0;
     end if;
     delete from revenant.replies r
-    where r.ctid = any (array(select e.ctid from revenant.replies e where e.expires_at < now() limit page));
+    where r.ctid = any (array(
+        select e.ctid from revenant.replies e where e.expires_at < now() limit page for update skip locked
+    ));
     get diagnostics step = row_count;
     removed := removed + step;
     delete from revenant.sends s
     where s.ctid = any (array(
-        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1) limit page
+        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1)
+        limit page for update skip locked
     ));
     get diagnostics step = row_count;
     removed := removed + step;
-    delete from revenant.workers w where w.heartbeat_at < now() - make_interval(mins => 10);
+    delete from revenant.workers w
+    where w.ctid = any (array(
+        select g.ctid from revenant.workers g where g.heartbeat_at < now() - make_interval(mins => 10)
+        for update skip locked
+    ));
     get diagnostics step = row_count;
     return removed + step;
 end

@@ -9,8 +9,12 @@ create table revenant.entities (
     version bigint not null check (version > 0),
     vsn integer not null check (vsn > 0),
     state jsonb not null,
-    -- Highest mailbox number consumed so far: where reading starts, an optimisation only (see waiting_v1).
+    -- Where reading starts: a mailbox number that was consumed at least two seconds ago. It lags because numbers are
+    -- given at insert and seen at commit: a cast that is being flushed must not be passed by its sender's next message.
     applied bigint not null,
+    -- The highest number consumed when it was last moved, and that moment: the next value of `applied`.
+    recent bigint not null default 0,
+    recent_at timestamptz not null default now(),
     created_at timestamptz not null default now(),
     updated_at timestamptz not null default now(),
     primary key (bucket, kind, key)

@@ -1,6 +1,6 @@
 -- Promise: opens a turn's transaction and claims what the hints name, in one round trip.
 -- Locks: those of claim_v1.
-begin;
+begin isolation level read committed;
 select pg_current_xact_id()::text, revenant.now();
 select * from revenant.claim_v1(
     %(buckets)s::smallint[], %(kinds)s::text[], %(keys)s::text[], %(since)s::bigint[], %(vsns)s::integer[],
