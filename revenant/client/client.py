@@ -13,7 +13,7 @@ from pydantic import TypeAdapter
 from revenant.client.envelope import seal
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
-from revenant.client.sender import Outgoing, Sender
+from revenant.client.sender import STOPPED, Outgoing, Sender, back_off, is_lost, meaning_of
 from revenant.codec import is_id, new_id
 from revenant.config import Settings
 from revenant.entities.context import refuse_nested_call, running
@@ -55,7 +55,10 @@ class Client:
         self._started = True
 
     async def stop(self) -> None:
-        """Hang up; whoever still waits is cancelled. Safe before start and twice."""
+        """Send what waits, for a moment, and hang up; safe before start and twice.
+
+        Whoever still waits hears that the outcome is unknown, or that the message was not sent.
+        """
         self._started = False
         await self._inbox.stop()
         await self._listener.stop()
@@ -79,10 +82,8 @@ class Client:
         try:
             async with asyncio.timeout(seconds) as limit:
                 reply = await future
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise self._timed_out(message, item, seconds) from None
+        except TimeoutError as error:
+            raise self._timed_out(message, item, _when(error, limit, seconds)) from None
         finally:
             self._inbox.forget(envelope.id, future)
         return cast(R, result_of(reply, message, digest=envelope.digest))
@@ -98,6 +99,11 @@ class Client:
         timeout: float | None = None,
     ) -> str:
         """Send and do not wait for the handler: durable when this returns. Returns the message's id."""
+        if running.get() is not None and connection is None:
+            raise ConfigurationError(
+                f"{message.sent()!r} was cast through the application inside a handler: it would leave even if the turn "
+                "fails. Use self.turn.cast(message), which leaves with the turn's commit."
+            )
         envelope = self._envelope(message, None, idempotency_key)
         if after is not None or at is not None:
             return await self._schedule(message, envelope, after=after, at=at, connection=connection)
@@ -116,10 +122,8 @@ class Client:
         try:
             async with asyncio.timeout(seconds) as limit:
                 await item.future
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            raise self._not_confirmed(message, item, seconds) from None
+        except TimeoutError as error:
+            raise self._not_confirmed(message, item, _when(error, limit, seconds)) from None
         return envelope.id
 
     async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
@@ -138,11 +142,9 @@ class Client:
         try:
             async with asyncio.timeout(seconds) as limit:
                 reply = await future
-        except TimeoutError:
-            if not limit.expired():
-                raise
+        except TimeoutError as error:
             raise CallTimeout(
-                f"Message {message_id} has no reply after {seconds:g} s. Whether it was handled is "
+                f"Message {message_id} has no reply {_when(error, limit, seconds)}. Whether it was handled is "
                 "unknown: it may still wait, its reply may have been read already, or it was a cast, which has none. "
                 "`revenant ls --waiting` shows what waits.",
                 message_id=message_id,
@@ -175,48 +177,67 @@ class Client:
         row = Scheduled(*envelope[:6], envelope.digest, 0, after.total_seconds() if after else None, at)
         if row.delay is None and row.due is None:
             row = row._replace(delay=0.0)
-        batch = new_id(0)
+        batch, link = new_id(0), self._sender.link
+        failures, doubtful = 0, False
         seconds = self._settings.call_timeout
+        when = f"after {seconds:g} s"
         try:
             async with asyncio.timeout(seconds):
-                while True:
+                while self._started:
+                    live = None
                     try:
-                        live = await self._sender.link.connection()
+                        live = await link.connection()
                         await schedule_batch(live, batch=batch, rows=[row])
                         return envelope.id
-                    except (psycopg.OperationalError, OSError) as error:
-                        await self._sender.link.reset(error)
+                    except Exception as error:  # noqa: BLE001 # told, or tried again
+                        if not is_lost(error) and not doubtful:
+                            raise meaning_of(error, self._url) from None
+                        # As in Sender: after a try that was lost, a refusal does not say that nothing was stored.
+                        doubtful = doubtful or live is not None
+                        if live is not None:
+                            await link.reset(error, only=live)
+                        await back_off(failures)
+                        failures += 1
+            when = "before the application was stopped"
         except TimeoutError:
-            raise DatabaseUnavailable(
-                f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. "
-                "Whether it is scheduled is unknown; send it again with an idempotency_key, so that it "
-                "counts once."
-            ) from None
+            pass
+        raise DatabaseUnavailable(
+            f"{message!r} was not confirmed by Postgres at {address(self._url)} {when}. "
+            "Whether it is scheduled is unknown; send it again with an idempotency_key, so that it counts once."
+        )
 
-    def _timed_out(self, message: Message[Any], item: Outgoing, seconds: float) -> Exception:
+    def _timed_out(self, message: Message[Any], item: Outgoing, when: str) -> Exception:
         if self._sender.withdraw(item):
-            return self._unreached(message, seconds)
+            return self._unreached(message, when)
         return CallTimeout(
-            f"{message.kind}({message.key!r}).{message.handler} has no reply after {seconds:g} s. Whether it was "
+            f"{message.kind}({message.key!r}).{message.handler} has no reply {when}. Whether it was "
             "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists "
             "them), or its reply may be on its way. Ask again with the same idempotency_key, or attach with "
             f"app.reply({item.envelope.id!r}).",
             message_id=item.envelope.id,
         )
 
-    def _not_confirmed(self, message: Message[Any], item: Outgoing, seconds: float) -> Exception:
+    def _not_confirmed(self, message: Message[Any], item: Outgoing, when: str) -> Exception:
         if self._sender.withdraw(item):
-            return self._unreached(message, seconds)
+            return self._unreached(message, when)
         return DatabaseUnavailable(
-            f"{message!r} was not confirmed within {seconds:g} s by Postgres at {address(self._url)}. "
+            f"{message!r} was not confirmed by Postgres at {address(self._url)} {when}. "
             "Whether it is stored is unknown; send it again with an idempotency_key to be sure that it counts once."
         )
 
-    def _unreached(self, message: Message[Any], seconds: float) -> Exception:
-        cause = self._sender.link.last_error or TimeoutError(f"no connection within {seconds:g} s")
+    def _unreached(self, message: Message[Any], when: str) -> Exception:
+        cause = self._sender.link.last_error or TimeoutError(f"no connection {when}")
         error = unavailable(self._url, cause)
         return DatabaseUnavailable(f"{message!r} was not sent. {error}")
 
     async def _ping(self, channel: str, payload: str) -> None:
         connection = await self._sender.link.connection(seconds=1)
         await notify(connection, [(channel, payload)])
+
+
+def _when(error: TimeoutError, limit: asyncio.Timeout, seconds: float) -> str:
+    if error.args == (STOPPED,):
+        return "before the application was stopped"
+    if not limit.expired():
+        raise error
+    return f"after {seconds:g} s"

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import psycopg
 
+from revenant.client.sender import STOPPED
 from revenant.eventloop import end
 from revenant.queue.link import Link
 from revenant.queue.records import Reply
@@ -44,13 +45,14 @@ class Inbox:
             self._task = asyncio.create_task(self._forever(), name="revenant-inbox")
 
     async def stop(self) -> None:
-        """Stop looking, and cancel whoever waits; safe before start and twice."""
+        """Stop looking; whoever waits hears STOPPED. Safe before start and twice."""
         task, self._task = self._task, None
         if task is not None:
             await end(task)
         for futures, _ in self._waiting.values():
             for future in futures:
-                future.cancel()
+                if not future.done():
+                    future.set_exception(TimeoutError(STOPPED))
         self._waiting.clear()
 
     def expect(self, message_id: str, *, attached: bool = False) -> asyncio.Future[Reply]:
@@ -121,9 +123,11 @@ class Inbox:
         """Look up the replies that are wanted, a page at a time."""
         ids = [name for name in self._wanted if name in self._waiting]
         self._wanted.clear()
+        connection = None
         try:
             for start in range(0, len(ids), PAGE):
                 connection = await self._link.connection()
                 self._take(await fetch_replies(connection, ids[start : start + PAGE]))
         except (psycopg.Error, OSError) as error:
-            await self._link.reset(error)
+            if connection is not None:
+                await self._link.reset(error, only=connection)

@@ -30,6 +30,14 @@ RETRY_SECONDS = 1800.0
 """How long a batch whose outcome is unknown is tried again: tidy_v1 keeps its mark for an hour."""
 READ_SECONDS = 0.5
 """Replies that were read are dropped with the next batch, or alone after this time."""
+STOP_SECONDS = 1.0
+"""How long a sender that is stopped goes on to send what waits."""
+POLL_SECONDS = 0.005
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
+
+
+STOPPED = "the application was stopped"
+"""The text of the TimeoutError that whoever still waits hears when the application stops."""
 
 
 class Outgoing:
@@ -50,6 +58,7 @@ class Sender:
     def __init__(self, *, url: str) -> None:
         self._link = Link(url=url, role="client")
         self._outbox: deque[Outgoing] = deque()
+        self._under_way: list[Outgoing] | None = None
         self._read_ids: list[str] = []
         self._read_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
@@ -67,24 +76,28 @@ class Sender:
             self._task = asyncio.create_task(self._forever(), name="revenant-sender")
 
     async def stop(self) -> None:
-        """Send what waits, for a moment, and hang up; safe before start and twice."""
+        """Send what waits, for a moment while there is a connection, and hang up; safe before start and twice.
+
+        Whoever waits then still hears STOPPED.
+        """
         task, self._task = self._task, None
         if task is None:
             return
         if self._read_timer is not None:
             self._read_timer.cancel()
-        if self._read_ids and not self._outbox and self._link.last_error is None:
-            self._wake.set()
-            await asyncio.sleep(0)
-            for _ in range(100):
-                if not self._read_ids:
-                    break
-                await asyncio.sleep(0.005)
+        self._wake.set()
+        until = time.monotonic() + STOP_SECONDS
+        while self._busy() and self._link.last_error is None and time.monotonic() < until:  # noqa: ASYNC110 # bounded
+            await asyncio.sleep(POLL_SECONDS)
+        left = [*(self._under_way or ()), *self._outbox]
         await end(task)
-        for item in self._outbox:
+        for item in left:
             if not item.future.done():
-                item.future.cancel()
+                item.future.set_exception(TimeoutError(STOPPED))
         await self._link.reset()
+
+    def _busy(self) -> bool:
+        return bool(self._outbox or self._read_ids) or self._under_way is not None
 
     def put(self, item: Outgoing) -> None:
         """Queue one message; its future fails if it cannot be sent, and a cast's resolves once it is stored."""
@@ -120,13 +133,26 @@ class Sender:
         """Send all that waits."""
         while self._outbox or self._read_ids:
             # Messages stay in the outbox until there is a connection: until then they can be withdrawn.
-            await self._link.connection()
+            await self._connection()
             items = self._take()
             read_ids, self._read_ids = self._read_ids, []
             if self._read_timer is not None:
                 self._read_timer.cancel()
                 self._read_timer = None
-            await self._deliver(items, read_ids)
+            self._under_way = items
+            try:
+                await self._deliver(items, read_ids)
+            finally:
+                self._under_way = None
+
+    async def _connection(self) -> psycopg.AsyncConnection[Any]:
+        while True:
+            connection = await self._link.connection()
+            # What goes into a line that is known to be dead was not sent; found out afterwards it is unknown.
+            error = _hung_up(connection)
+            if error is None:
+                return connection
+            await self._link.reset(error, only=connection)
 
     def _take(self) -> list[Outgoing]:
         items: list[Outgoing] = []
@@ -140,10 +166,11 @@ class Sender:
 
     async def _deliver(self, items: list[Outgoing], read_ids: Sequence[str]) -> None:
         batch = new_id(0)
-        until, failures = time.monotonic() + RETRY_SECONDS, 0
+        until, failures, doubtful = time.monotonic() + RETRY_SECONDS, 0, False
         while True:
+            connection = None
             try:
-                connection = await self._link.connection()
+                connection = await self._connection()
                 for item in items:
                     item.attempted = True
                 hints = await enqueue(
@@ -154,19 +181,21 @@ class Sender:
                     read_ids=read_ids,
                 )
                 break
-            except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-                await self._link.reset(error)
-                if refuses_data(error):
+            except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to those who wait
+                lost = is_lost(error)
+                if not lost and not doubtful:
                     await self._divide(items, error)
                     return
-                if time.monotonic() > until:
-                    # The batch's mark may be gone. Those who still wait run into their own time-outs: unknown.
+                # From a try that was lost on, no refusal of a later one says that nothing was stored.
+                doubtful = doubtful or connection is not None
+                if connection is not None:
+                    await self._link.reset(error, only=connection)
+                if time.monotonic() > until or (not lost and all(item.future.done() for item in items)):
+                    # The batch's mark may be gone; or it is refused, nobody waits for it, and others wait behind it.
+                    # Those who still wait run into their own time-outs: unknown.
                     return
-                await asyncio.sleep(random.uniform(0, min(1.0, 0.005 * 2**failures)))  # noqa: S311 # jitter, not a secret
-                failures = min(failures + 1, 10)
-            except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to those who wait
-                await self._divide(items, error)
-                return
+                await back_off(failures)
+                failures += 1
         self._previous = batch
         for item in items:
             if item.envelope.origin is None and not item.future.done():
@@ -176,7 +205,7 @@ class Sender:
 
     async def _divide(self, items: list[Outgoing], error: Exception) -> None:
         """Postgres refused the batch: find the message that is to blame, and send the others."""
-        meaning = _meaning(error, self._link.url)
+        meaning = meaning_of(error, self._link.url)
         if len(items) > 1 and isinstance(meaning, Refused):
             for item in items:
                 item.attempted = False
@@ -187,15 +216,40 @@ class Sender:
                 item.future.set_exception(meaning)
 
     async def _notify(self, hints: Sequence[str]) -> None:
+        connection = None
         try:
             connection = await self._link.connection(seconds=1)
             await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
         except (psycopg.Error, OSError) as error:
             # A lost wake-up costs time, not the message: workers look for themselves.
-            await self._link.reset(error)
+            if connection is not None:
+                await self._link.reset(error, only=connection)
 
 
-def _meaning(error: Exception, url: str) -> RevenantError:
+def is_lost(error: Exception) -> bool:
+    """Whether a try ended without a definite answer: the same again may end otherwise, and may have been done."""
+    return isinstance(error, LOST) and not refuses_data(error)
+
+
+async def back_off(failures: int) -> None:
+    """Wait before the next try: jittered, up to a second after many failures."""
+    await asyncio.sleep(random.uniform(0, min(1.0, 0.005 * 2 ** min(failures, 10))))  # noqa: S311 # jitter, not a secret
+
+
+def _hung_up(connection: psycopg.AsyncConnection[Any]) -> psycopg.OperationalError | None:
+    if connection.lock.locked():
+        return None  # somebody waits for an answer, which must not be read here
+    try:
+        # The first may find the server's last words, and only the second that the line is dead.
+        connection.pgconn.consume_input()
+        connection.pgconn.consume_input()
+    except psycopg.OperationalError as error:
+        return error
+    return None
+
+
+def meaning_of(error: Exception, url: str) -> RevenantError:
+    """Return what a definite error means to whoever sent the message: nothing was stored."""
     if not isinstance(error, psycopg.DatabaseError):
         return Refused(f"The message could not be sent: {type(error).__name__}: {error}. Nothing was stored.")
     state = error.sqlstate or ""

@@ -33,6 +33,9 @@ class Isolation(Protocol):
     async def rollback(self) -> None:
         """Undo what the handler did."""
 
+    def end_loan(self) -> None:
+        """Take the connection back, used or not: the handler has ended."""
+
 
 class Sent(NamedTuple):
     """A message that leaves with the commit; at most one of `after` (seconds) and `at` is given."""

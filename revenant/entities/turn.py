@@ -262,6 +262,7 @@ async def _run_handler(
             await rules.isolation.rollback()
         return _failed(state, delivery, error, final=isinstance(error, Unstorable | Refused))
     finally:
+        rules.isolation.end_loan()
         entity._turn = None
         running.reset(token)
     return Applied(delivery, state.version, body, effects if effects.sends else None)

@@ -29,6 +29,9 @@ _SERVER_OPTIONS = {
     "client_connection_check_interval": "5000",
     # A claim reads messages in a later snapshot than the one it locks by, whatever the database's default is.
     "default_transaction_isolation": "read\\ committed",
+    # No default may stop a worker: psycopg reads ISO dates only, and an idle lane is no fault.
+    "DateStyle": "ISO,MDY",
+    "idle_session_timeout": "0",
     # Generic SQL text is parsed per statement; the planner never wins by JIT on point look-ups.
     "jit": "off",
 }
@@ -47,18 +50,25 @@ async def connect(
 
     `idle_in_transaction` (seconds) bounds how long a transaction may sit still; a lost worker's locks go then.
     """
-    settings = dict(_SERVER_OPTIONS)
+    settings = {}
     if idle_in_transaction is not None:
         settings["idle_in_transaction_session_timeout"] = str(int(idle_in_transaction * 1000))
     parts = conninfo.conninfo_to_dict(url)
-    options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     return await opened.connect(
         url,
         autocommit=True,
         **{**_CLIENT_KEEPALIVE, **_given(parts)},
         application_name=f"revenant/{role}",
-        options=f"{parts.get('options') or ''} {options}".strip(),
+        **server_settings(url, **settings),
     )
+
+
+def server_settings(url: str, **more: str) -> dict[str, Any]:
+    """Return the arguments by which a connection to `url` has our settings, whatever the role's defaults are."""
+    given = conninfo.conninfo_to_dict(url).get("options") or ""
+    options = " ".join(f"-c {name}={value}" for name, value in {**_SERVER_OPTIONS, **more}.items())
+    # The encoding is libpq's own parameter: psycopg encodes by what libpq was told.
+    return {"client_encoding": "utf8", "options": f"{given} {options}".strip()}
 
 
 def _given(parts: dict[str, Any]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from revenant.sql import Missing, NewerCompatible, Old, SchemaStatus, require_sc
 
 Status = Literal["ok", "warn", "fail"]
 OLDEST_POSTGRES = 15
+ENCODING = "UTF8"
 MUCH_SKEW = 1.0
 """Seconds between our clock and the database's that are worth a word."""
 
@@ -49,6 +50,7 @@ def connections_of(*, lanes: int, jobs: int, processes: int) -> int:
 def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:
     """Yield one finding a check, in the order in which to mend them."""
     yield _version(facts.server)
+    yield _encoding(facts.encoding)
     yield _writable(facts.server)
     yield _pooler(facts)
     yield _durable(facts.server)
@@ -66,6 +68,13 @@ def _version(server: Server) -> Finding:
         return Finding("version", "ok", found)
     cure = f"Upgrade the server to PostgreSQL {OLDEST_POSTGRES} or newer"
     return Finding("version", "fail", f"{found} is too old", cure)
+
+
+def _encoding(encoding: str) -> Finding:
+    if encoding == ENCODING:
+        return Finding("encoding", "ok", encoding)
+    cure = "In psql: create database <name> encoding 'UTF8' template template0, and point DATABASE_URL at it"
+    return Finding("encoding", "fail", f"The database is encoded in {encoding}, which does not hold any text", cure)
 
 
 def _writable(server: Server) -> Finding:

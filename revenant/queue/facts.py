@@ -64,6 +64,8 @@ class Facts:
     """None where the role may not look; `refusal` then says why."""
     refusal: str | None = None
     traffic: Traffic | None = None
+    encoding: str = "UTF8"
+    """The database's."""
 
 
 async def gather(url: str) -> Facts:
@@ -77,14 +79,17 @@ async def gather(url: str) -> Facts:
         assert server is not None
         shared = await _share_backends(connection, other)
         listens = await _listens(url, connection)
+        encoding = connection.info.parameter_status("server_encoding") or "UTF8"  # a proxy may keep it to itself
         try:
             schema = await status(connection)
             fit = isinstance(schema, Current | NewerCompatible)
-            return Facts(server, shared, listens, schema, traffic=await _traffic(connection) if fit else None)
+            traffic = await _traffic(connection) if fit else None
+            return Facts(server, shared, listens, schema, traffic=traffic, encoding=encoding)
         except ConfigurationError as error:
-            return Facts(server, shared, listens, None, refusal=str(error))
+            return Facts(server, shared, listens, None, refusal=str(error), encoding=encoding)
         except InsufficientPrivilege as error:
-            return Facts(server, shared, listens, None, refusal=f"{error.diag.message_primary}.")
+            refusal = f"{error.diag.message_primary}."
+            return Facts(server, shared, listens, None, refusal=refusal, encoding=encoding)
 
 
 async def _plain(url: str) -> psycopg.AsyncConnection[Any]:
@@ -93,6 +98,7 @@ async def _plain(url: str) -> psycopg.AsyncConnection[Any]:
         autocommit=True,
         prepare_threshold=None,
         application_name="revenant/check",
+        client_encoding="utf8",
         connect_timeout=int(os.environ.get("PGCONNECT_TIMEOUT", "5")),
     )
 

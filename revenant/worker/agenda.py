@@ -22,6 +22,10 @@ SLOW_SECONDS = 0.03
 """A portion that has taken this long is slow: others do not wait for it."""
 
 
+MANY_BLOCKED = 10_000
+"""With more blocked entities than this, those whose time is over are dropped: nobody may ask for them again."""
+
+
 @dataclass(eq=False, slots=True)
 class Portion:
     """What one lane took: hints that are running since `began` (monotonic seconds)."""
@@ -38,6 +42,7 @@ class Agenda:
         self._backlog: dict[Key, Hint] = {}
         self._running: dict[Key, Hint | None] = {}
         self._blocked: dict[Key, float] = {}
+        self._prune_at = MANY_BLOCKED
         self._portions: list[Portion] = []
         self._idle: deque[asyncio.Future[None]] = deque()
 
@@ -66,7 +71,12 @@ class Agenda:
 
     def block(self, key: Key, seconds: float) -> None:
         """Let the net pass this entity by for a while: it has messages that cannot be handled here now."""
-        self._blocked[key] = time.monotonic() + seconds
+        now = time.monotonic()
+        self._blocked[key] = now + seconds
+        if len(self._blocked) > self._prune_at:
+            self._blocked = {key: until for key, until in self._blocked.items() if until > now}
+            # Where all of them still count, the next look comes after as many again: each costs a walk.
+            self._prune_at = max(MANY_BLOCKED, 2 * len(self._blocked))
 
     def _is_blocked(self, key: Key) -> bool:
         until = self._blocked.get(key)

@@ -41,6 +41,10 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         self.lent = True
         return self
 
+    def end_loan(self) -> None:
+        """Take the connection back from a handler that opened it and did nothing with it."""
+        self.lent = False
+
     async def release(self) -> None:
         """Keep what the handler did, and end the loan."""
         try:
@@ -98,6 +102,13 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         """Refuse: the turn commits."""
         raise ConfigurationError("self.turn.connection cannot commit: the turn does, with the state. Remove the call.")
 
+    async def rollback(self) -> None:
+        """Refuse: the turn rolls back, and only what this message did."""
+        raise ConfigurationError(
+            "self.turn.connection cannot roll back: the turn does, where its handler raises. Raise an error, or use "
+            "`async with self.turn.connection.transaction()` around what may have to be undone."
+        )
+
 
 class _Entering:
     """Cursor methods that set the savepoint first."""
@@ -146,6 +157,10 @@ class LaneIsolation:
     def open(self) -> psycopg.AsyncConnection[Any]:
         """Return the connection; the savepoint is set before its first statement."""
         return self._connection.open()
+
+    def end_loan(self) -> None:
+        """End the loan, used or not: the handler has ended."""
+        self._connection.end_loan()
 
     async def release(self) -> None:
         """Keep what the handler did."""

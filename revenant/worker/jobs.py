@@ -14,6 +14,7 @@ import psycopg
 
 from revenant.entities.context import Job
 from revenant.eventloop import end
+from revenant.queue.connection import server_settings
 from revenant.queue.link import brief
 
 log = logging.getLogger("revenant.jobs")
@@ -33,7 +34,9 @@ class JobRunner:
     def __init__(self, *, app: procrastinate.App, url: str, concurrency: int) -> None:
         self.concurrency = concurrency
         self._app = app.with_connector(
-            procrastinate.PsycopgConnector(conninfo=url, min_size=1, max_size=concurrency + 3)
+            procrastinate.PsycopgConnector(
+                conninfo=url, kwargs=server_settings(url), min_size=1, max_size=concurrency + 3
+            )
         )
         self._task: asyncio.Task[None] | None = None
 
@@ -57,7 +60,9 @@ class JobRunner:
                 await self.run_once()
             except (procrastinate.exceptions.ConnectorException, psycopg.Error, OSError) as error:
                 log.warning("The job runner lost Postgres (%s); starting it anew.", brief(error))
-                await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311 # jitter, not a secret
+            except Exception:
+                log.exception("The job runner failed in a way that it should not; starting it anew.")
+            await asyncio.sleep(random.uniform(0.2, 1.0))  # noqa: S311 # jitter, not a secret
 
     async def run_once(self) -> None:
         """Run jobs until the connection fails or the worker stops."""

@@ -22,7 +22,9 @@ PAGE = 512
 LOW_WATER = 256
 """With fewer hints than this on the agenda, a backlog's next page is fetched."""
 SHARE = 20
-"""A round is followed by at least this many times its own duration: under a held snapshot, dead rows make it slow."""
+"""A round is followed by this many times its own duration: under a held snapshot, dead rows make it slow."""
+LONGEST_REST = 5.0
+"""Seconds between rounds at most: a long backlog makes a long round, and the next one finds what a lost worker had."""
 
 
 class Sweeper(Loop):
@@ -36,6 +38,10 @@ class Sweeper(Loop):
         self._kinds = list(kinds)
         # Workers start at different places, so they do not queue for the same entities.
         self._cursor = Hint(random.randrange(-1, 255), "", "", 0)  # noqa: S311 # spreading, not a secret
+        self._whole = False
+        """Whether this round began at the beginning."""
+        self._took = 0.0
+        """Seconds that this round's pages have taken so far."""
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Fetch one page, unless the agenda has enough; return how long to rest."""
@@ -43,15 +49,15 @@ class Sweeper(Loop):
             return BUSY_SECONDS
         began = time.monotonic()
         found = await waiting(connection, known=self._kinds, after=self._cursor, page=PAGE)
-        took = time.monotonic() - began
+        self._took += time.monotonic() - began
         self._agenda.add(found, backlog=True)
         if len(found) == PAGE:
             self._cursor = found[-1]
             return 0.0
         # The end was reached. From a start in the middle, the beginning has not been seen yet: go on there.
-        from_the_middle = self._cursor != _START
-        self._cursor = _START
-        return 0.0 if from_the_middle else max(IDLE_SECONDS * random.uniform(0.8, 1.2), took * SHARE)  # noqa: S311 # jitter
+        whole, took = self._whole, self._took
+        self._cursor, self._whole, self._took = _START, True, 0.0
+        return max(IDLE_SECONDS * random.uniform(0.8, 1.2), min(took * SHARE, LONGEST_REST)) if whole else 0.0  # noqa: S311 # jitter
 
 
 _START = Hint(-1, "", "", 0)

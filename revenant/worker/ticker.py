@@ -12,6 +12,8 @@ from revenant.worker.loop import Loop
 
 LONGEST_SLEEP = 0.5
 """Seconds that the ticker sleeps at most: a message scheduled meanwhile may be due sooner than the last look knew."""
+SHORTEST_SLEEP = 0.02
+"""Seconds that it sleeps at least when it could release nothing: another worker's ticker holds what is due."""
 PAGE = 500
 
 
@@ -28,4 +30,6 @@ class Ticker(Loop):
         hints, next_due = await release_due(connection, page=PAGE)
         if hints:
             await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
-        return LONGEST_SLEEP if next_due is None else min(max(next_due, 0.0), LONGEST_SLEEP)
+        if next_due is None:
+            return LONGEST_SLEEP
+        return min(max(next_due, 0.0 if hints else SHORTEST_SLEEP), LONGEST_SLEEP)

@@ -137,7 +137,7 @@ def test_a_closing_door_tells_those_who_wait(blocking: Revenant) -> None:
             while not connection.execute("select from revenant.messages").fetchall():
                 assert not waiting.done()
         rv.stop()
-        with pytest.raises(ConfigurationError, match="unknown"):
+        with pytest.raises(CallTimeout, match="unknown"):
             waiting.result(timeout=5)
 
 
