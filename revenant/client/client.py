@@ -101,8 +101,8 @@ class Client:
         """Send and do not wait for the handler: durable when this returns. Returns the message's id."""
         if running.get() is not None and connection is None:
             raise ConfigurationError(
-                f"{message.sent()!r} was cast through the application inside a handler: it would leave even if the turn "
-                "fails. Use self.turn.cast(message), which leaves with the turn's commit."
+                f"{message.sent()!r} was cast through the application inside a handler: it would leave even if "
+                "the turn fails. Use self.turn.cast(message), which leaves with the turn's commit."
             )
         envelope = self._envelope(message, None, idempotency_key)
         if after is not None or at is not None:
