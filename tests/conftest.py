@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -24,6 +25,13 @@ from revenant.worker.worker import Worker
 from tests.entities import ENTITIES
 
 _TEMPLATE_LOCK = 7_001
+
+
+@pytest.fixture(autouse=True)
+def heard_log() -> None:
+    """Commands that ran in this process set its log up for themselves; tests that read the log hear all of it."""
+    logging.disable(logging.NOTSET)
+    logging.getLogger().setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")

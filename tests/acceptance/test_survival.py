@@ -116,8 +116,10 @@ async def test_a_zombie_can_neither_commit_nor_reply_and_serves_again(
     # What keepalives and idle_in_transaction_session_timeout do, at once: its transaction goes, its locks with it.
     held = await rows(
         connection,
-        "select pg_terminate_backend(pid) from (select pid from pg_stat_activity where datname = current_database() "
-        "and state = 'idle in transaction' order by xact_start limit 1) oldest",
+        # A new entity is held by its advisory lock, and nothing else of a lane is.
+        "select pg_terminate_backend(a.pid) from pg_locks l join pg_stat_activity a on a.pid = l.pid "
+        "where l.locktype = 'advisory' and l.granted and a.datname = current_database() "
+        "and a.application_name like 'revenant/lane-%' and a.state = 'idle in transaction'",
     )
     assert len(held) == 1
     await bars.reached(besides=[inside])
