@@ -97,7 +97,14 @@ async def test_a_handler_that_no_live_worker_knows_is_refused_once_the_last_that
     new = crew.spawn(app=NEW)
     old = crew.spawn(app=OLD)
     await asyncio.gather(crew.serving(new), crew.serving(old))
-    assert await app.call(app.ref(NewParcel, "p").stamp(), timeout=20) == 1
+
+    async def stamped() -> bool:
+        try:
+            return await app.call(app.ref(NewParcel, "p").stamp(), timeout=20) == 1
+        except UnknownHandler:
+            return False  # the old one has not heard of the new one yet
+
+    await eventually(stamped, what="a stamp by the new worker")
     new.signal(signal.SIGTERM)
     assert await asyncio.to_thread(new.process.wait, 20) == 0
     with pytest.raises(UnknownHandler, match="stamp"):
