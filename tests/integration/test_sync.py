@@ -142,10 +142,11 @@ def test_a_closing_door_tells_those_who_wait(blocking: Revenant) -> None:
 
 
 FORKS = """
-import os, sys
+import os, warnings
 from revenant.errors import ConfigurationError
 from tests.entities import app, Account
 
+warnings.simplefilter("ignore", DeprecationWarning)  # since Python 3.12, of any fork beside other threads
 with app.sync() as rv:
     rv.cast(rv.ref(Account, "parent").deposit(1))
     child = os.fork()
