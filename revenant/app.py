@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any, Self, TypeVar, cast, overload
@@ -14,8 +16,8 @@ from revenant.client.client import Client
 from revenant.config import Settings
 from revenant.embedded import Lease, lease
 from revenant.entities.entity import Entity
-from revenant.entities.message import Message
-from revenant.entities.ref import Ref, address_of
+from revenant.entities.message import Message, as_message
+from revenant.entities.ref import Ref, address_of, kind_of
 from revenant.entities.registry import Registry
 from revenant.entities.turn import DELETE
 from revenant.errors import ConfigurationError, UnknownKind
@@ -49,7 +51,10 @@ class Revenant:
         jobs: procrastinate.App | None = None,
         tracebacks: bool = False,
     ) -> None:
-        self.settings = settings or Settings()
+        _check(settings, Settings, "settings= takes a revenant.Settings")
+        _check(database_url, str, "database_url= takes a libpq URI or keyword string")
+        _check(jobs, procrastinate.App, "jobs= takes a procrastinate.App")
+        self.settings = Settings() if settings is None else settings
         self.registry = Registry(entities)
         self.jobs = jobs
         self._tracebacks = tracebacks
@@ -59,8 +64,11 @@ class Revenant:
                 "The database URL is set and empty, as an unset secret leaves it. Nothing was started: set "
                 "DATABASE_URL to your Postgres, or unset it to use the embedded server."
             )
+        self._leasing = threading.Lock()
         self._lease: Lease | None = None
         self._client: Client | None = None
+        self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
+        self._turnstile = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -70,19 +78,40 @@ class Revenant:
         await self.stop()
 
     async def start(self) -> None:
-        """Begin to send; Postgres need not be reachable yet, unless it is the embedded one, which is started."""
-        if self._client is not None:
-            return
-        client = Client(url=await self.prepare(), settings=self.settings)
-        await client.start()
-        self._client = client
+        """Begin to send; Postgres need not be reachable yet, unless it is the embedded one, which is started.
+
+        A second start does nothing, at the same time neither.
+
+        Raises:
+            ConfigurationError: it is started in another event loop.
+        """
+        async with self._one_at_a_time():
+            if self._client is not None:
+                return
+            client = Client(url=await self.prepare(), settings=self.settings)
+            await client.start()
+            self._client = client
 
     async def stop(self) -> None:
-        """Hang up; safe before start and twice."""
-        client, self._client = self._client, None
-        if client is not None:
-            await client.stop()
-        self.release()
+        """Hang up; safe before start, twice, and at the same time. It may be started again."""
+        async with self._one_at_a_time():
+            if self._client is not None:
+                await self._client.stop()
+                self._client = None
+            self.release()
+
+    def _one_at_a_time(self) -> asyncio.Lock:
+        """Return the lock of starts and stops; what an ended loop or the parent process left is dropped."""
+        home = (os.getpid(), asyncio.get_running_loop())
+        if self._home != home:
+            busy = self._client is not None or self._turnstile.locked()
+            if busy and self._home is not None and self._home[0] == os.getpid() and not self._home[1].is_closed():
+                raise ConfigurationError(
+                    "The application is started in another event loop, and serves one at a time. Make a Revenant for "
+                    "each loop, or use app.sync() from threads."
+                )
+            self._home, self._turnstile, self._client = home, asyncio.Lock(), None
+        return self._turnstile
 
     def url(self) -> str:
         """Return the database's address; starts or joins the embedded server where none was given.
@@ -92,9 +121,15 @@ class Revenant:
         """
         if self._given_url:
             return readable(self._given_url)
-        if self._lease is None:
-            self._lease = lease()
-        return self._lease.url
+        with self._leasing:
+            if self._lease is None:
+                self._lease = lease()
+            return self._lease.url
+
+    @property
+    def embedded(self) -> bool:
+        """Whether the database is the embedded server, which this application holds now."""
+        return self._lease is not None
 
     async def prepare(self) -> str:
         """Return the database's address, ready for use: the embedded server is started and migrated.
@@ -127,18 +162,16 @@ class Revenant:
 
         Raises:
             InvalidKey: the key is empty, too long, or not text that Postgres stores.
+            ConfigurationError: the kind is neither a class of an entity nor a name.
         """
-        definition: type[Entity] | None
-        if isinstance(kind, str):
-            name, definition = kind, self.registry.kinds.get(kind)
-        else:
-            name, definition = kind.entity_kind, kind
+        name, definition = kind_of(kind, "app.ref")
+        definition = definition or self.registry.kinds.get(name)
         made = Ref(kind=name, key=key, definition=definition, caller=self.call, limit=self.settings.max_bytes)
         return cast(E, made)
 
     async def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
         """Send and wait for the reply, which comes after the commit. See `Client.call`."""
-        return await self._started(message).call(message, timeout=timeout, idempotency_key=idempotency_key)
+        return await self._started(message, "app.call").call(message, timeout=timeout, idempotency_key=idempotency_key)
 
     async def cast(
         self,
@@ -150,13 +183,13 @@ class Revenant:
         connection: psycopg.AsyncConnection[Any] | None = None,
     ) -> str:
         """Send without waiting for the handler; durable when this returns. Returns the message's id."""
-        return await self._started(message).cast(
+        return await self._started(message, "app.cast").cast(
             message, after=after, at=at, idempotency_key=idempotency_key, connection=connection
         )
 
     async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
         """Attach to a message that was sent before, and wait for its reply."""
-        return await self._started(None).reply(message_id, timeout=timeout, returns=returns)
+        return await self._started(None, "app.reply").reply(message_id, timeout=timeout, returns=returns)
 
     async def delete(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
         """End an entity, in order with its other messages; return whether it had state."""
@@ -186,6 +219,8 @@ class Revenant:
         """
         chosen = settings or self.settings
         registry = self.registry
+        if isinstance(kinds, str):
+            raise ConfigurationError(f"kinds= takes a list of names, and got {kinds!r}. Write kinds=[{kinds!r}].")
         if kinds is not None:
             unknown = sorted(set(kinds) - set(registry.kinds))
             if unknown:
@@ -201,10 +236,20 @@ class Revenant:
             runner = JobRunner(app=self.jobs, url=self.url(), concurrency=chosen.jobs)
         return Worker(url=self.url(), registry=registry, settings=chosen, jobs=runner, tracebacks=self._tracebacks)
 
-    def _started(self, message: Message[Any] | None) -> Client:
+    def _started(self, message: Message[Any] | None, door: str) -> Client:
+        what = "A reply was asked for" if door == "app.reply" else f"{as_message(message, door)!r} was sent"
         if self._client is None:
-            what = "A reply was asked for" if message is None else f"{message.sent()!r} was sent"
             raise ConfigurationError(
                 f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
             )
+        if self._home != (os.getpid(), asyncio.get_running_loop()):
+            raise ConfigurationError(
+                f"{what} outside the event loop and process in which the application was started. Nothing was sent. "
+                "Make a Revenant for each loop, or use app.sync() from threads."
+            )
         return self._client
+
+
+def _check(given: object, wanted: type, takes: str) -> None:
+    if given is not None and not isinstance(given, wanted):
+        raise ConfigurationError(f"{takes}, and got a {type(given).__name__}. Nothing was started.")

@@ -2,7 +2,8 @@
 
     RevenantError
     ├── ConfigurationError        the program or its environment is set up wrongly
-    │   └── NestedCall            a handler tried to wait for another entity
+    │   ├── NestedCall            a handler tried to wait for another entity
+    │   └── AlreadySent           the same message value was sent before
     ├── DatabaseUnavailable       Postgres cannot be reached, or cannot be written to
     ├── SchemaMismatch            the schema is missing, or older than this code
     ├── Refused                   the client did not send the message; nothing happened
@@ -14,6 +15,7 @@
     │   └── IdempotencyConflict   the key was used before, for another message
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
     ├── ReplyNotFound             that is no id of a message
+    ├── ReplyInvalid              the message was handled; its reply does not fit what is expected here
     ├── HandlerError              the handler raised; the state is as before the message
     │   └── HandlerTimeout        the handler took too long and was cancelled
     ├── Unstorable                a value that JSON in Postgres cannot hold; names the path
@@ -36,6 +38,17 @@ class ConfigurationError(RevenantError):
 
 class NestedCall(ConfigurationError):
     """A handler tried to wait for another entity, which would hold one while waiting for the other."""
+
+
+class AlreadySent(ConfigurationError):
+    """The same message value was sent before: sent again, it would count twice.
+
+    `message_id` (str or None) is what it was sent as: `await app.reply(error.message_id)` waits for its reply.
+    """
+
+    def __init__(self, text: str, *, message_id: str | None = None) -> None:
+        super().__init__(text)
+        self.message_id = message_id
 
 
 class DatabaseUnavailable(RevenantError):
@@ -87,6 +100,17 @@ class CallTimeout(RevenantError, TimeoutError):
 
 class ReplyNotFound(RevenantError):
     """The text is no id of a message, so it can never have a reply."""
+
+
+class ReplyInvalid(RevenantError):
+    """The message was handled, and its reply does not fit the type by which it is read here.
+
+    `body` (str) is the reply as it was committed, JSON text; it is not kept anywhere else.
+    """
+
+    def __init__(self, text: str, *, body: str) -> None:
+        super().__init__(text)
+        self.body = body
 
 
 class HandlerError(RevenantError):

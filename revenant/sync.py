@@ -12,9 +12,11 @@ from typing import Any, Protocol, Self, TypeVar, overload
 
 import psycopg
 
-from revenant.client.envelope import seal
+from revenant.client.doors import check_connection
+from revenant.client.envelope import seal, undone_if_it_fails
+from revenant.entities.due import due_of
 from revenant.entities.entity import Entity
-from revenant.entities.message import Message
+from revenant.entities.message import Message, as_message
 from revenant.entities.ref import Ref
 from revenant.errors import ConfigurationError
 from revenant.eventloop import run
@@ -72,6 +74,7 @@ class Sync:
     def __init__(self, *, app: Application) -> None:
         self._app = app
         self._lock = threading.Lock()
+        self._turnstile = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._ended: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
@@ -85,33 +88,37 @@ class Sync:
         self.stop()
 
     def start(self) -> None:
-        """Begin to send; a second start does nothing."""
+        """Begin to send; a second start does nothing, and one at the same time waits for the first."""
         _refuse_in_event_loop()
-        if self._pid == os.getpid():
-            return
-        self._pid, self._lock = os.getpid(), threading.Lock()
-        begun: Future[None] = Future()
-        # A daemon: a program that forgets to stop ends nevertheless.
-        self._thread = threading.Thread(target=lambda: run(self._serve(begun)), name="revenant-sync", daemon=True)
-        self._thread.start()
-        try:
-            begun.result()
-        except Exception:
-            self._thread.join()
-            self._pid = 0
-            raise
+        if self._pid not in (0, os.getpid()):
+            # The parent's threads did not come along, and may have held its locks.
+            self._lock, self._turnstile = threading.Lock(), threading.Lock()
+        with self._turnstile:
+            if self._pid == os.getpid():
+                return
+            begun: Future[None] = Future()
+            # A daemon: a program that forgets to stop ends nevertheless.
+            self._thread = threading.Thread(target=lambda: run(self._serve(begun)), name="revenant-sync", daemon=True)
+            self._thread.start()
+            try:
+                begun.result()
+            except Exception:
+                self._thread.join()
+                raise
+            self._pid = os.getpid()
 
     def stop(self) -> None:
-        """Hang up, and wait until nothing is left running; safe before start and twice."""
+        """Hang up, and wait until nothing is left running; safe before start, twice, and at the same time."""
         if self._pid != os.getpid():
             return
-        with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None and self._ended is not None:
-            loop.call_soon_threadsafe(self._ended.set)
-        if self._thread is not None:
-            self._thread.join()
-        self._pid = 0
+        with self._turnstile:
+            with self._lock:
+                loop, self._loop = self._loop, None
+            if loop is not None and self._ended is not None:
+                loop.call_soon_threadsafe(self._ended.set)
+            if self._thread is not None:
+                self._thread.join()
+            self._pid = 0
 
     @overload
     def ref(self, kind: type[E], key: str) -> E: ...
@@ -125,7 +132,7 @@ class Sync:
 
     def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
         """Send and wait for the reply, which comes after the commit; see `Revenant.call`."""
-        message.sent()
+        as_message(message, "rv.call")
         return self._run(lambda: self._app.call(message, timeout=timeout, idempotency_key=idempotency_key))
 
     def cast(
@@ -141,9 +148,11 @@ class Sync:
 
         With `connection`, in the caller's own transaction and thread: the message exists if and only if it commits.
         """
-        message.sent()
+        as_message(message, "rv.cast")
         if connection is not None:
-            return _send_within(connection, message, after if at is None else at, idempotency_key)
+            if due_of(f"cast({message!r})", after=after, at=at) != (None, None):
+                raise ConfigurationError(f"cast({message!r}) takes one of after=, at= and connection=; give just one.")
+            return _send_within(connection, message, idempotency_key)
         return self._run(lambda: self._app.cast(message, after=after, at=at, idempotency_key=idempotency_key))
 
     def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
@@ -185,29 +194,19 @@ class Sync:
             return future.result()
         except CancelledError:
             raise ConfigurationError(
-                "app.sync() was closed by another thread while this one waited. What became of the message is unknown; "
-                "close it when all threads are done, or send again with an idempotency_key."
+                "app.sync() was closed by another thread while this one waited. What became of the message is unknown: "
+                "app.reply(message.id) waits on for it. Close the door when all threads are done."
             ) from None
         finally:
             # An interrupt (Ctrl-C, a worker's time limit) ends the wait over there too.
             future.cancel()
 
 
-def _send_within(
-    connection: psycopg.Connection[Any],
-    message: Message[Any],
-    when: object,
-    idempotency_key: str | None,
-) -> str:
-    if when is not None:
-        raise ConfigurationError(f"cast({message!r}) takes one of after=, at= and connection=; give just one.")
-    if not isinstance(connection, psycopg.Connection):
-        raise ConfigurationError(
-            f"cast({message!r}, connection=…) needs a psycopg.Connection in blocking code, and got "
-            f"{type(connection).__name__}. Pass the one whose transaction this is, or use `async with app:`."
-        )
+def _send_within(connection: psycopg.Connection[Any], message: Message[Any], idempotency_key: str | None) -> str:
+    check_connection(message, connection, psycopg.Connection, "An async one goes through `await app.cast(…)`.")
     envelope = seal(message, origin=None, idempotency_key=idempotency_key)
-    connection.execute(*transactional_send([envelope]))
+    with undone_if_it_fails(message, connection):
+        connection.execute(*transactional_send([envelope]))
     return envelope.id
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from revenant.bench.load import Measured, Request, press
+from revenant.bench.load import Measured, Request, press, work_off
 from revenant.bench.plain import Plain
 from revenant.bench.ring import Ring, ring
 from revenant.bench.snapshot import held_snapshot
-from revenant.trial.settling import settle
+from revenant.bench.tally import Tally, tally
 
 SLICES = 4
 """Slices of each kind: what else the machine does hits both alike."""
@@ -36,7 +35,7 @@ class Pair:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallsResult:
-    """What `bench calls` measured; `total` is the sum of the counters, `expected` what the replies say."""
+    """What `bench calls` measured."""
 
     callers: int
     entities: int
@@ -51,16 +50,7 @@ class CallsResult:
     """One caller before it."""
     hold: float
     """Seconds of traffic of each kind under the snapshot before the measurement."""
-    expected: int
-    unknown: int
-    errors: int
-    first_error: str | None
-    total: int
-
-    @property
-    def sound(self) -> bool:
-        """Whether each answered call counted once, and nothing else did but calls whose outcome is unknown."""
-        return not self.errors and self.expected <= self.total <= self.expected + self.unknown
+    tally: Tally
 
 
 class _Bench:
@@ -80,16 +70,8 @@ class _Bench:
 
     async def seed(self) -> None:
         """Make every entity, since every row of the plain table is there already."""
-        numbers = iter(range(self._entities))
-        seeded = Measured()
-
-        async def seeder() -> None:
-            for number in numbers:
-                await self.call(0, number)
-                seeded.latencies.append(0.0)
-
-        await asyncio.gather(*(seeder() for _ in range(SEEDS_AT_ONCE)))
-        self.calls.append(seeded)
+        pace = await work_off(self.call, total=self._entities, entities=self._entities, at_once=SEEDS_AT_ONCE)
+        self.calls.append(Measured(latencies=[0.0] * pace.count))
 
     async def pair(self, seconds: float) -> Pair:
         """Measure both for so many seconds each, slice by slice."""
@@ -120,7 +102,7 @@ async def measure_calls(
         ring(workers=workers, say=say) as site,
         Plain(url=site.url, run=site.run.id, entities=entities, callers=callers) as plain,
     ):
-        await site.crew.start(site.look, site.run.kind)
+        await site.start()
         bench = _Bench(site=site, plain=plain, callers=callers, entities=entities)
         await bench.seed()
         await bench.pair(min(seconds, WARM_UP_SECONDS))
@@ -133,7 +115,7 @@ async def measure_calls(
                 await bench.pair(hold)
                 measured = await bench.pair(seconds)
                 alone = await bench.alone(seconds)
-        await settle(site.look, site.run, watch=site.crew.watch)
+        await site.settle()
         return CallsResult(
             callers=callers,
             entities=entities,
@@ -143,11 +125,7 @@ async def measure_calls(
             alone=alone,
             fresh_alone=fresh_alone,
             hold=hold,
-            expected=sum(len(part.latencies) for part in bench.calls),
-            unknown=sum(part.unknown for part in bench.calls),
-            errors=sum(part.errors for part in bench.calls) + measured.plain.errors,
-            first_error=next((part.first_error for part in bench.calls if part.first_error), None),
-            total=await site.total(),
+            tally=tally(bench.calls, total=await site.total(), more=measured.plain.errors),
         )
 
 
@@ -167,10 +145,7 @@ def calls_as_json(result: CallsResult) -> dict[str, object]:
         "workers": result.workers,
         "seconds": round(calls.seconds, 3),
         "calls": len(calls.latencies),
-        "errors": result.errors,
-        "unknown": result.unknown,
-        "expected": result.expected,
-        "total": result.total,
+        **result.tally.as_json(),
     }
     if result.fresh and result.alone and result.fresh_alone:
         fresh = result.fresh

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
 
@@ -16,3 +18,9 @@ class BenchCounter(Entity):
         """Add, and return the new value."""
         self.value += amount
         return self.value
+
+    @handler
+    async def add_here(self, amount: int) -> int:
+        """Add, and return the id of the process that did."""
+        self.value += amount
+        return os.getpid()

@@ -6,50 +6,68 @@ connections; half of it before and half after.
 
 from __future__ import annotations
 
-import asyncio
-import time
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from revenant.bench.load import Measured
+from revenant.bench.load import Pace, work_off
 from revenant.bench.plain import MOST_CONNECTIONS, Plain
 from revenant.bench.ring import Ring, ring
-from revenant.trial.settling import settle
+from revenant.bench.tally import Tally
+from revenant.trial.cpu import busy_seconds
 
 SENDERS = 1000
 """Casts that wait for their confirmation at once."""
 PLAIN_SECONDS = 5.0
 """Each half of the baseline ends then, or with half of the messages."""
+WARM_UP_SECONDS = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What explains a bad run: processor time while the backlog went, in seconds; None where the system is silent."""
+
+    worker: float | None
+    """Of all the workers."""
+    machine: float | None
+    """Of everything on this machine."""
+    messages_per_turn: float | None
+    """How many messages shared a commit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DrainResult:
-    """What `bench drain` measured; `total` is the sum of the counters, which must be `messages`."""
+    """What `bench drain` measured."""
 
-    messages: int
     entities: int
     workers: int
-    seconds: float
+    drained: Pace
     """From the first worker's first heartbeat to the last empty mailbox."""
-    send_seconds: float
-    plain: Measured
-    plain_updates: int
-    total: int
+    sent: Pace
+    plain: Pace
+    load: Load
+    tally: Tally
 
     @property
-    def per_second(self) -> float:
-        """Messages handled a second."""
-        return self.messages / self.seconds
+    def ratio(self) -> float | None:
+        """Messages handled for each plain update."""
+        return self.drained.per_second / self.plain.per_second if self.plain.per_second else None
 
     @property
-    def plain_per_second(self) -> float:
-        """Plain updates a second."""
-        return self.plain_updates / self.plain.seconds if self.plain.seconds else 0.0
+    def worker_ms(self) -> float | None:
+        """Milliseconds of the workers' processor time for 1,000 messages."""
+        return None if self.load.worker is None else self.load.worker * 1e6 / self.drained.count
 
     @property
-    def sound(self) -> bool:
-        """Whether every message counted once."""
-        return self.total == self.messages
+    def worker_share(self) -> float | None:
+        """Cores that the workers kept busy."""
+        return None if self.load.worker is None else self.load.worker / self.drained.seconds
+
+    @property
+    def machine_share(self) -> float | None:
+        """The share of all cores that was busy, with whatever."""
+        machine = self.load.machine
+        return None if machine is None else machine / self.drained.seconds / (os.cpu_count() or 1)
 
 
 async def measure_drain(*, messages: int, entities: int, workers: int, say: Callable[[str], None]) -> DrainResult:
@@ -58,59 +76,69 @@ async def measure_drain(*, messages: int, entities: int, workers: int, say: Call
         ring(workers=workers, say=say) as site,
         Plain(url=site.url, run=site.run.id, entities=entities, callers=MOST_CONNECTIONS) as plain,
     ):
-        measured = Measured()
-        updates = await _half(plain, messages, measured)
+        first = await _half(plain, messages, entities)
         say(f"Sending {messages:,} casts …")
-        send_seconds = await _send(site, messages, entities)
-        await site.crew.start(site.look, site.run.kind)
-        await settle(site.look, site.run, watch=site.crew.watch)
-        seconds = await site.crew.age(site.look, site.run.kind)
-        updates += await _half(plain, messages, measured)
+        sent = await _send(site, messages, entities)
+        await site.start()
+        worker, machine = site.crew.cpu_seconds(), busy_seconds()
+        await site.settle()
+        seconds = (await site.crew.report(site.look, site.run.kind)).age
+        worker, machine = _since(worker, site.crew.cpu_seconds()), _since(machine, busy_seconds())
+        second = await _half(plain, messages, entities)
+        report = await site.crew.report(site.look, site.run.kind)
+        per_turn = report.messages / report.turns if report.turns else None
         return DrainResult(
-            messages=messages,
             entities=entities,
             workers=workers,
-            seconds=seconds,
-            send_seconds=send_seconds,
-            plain=measured,
-            plain_updates=updates,
-            total=await site.total(),
+            drained=Pace(messages, seconds),
+            sent=sent,
+            plain=first + second,
+            load=Load(worker=worker, machine=machine, messages_per_turn=per_turn),
+            tally=Tally(expected=messages, total=await site.total()),
         )
 
 
-async def _half(plain: Plain, messages: int, measured: Measured) -> int:
-    await plain.many(min(messages, 500), 1.0)
-    began = time.perf_counter()
-    updates = await plain.many(max(1, messages // 2), PLAIN_SECONDS)
-    measured.seconds += time.perf_counter() - began
-    return updates
+async def _half(plain: Plain, messages: int, entities: int) -> Pace:
+    async def some(total: int, seconds: float) -> Pace:
+        return await work_off(plain.add, total=total, entities=entities, at_once=MOST_CONNECTIONS, seconds=seconds)
+
+    await some(min(messages, 500), WARM_UP_SECONDS)
+    return await some(max(1, messages // 2), PLAIN_SECONDS)
 
 
-async def _send(site: Ring, messages: int, entities: int) -> float:
-    """Cast every message; return the seconds until the last one was durable."""
-    numbers = iter(range(messages))
-    began = time.perf_counter()
+async def _send(site: Ring, messages: int, entities: int) -> Pace:
+    """Cast every message; the pace is that of casts that are durable."""
+    counters = [site.counter(number) for number in range(entities)]
 
-    async def sender() -> None:
-        for number in numbers:
-            await site.app.cast(site.counter(number % entities).add(1))
+    async def cast(_: int, entity: int) -> str:
+        return await site.app.cast(counters[entity].add(1))
 
-    await asyncio.gather(*(sender() for _ in range(SENDERS)))
-    return time.perf_counter() - began
+    return await work_off(cast, total=messages, entities=entities, at_once=SENDERS)
+
+
+def _since(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else now - before
 
 
 def drain_as_json(result: DrainResult) -> dict[str, object]:
     """Return the figures by the names of `--json`; rates a second."""
-    plain = result.plain_per_second
     return {
-        "messages_per_second": round(result.per_second, 1),
-        "seconds": round(result.seconds, 3),
-        "baseline_per_second": round(plain, 1),
-        "ratio": round(result.per_second / plain, 3) if plain else None,
-        "messages": result.messages,
+        "messages_per_second": round(result.drained.per_second, 1),
+        "seconds": round(result.drained.seconds, 3),
+        "baseline_per_second": round(result.plain.per_second, 1),
+        "ratio": _rounded(result.ratio, 3),
+        "messages": result.drained.count,
         "entities": result.entities,
         "workers": result.workers,
-        "sent_per_second": round(result.messages / result.send_seconds, 1),
-        "total": result.total,
-        "errors": abs(result.messages - result.total),
+        "sent_per_second": round(result.sent.per_second, 1),
+        "worker_cpu_ms_per_1000": _rounded(result.worker_ms, 1),
+        "worker_cores": _rounded(result.worker_share, 2),
+        "machine_busy": _rounded(result.machine_share, 2),
+        "messages_per_turn": _rounded(result.load.messages_per_turn, 1),
+        "total": result.tally.total,
+        "errors": abs(result.tally.expected - result.tally.total),
     }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)

@@ -5,7 +5,6 @@ Invariant: nothing of it is left when it is closed.
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
@@ -60,22 +59,6 @@ class Plain:
             raise RevenantError(f"Plain SQL failed: {error}") from error
         (value,) = await cursor.fetchone() or (0,)
         return int(value)
-
-    async def many(self, total: int, seconds: float) -> int:
-        """Add up to `total` times, for at most `seconds`, over all entities in turn; return how often."""
-        turns = iter(range(total))
-        until = asyncio.get_running_loop().time() + seconds
-
-        async def worker(number: int) -> int:
-            count = 0
-            for turn in turns:
-                await self.add(number, turn % self._entities)
-                count += 1
-                if asyncio.get_running_loop().time() > until:
-                    break
-            return count
-
-        return sum(await asyncio.gather(*(worker(number) for number in range(self._size))))
 
     async def _execute(self, text: sql.SQL, parameters: dict[str, Any]) -> None:
         cursor = psycopg.AsyncClientCursor(self._connections[0])

@@ -1,4 +1,4 @@
-"""Ring: where both benchmarks take place: a database, a run, real workers and a client on the same machine.
+"""Ring: where the benchmarks take place: a database, a run, real workers and a client on the same machine.
 
 Invariant: whatever ends it, its workers are stopped and its entities removed.
 """
@@ -18,6 +18,7 @@ from revenant.bench.counter import BenchCounter
 from revenant.queue.session import session
 from revenant.trial.crew import Crew
 from revenant.trial.run import Run
+from revenant.trial.settling import settle
 from revenant.trial.stage import ROLE, clear, database, settings
 
 APPLICATION = "revenant.bench.application:app"
@@ -36,6 +37,14 @@ class Ring:
     def counter(self, number: int) -> BenchCounter:
         """Return the address of the entity of that number."""
         return self.app.ref(BenchCounter, self.run.key(f"entity-{number}"))
+
+    async def start(self) -> None:
+        """Start the workers."""
+        await self.crew.start(self.look, self.run.kind)
+
+    async def settle(self) -> None:
+        """Wait until all that was sent is handled."""
+        await settle(self.look, self.run, watch=self.crew.watch)
 
     async def total(self) -> int:
         """Return the sum of all counters, as committed."""

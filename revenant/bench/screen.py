@@ -1,4 +1,4 @@
-"""Screen: the benchmark's tables, for people."""
+"""Screen: the benchmarks' tables, for people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,11 @@ from rich.table import Table
 from revenant.bench.calls import CallsResult, Pair
 from revenant.bench.drain import DrainResult
 from revenant.bench.load import Measured
+from revenant.bench.overhead import OverheadResult
+from revenant.bench.recovery import RecoveryResult
+from revenant.bench.tally import Tally
+from revenant.bench.witness import PROBES
+from revenant.trial.latency import milliseconds, percentile
 
 
 def say(text: str) -> None:
@@ -28,27 +33,66 @@ def show_calls(result: CallsResult) -> None:
         table.add_section()
         table.add_row("one caller, fresh", *_figures(result.fresh_alone), "")
         table.add_row("one caller, snapshot held", *_figures(result.alone), "")
-    _print(table, result.sound)
-    if not result.sound:
-        say(
-            f"{result.expected:,} calls were answered and {result.unknown:,} are unknown, yet the counters sum up to "
-            f"{result.total:,}; {result.errors:,} requests failed. {result.first_error or ''}"
-        )
+    _print(table, result.tally)
 
 
 def show_drain(result: DrainResult) -> None:
     """Print how fast the backlog went."""
-    title = f"{result.messages:,} casts over {result.entities:,} entities, {result.workers} worker(s)"
+    title = f"{result.drained.count:,} casts over {result.entities:,} entities, {result.workers} worker(s)"
     table = _table(title, "per second", "seconds", "ratio")
-    plain = result.plain_per_second
-    ratio = f"{result.per_second / plain:.2f} ×" if plain else "–"
-    table.add_row("drained", f"[bold]{result.per_second:,.0f}[/]", f"{result.seconds:,.2f}", ratio)
-    sent = result.messages / result.send_seconds
-    table.add_row("sent, before", f"{sent:,.0f}", f"{result.send_seconds:,.2f}", "")
-    table.add_row("plain SQL, 64 connections", f"{plain:,.0f}", f"{result.plain.seconds:,.2f}", "1.00 ×")
-    _print(table, result.sound)
-    if not result.sound:
-        say(f"{result.messages:,} casts were sent, yet the counters sum up to {result.total:,}.")
+    ratio = "–" if result.ratio is None else f"{result.ratio:.2f} ×"
+    for name, pace, share in (
+        ("[bold]drained[/]", result.drained, ratio),
+        ("sent, before", result.sent, ""),
+        ("plain SQL, 64 connections", result.plain, "1.00 ×"),
+    ):
+        table.add_row(name, f"{pace.per_second:,.0f}", f"{pace.seconds:,.2f}", share)
+    _print(table, result.tally)
+    say(" ".join(_explained(result)))
+
+
+def show_recovery(result: RecoveryResult) -> None:
+    """Print how soon others answered for a worker that was killed."""
+    title = f"{len(result.recoveries)} kills, {result.workers} workers, {result.entities:,} entities"
+    table = _table(title, "p50", "p99", "longest")
+    for name, words in _RECOVERY.items():
+        samples = result.figures[name]
+        times = [milliseconds(percentile(samples, share)) for share in (0.5, 0.99, 1.0)]
+        table.add_row(words, *("–" if time is None else f"{time:,.0f} ms" for time in times))
+    _print(table, result.tally)
+    say(f"{len(result.calls.latencies):,} calls meanwhile, {result.calls.per_second:,.0f} a second.")
+
+
+def show_overhead(result: OverheadResult) -> None:
+    """Print what the library itself costs."""
+    table = _table(f"{result.messages:,} calls, processor time of one", "side", "µs")
+    for part in result.parts:
+        table.add_row(part.words, part.side, f"{part.seconds / result.messages * 1e6:,.1f}")
+    table.add_section()
+    table.add_row("[bold]the library's own time[/]", "", f"[bold]{result.micros():,.1f}[/]")
+    _print(table, result.tally)
+
+
+_RECOVERY = {
+    "recovery": "[bold]next reply of an entity of the killed worker[/]",
+    "recovery_all": f"the last of {PROBES} such entities",
+    "any": "next reply of any entity",
+}
+
+
+def _explained(result: DrainResult) -> list[str]:
+    """What tells a slow worker from one that was not let run."""
+    words = []
+    if result.load.messages_per_turn is not None:
+        words.append(f"{result.load.messages_per_turn:,.0f} messages shared a commit.")
+    if result.worker_ms is not None and result.worker_share is not None:
+        words.append(
+            f"1,000 messages took {result.worker_ms:,.0f} ms of the workers' processor time, which kept "
+            f"{result.worker_share:.2f} cores busy."
+        )
+    if result.machine_share is not None:
+        words.append(f"All cores together were {result.machine_share:.0%} busy, with whatever runs here.")
+    return words
 
 
 def _table(title: str, *columns: str) -> Table:
@@ -70,7 +114,9 @@ def _figures(measured: Measured) -> list[str]:
     return [f"{measured.per_second:,.0f}", *("–" if time is None else f"{time:,.2f} ms" for time in times)]
 
 
-def _print(table: Table, sound: bool) -> None:
-    table.caption = "[green]the sums agree[/]" if sound else "[red]the sums do not agree[/]"
+def _print(table: Table, tally: Tally) -> None:
+    table.caption = "[green]the sums agree[/]" if tally.sound else "[red]the sums do not agree[/]"
     table.caption_justify = "left"
     Console(highlight=False).print(table)
+    if not tally.sound:
+        say(tally.words())

@@ -1,19 +1,42 @@
-"""`revenant bench`: what calls and drained messages cost, beside plain SQL in the same run."""
+"""`revenant bench`: what calls and drained messages cost beside plain SQL, recoveries, and the library's own time."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from typing import Protocol, TypeVar
 
 import click
 
 from revenant.bench.calls import calls_as_json, measure_calls
 from revenant.bench.drain import drain_as_json, measure_drain
-from revenant.bench.screen import say, show_calls, show_drain
+from revenant.bench.overhead import measure_overhead, overhead_as_json
+from revenant.bench.recovery import measure_recovery, recovery_as_json
+from revenant.bench.screen import say, show_calls, show_drain, show_overhead, show_recovery
+from revenant.bench.tally import Tally
 from revenant.cli.option import option
 from revenant.trial.stage import perform
 
 _workers = option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 _as_json = option("--json", "as_json", is_flag=True, envvar="REVENANT_BENCH_JSON", help="One JSON object, no table.")
+
+
+class _Summed(Protocol):
+    @property
+    def tally(self) -> Tally: ...
+
+
+R = TypeVar("R", bound=_Summed)
+
+
+def _tell(result: R, as_json: Callable[[R], dict[str, object]] | None, show: Callable[[R], None]) -> None:
+    """Print the figures; exit with 1 when the sums are wrong."""
+    if as_json is not None:
+        click.echo(json.dumps(as_json(result)))
+    else:
+        show(result)
+    if not result.tally.sound:
+        raise click.exceptions.Exit(1)
 
 
 @click.group()
@@ -42,12 +65,7 @@ def calls(*, callers: int, entities: int, seconds: float, hold_snapshot: float, 
     result = perform(
         measure_calls(callers=callers, entities=entities, seconds=seconds, workers=workers, hold=hold_snapshot, say=say)
     )
-    if as_json:
-        click.echo(json.dumps(calls_as_json(result)))
-    else:
-        show_calls(result)
-    if not result.sound:
-        raise click.exceptions.Exit(1)
+    _tell(result, calls_as_json if as_json else None, show_calls)
 
 
 @bench.command()
@@ -58,9 +76,24 @@ def calls(*, callers: int, entities: int, seconds: float, hold_snapshot: float, 
 def drain(messages: int, entities: int, workers: int, as_json: bool) -> None:
     """Measure how fast a backlog of casts is handled."""
     result = perform(measure_drain(messages=messages, entities=entities, workers=workers, say=say))
-    if as_json:
-        click.echo(json.dumps(drain_as_json(result)))
-    else:
-        show_drain(result)
-    if not result.sound:
-        raise click.exceptions.Exit(1)
+    _tell(result, drain_as_json if as_json else None, show_drain)
+
+
+@bench.command()
+@option("--kills", type=click.IntRange(1), default=20, show_default=True, help="Workers killed, one after the other.")
+@option("--workers", type=click.IntRange(2), default=2, show_default=True, help="Worker processes alive at a kill.")
+@option("--entities", type=click.IntRange(1), default=200, show_default=True, help="Entities called.")
+@_as_json
+def recovery(kills: int, workers: int, entities: int, as_json: bool) -> None:
+    """Measure how soon another worker replies after a SIGKILL, while callers call."""
+    result = perform(measure_recovery(kills=kills, workers=workers, entities=entities, say=say))
+    _tell(result, recovery_as_json if as_json else None, show_recovery)
+
+
+@bench.command()
+@option("--messages", type=click.IntRange(1), default=20_000, show_default=True, help="Calls, in rounds of 64.")
+@_as_json
+def overhead(messages: int, as_json: bool) -> None:
+    """Measure the library's own processor time for a call, pydantic included, without any database."""
+    result = perform(measure_overhead(messages=messages))
+    _tell(result, overhead_as_json if as_json else None, show_overhead)

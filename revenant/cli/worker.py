@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 
 import click
@@ -12,8 +13,11 @@ from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
 from revenant.config import Settings
 from revenant.eventloop import run
+from revenant.sql import address
 from revenant.worker.process import serve
 from revenant.worker.supervisor import Supervisor
+
+log = logging.getLogger("revenant.worker")
 
 
 @click.command()
@@ -84,15 +88,24 @@ def worker(
 
 
 async def _serve(app: Revenant, kinds: list[str] | None, settings: Settings, supervisor: int | None) -> None:
-    url = await app.prepare()
+    url = await _prepared(app)
     made = app.worker(kinds=kinds, settings=settings)
     await serve(made, url=url, drain_timeout=settings.drain_timeout, supervisor=supervisor)
 
 
 async def _supervise(app: Revenant, command: list[str], settings: Settings) -> int:
-    url = await app.prepare()
+    url = await _prepared(app)
     keeper = Supervisor(command=command, processes=settings.processes, drain_timeout=settings.drain_timeout)
     return await keeper.run(url)
+
+
+async def _prepared(app: Revenant) -> str:
+    """Return the database's address, and say which it is."""
+    url = await app.prepare()
+    log.info(
+        "Database: %s%s.", address(url), ", the embedded server, as no DATABASE_URL is set" if app.embedded else ""
+    )
+    return url
 
 
 def _child_command(app_path: str, settings: Settings, kinds: str | None, log_level: str) -> list[str]:

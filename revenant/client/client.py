@@ -8,24 +8,26 @@ from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import psycopg
-from pydantic import TypeAdapter
 
-from revenant.client.envelope import seal
+from revenant.client.doors import check_connection, check_reply, reader_of, seconds_of
+from revenant.client.doubt import no_reply, no_such_reply, not_confirmed, not_sent
+from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
-from revenant.client.sender import STOPPED, Outgoing, Sender, back_off, is_lost, meaning_of
-from revenant.codec import is_id, new_id
+from revenant.client.schedule import schedule
+from revenant.client.sender import STOPPED, Outgoing, Sender
 from revenant.config import Settings
 from revenant.entities.context import refuse_nested_call, running
-from revenant.entities.message import Message
-from revenant.errors import CallTimeout, ConfigurationError, DatabaseUnavailable, ReplyNotFound
-from revenant.queue.connection import unavailable
+from revenant.entities.due import Due, due_of
+from revenant.entities.message import Message, as_message
+from revenant.errors import ConfigurationError, RevenantError
 from revenant.queue.listener import Listener
-from revenant.queue.mailbox import notify, schedule_batch, transactional_send
-from revenant.queue.records import Envelope, Scheduled
-from revenant.sql import address
+from revenant.queue.mailbox import notify, transactional_send
+from revenant.queue.records import Envelope
 
 R = TypeVar("R")
+_AT_ONCE = Due(None, None)
+_BLOCKING = "Blocking connections go through `with app.sync() as rv: rv.cast(…)`."
 
 
 class Client:
@@ -70,23 +72,25 @@ class Client:
         Raises:
             HandlerError: the handler raised; the state is as before.
             CallTimeout: nothing is known yet.
-            DatabaseUnavailable: the message was never sent.
+            DatabaseUnavailable: the message was never sent, and may be sent again.
+            AlreadySent: the same message was sent before.
+            ReplyInvalid: the message was handled, and its reply cannot be read here.
         """
+        sent = as_message(message, "app.call")
+        seconds = seconds_of(timeout, self._settings.call_timeout)
         if running.get() is not None:
-            refuse_nested_call(message)
-        envelope = self._envelope(message, self._channel, idempotency_key)
+            refuse_nested_call(sent)
+        envelope = self._envelope(sent, self._channel, idempotency_key)
         future = self._inbox.expect(envelope.id)
         item = Outgoing(envelope, future)
         self._sender.put(item)
-        seconds = self._settings.call_timeout if timeout is None else timeout
         try:
-            async with asyncio.timeout(seconds) as limit:
-                reply = await future
-        except TimeoutError as error:
-            raise self._timed_out(message, item, _when(error, limit, seconds)) from None
+            when = await self._wait(sent, item, seconds)
         finally:
             self._inbox.forget(envelope.id, future)
-        return cast(R, result_of(reply, message, digest=envelope.digest))
+        if when is not None:
+            raise no_reply(sent, envelope, when)
+        return cast(R, result_of(future.result(), sent, digest=envelope.digest))
 
     async def cast(
         self,
@@ -99,31 +103,31 @@ class Client:
         timeout: float | None = None,
     ) -> str:
         """Send and do not wait for the handler: durable when this returns. Returns the message's id."""
-        if running.get() is not None and connection is None:
+        sent = as_message(message, "app.cast")
+        seconds = seconds_of(timeout, self._settings.call_timeout)
+        due = due_of(f"cast({sent!r})", after=after, at=at)
+        later = due != _AT_ONCE
+        if connection is not None:
+            if later:
+                raise ConfigurationError(f"cast({sent!r}) takes one of after=, at= and connection=; give just one.")
+            check_connection(sent, connection, psycopg.AsyncConnection, _BLOCKING)
+        elif running.get() is not None:
             raise ConfigurationError(
-                f"{message.sent()!r} was cast through the application inside a handler: it would leave even if "
+                f"{sent!r} was cast through the application inside a handler: it would leave even if "
                 "the turn fails. Use self.turn.cast(message), which leaves with the turn's commit."
             )
-        envelope = self._envelope(message, None, idempotency_key)
-        if after is not None or at is not None:
-            return await self._schedule(message, envelope, after=after, at=at, connection=connection)
+        envelope = self._envelope(sent, None, idempotency_key)
         if connection is not None:
-            if not isinstance(connection, psycopg.AsyncConnection):
-                raise ConfigurationError(
-                    f"cast({message!r}, connection=…) needs a psycopg.AsyncConnection, not a "
-                    f"{type(connection).__name__}. Nothing was sent. Blocking connections go through "
-                    "`with app.sync() as rv: rv.cast(…)`."
-                )
-            await connection.execute(*transactional_send([envelope]))
-            return envelope.id
-        item = Outgoing(envelope, asyncio.get_running_loop().create_future())
-        self._sender.put(item)
-        seconds = self._settings.call_timeout if timeout is None else timeout
-        try:
-            async with asyncio.timeout(seconds) as limit:
-                await item.future
-        except TimeoutError as error:
-            raise self._not_confirmed(message, item, _when(error, limit, seconds)) from None
+            with undone_if_it_fails(sent, connection):
+                await connection.execute(*transactional_send([envelope]))
+        elif later:
+            await self._schedule(sent, envelope, due, seconds)
+        else:
+            item = Outgoing(envelope, asyncio.get_running_loop().create_future())
+            self._sender.put(item)
+            when = await self._wait(sent, item, seconds)
+            if when is not None:
+                raise not_confirmed(sent, envelope, self._url, when)
         return envelope.id
 
     async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
@@ -132,103 +136,65 @@ class Client:
         Raises:
             CallTimeout: there is none yet, or it was read already, or there never was such a message.
             ReplyNotFound: that is no message's id.
+            ReplyInvalid: the reply cannot be read as `returns`.
         """
-        if not is_id(message_id):
-            raise ReplyNotFound(
-                f"{message_id!r} is no message's id. Pass what app.cast() returned, or a CallTimeout's message_id."
-            )
+        check_reply(message_id)
+        reader, seconds = reader_of(returns), seconds_of(timeout, self._settings.call_timeout)
         future = self._inbox.expect(message_id, attached=True)
-        seconds = self._settings.call_timeout if timeout is None else timeout
         try:
             async with asyncio.timeout(seconds) as limit:
                 reply = await future
         except TimeoutError as error:
-            raise CallTimeout(
-                f"Message {message_id} has no reply {_when(error, limit, seconds)}. Whether it was handled is "
-                "unknown: it may still wait, its reply may have been read already, or it was a cast, which has none. "
-                "`revenant ls --waiting` shows what waits.",
-                message_id=message_id,
-            ) from None
+            raise no_such_reply(message_id, _when(error, limit, seconds)) from None
         finally:
             self._inbox.forget(message_id, future)
-        return result_of(reply, None, load=TypeAdapter(returns).validate_json)
+        return result_of(reply, None, load=reader.validate_json)
 
     def _envelope(self, message: Message[Any], origin: str | None, idempotency_key: str | None) -> Envelope:
         if not self._started:
             raise ConfigurationError(
-                f"{message.sent()!r} was sent before the application was started. "
+                f"{message!r} was sent while the application was not started. "
                 "Send inside `async with app:` (or `with app.sync() as rv:`)."
             )
         return seal(message, origin=origin, idempotency_key=idempotency_key)
 
-    async def _schedule(
-        self,
-        message: Message[Any],
-        envelope: Envelope,
-        *,
-        after: timedelta | None,
-        at: datetime | None,
-        connection: psycopg.AsyncConnection[Any] | None,
-    ) -> str:
-        if (after is None) == (at is None) or connection is not None:
-            raise ConfigurationError(f"cast({message!r}) takes one of after=, at= and connection=; give just one.")
-        if at is not None and at.tzinfo is None:
-            raise ConfigurationError(f"cast({message!r}, at=…) needs a datetime with a time zone.")
-        row = Scheduled(*envelope[:6], envelope.digest, 0, after.total_seconds() if after else None, at)
-        if row.delay is None and row.due is None:
-            row = row._replace(delay=0.0)
-        batch, link = new_id(0), self._sender.link
-        failures, doubtful = 0, False
-        seconds = self._settings.call_timeout
-        when = f"after {seconds:g} s"
+    async def _wait(self, message: Message[Any], item: Outgoing, seconds: float) -> str | None:
+        """Wait for the item's future; return None when it has a result, or when the wait ended in doubt.
+
+        Raises:
+            RevenantError: the message was certainly not sent; it may be sent again.
+        """
         try:
-            async with asyncio.timeout(seconds):
-                while self._started:
-                    live = None
-                    try:
-                        live = await link.connection()
-                        await schedule_batch(live, batch=batch, rows=[row])
-                        return envelope.id
-                    except Exception as error:  # noqa: BLE001 # told, or tried again
-                        if not is_lost(error) and not doubtful:
-                            raise meaning_of(error, self._url) from None
-                        # As in Sender: after a try that was lost, a refusal does not say that nothing was stored.
-                        doubtful = doubtful or live is not None
-                        if live is not None:
-                            await link.reset(error, only=live)
-                        await back_off(failures)
-                        failures += 1
-            when = "before the application was stopped"
-        except TimeoutError:
-            pass
-        raise DatabaseUnavailable(
-            f"{message!r} was not confirmed by Postgres at {address(self._url)} {when}. "
-            "Whether it is scheduled is unknown; send it again with an idempotency_key, so that it counts once."
-        )
+            async with asyncio.timeout(seconds) as limit:
+                await item.future
+        except TimeoutError as error:
+            when = _when(error, limit, seconds)
+            if not self._sender.withdraw(item):
+                return when
+            message.not_sent()
+            raise not_sent(message, self._url, when, self._sender.link.last_error) from None
+        except RevenantError:
+            message.not_sent()
+            raise
+        except asyncio.CancelledError:
+            if self._sender.withdraw(item):
+                message.not_sent()
+            raise
+        return None
 
-    def _timed_out(self, message: Message[Any], item: Outgoing, when: str) -> Exception:
-        if self._sender.withdraw(item):
-            return self._unreached(message, when)
-        return CallTimeout(
-            f"{message.kind}({message.key!r}).{message.handler} has no reply {when}. Whether it was "
-            "handled is unknown: the message may wait for a live worker of its kind (`revenant workers` lists "
-            "them), or its reply may be on its way. Ask again with the same idempotency_key, or attach with "
-            f"app.reply({item.envelope.id!r}).",
-            message_id=item.envelope.id,
-        )
-
-    def _not_confirmed(self, message: Message[Any], item: Outgoing, when: str) -> Exception:
-        if self._sender.withdraw(item):
-            return self._unreached(message, when)
-        return DatabaseUnavailable(
-            f"{message!r} was not confirmed by Postgres at {address(self._url)} {when}. "
-            "Whether it is stored is unknown; send it again with an idempotency_key to be sure that it counts once."
-        )
-
-    def _unreached(self, message: Message[Any], when: str) -> Exception:
-        cause = self._sender.link.last_error or TimeoutError(f"no connection {when}")
-        error = unavailable(self._url, cause)
-        return DatabaseUnavailable(f"{message!r} was not sent. {error}")
+    async def _schedule(self, message: Message[Any], envelope: Envelope, due: Due, seconds: float) -> None:
+        link = self._sender.link
+        try:
+            silence = await schedule(envelope, due, link=link, seconds=seconds, going=lambda: self._started)
+        except RevenantError:
+            message.not_sent()
+            raise
+        if silence is None:
+            return
+        if silence.doubtful:
+            raise not_confirmed(message, envelope, self._url, silence.when)
+        message.not_sent()
+        raise not_sent(message, self._url, silence.when, link.last_error)
 
     async def _ping(self, channel: str, payload: str) -> None:
         connection = await self._sender.link.connection(seconds=1)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+import psycopg
 
 from revenant.codec import bucket_of, digest_of, keyed_id, new_id
 from revenant.entities.message import Message
@@ -10,12 +14,30 @@ from revenant.queue.records import Envelope
 
 
 def seal(message: Message[Any], *, origin: str | None, idempotency_key: str | None) -> Envelope:
-    """Return the envelope of a message, which counts as sent from now on; `origin` None makes it a cast."""
-    message.sent()
-    kind, key = message.kind, message.key
+    """Return the envelope of a message, which counts as sent from now on; `origin` None makes it a cast.
+
+    Raises:
+        AlreadySent: it was sent before, and not with this idempotency key.
+        InvalidKey: that is no idempotency key.
+    """
+    kind, key = message.sent().kind, message.key
     bucket = bucket_of(kind, key)
     if idempotency_key is None:
-        return Envelope(bucket, kind, key, new_id(bucket), message.handler, message.args, origin, None)
-    digest = digest_of(message.handler, message.args)
-    made = keyed_id(kind, key, idempotency_key)
+        made, digest = new_id(bucket), None
+    else:
+        made, digest = keyed_id(kind, key, idempotency_key), digest_of(message.handler, message.args)
+    message.send_as(made, keyed=digest is not None)
     return Envelope(bucket, kind, key, made, message.handler, message.args, origin, digest)
+
+
+@contextmanager
+def undone_if_it_fails(
+    message: Message[Any], connection: psycopg.AsyncConnection[Any] | psycopg.Connection[Any]
+) -> Iterator[None]:
+    """Let a message be sent again if its statement failed inside a transaction, which is undone with it."""
+    try:
+        yield
+    except psycopg.Error:
+        if not connection.autocommit:
+            message.not_sent()
+        raise

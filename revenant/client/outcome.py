@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from pydantic import ValidationError
 from pydantic_core import from_json
 
+from revenant.codec import explain
 from revenant.entities.message import Message
 from revenant.errors import (
     ConfigurationError,
@@ -16,6 +18,7 @@ from revenant.errors import (
     InvalidArguments,
     InvalidKey,
     NestedCall,
+    ReplyInvalid,
     RevenantError,
     StateInvalid,
     TooLarge,
@@ -43,6 +46,7 @@ def result_of(
 
     Raises:
         IdempotencyConflict: the reply belongs to another message that was sent with the same idempotency key.
+        ReplyInvalid: the value is not of the type that is expected here.
     """
     if digest is not None and reply.digest != digest:
         raise IdempotencyConflict(
@@ -52,7 +56,15 @@ def result_of(
     if reply.status == "error":
         raise error_of(from_json(reply.body))
     read = load or (message.load if message is not None else from_json)
-    return read(reply.body)
+    try:
+        return read(reply.body)
+    except ValidationError as error:
+        raise ReplyInvalid(
+            f"The reply to {message or 'message ' + reply.id!r} does not fit the type that it is read as here: "
+            f"{explain(error)[1]}. The message was handled, and its effect stands. The worker may run another version "
+            "of the class; the reply's JSON is this error's `body`.",
+            body=reply.body,
+        ) from None
 
 
 def error_of(details: dict[str, Any]) -> RevenantError:

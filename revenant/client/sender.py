@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 
+from revenant.client.spent import Rows, Spent
 from revenant.codec import new_id
 from revenant.errors import Refused, RevenantError, SchemaMismatch
 from revenant.eventloop import end
@@ -28,8 +29,6 @@ BATCH_MESSAGES = 500
 BATCH_BYTES = 4 * 1024 * 1024
 RETRY_SECONDS = 1800.0
 """How long a batch whose outcome is unknown is tried again: tidy_v1 keeps its mark for an hour."""
-READ_SECONDS = 0.5
-"""Replies that were read are dropped with the next batch, or alone after this time."""
 STOP_SECONDS = 1.0
 """How long a sender that is stopped goes on to send what waits."""
 POLL_SECONDS = 0.005
@@ -59,10 +58,8 @@ class Sender:
         self._link = Link(url=url, role="client")
         self._outbox: deque[Outgoing] = deque()
         self._under_way: list[Outgoing] | None = None
-        self._read_ids: list[str] = []
-        self._read_timer: asyncio.TimerHandle | None = None
         self._wake = asyncio.Event()
-        self._previous: str | None = None
+        self._spent = Spent(self._wake.set)
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -83,12 +80,11 @@ class Sender:
         task, self._task = self._task, None
         if task is None:
             return
-        if self._read_timer is not None:
-            self._read_timer.cancel()
-        self._wake.set()
+        self._spent.hurry()
         until = time.monotonic() + STOP_SECONDS
         while self._busy() and self._link.last_error is None and time.monotonic() < until:  # noqa: ASYNC110 # bounded
             await asyncio.sleep(POLL_SECONDS)
+        self._spent.close()
         left = [*(self._under_way or ()), *self._outbox]
         await end(task)
         for item in left:
@@ -97,7 +93,7 @@ class Sender:
         await self._link.reset()
 
     def _busy(self) -> bool:
-        return bool(self._outbox or self._read_ids) or self._under_way is not None
+        return bool(self._outbox or self._spent.due) or self._under_way is not None
 
     def put(self, item: Outgoing) -> None:
         """Queue one message; its future fails if it cannot be sent, and a cast's resolves once it is stored."""
@@ -116,9 +112,7 @@ class Sender:
 
     def read(self, ids: Sequence[str]) -> None:
         """Remember that these replies were read, so that their rows can go."""
-        self._read_ids.extend(ids)
-        if self._read_timer is None:
-            self._read_timer = asyncio.get_running_loop().call_later(READ_SECONDS, self._wake.set)
+        self._spent.read(ids)
 
     async def _forever(self) -> None:
         while True:
@@ -131,17 +125,13 @@ class Sender:
 
     async def run_once(self) -> None:
         """Send all that waits."""
-        while self._outbox or self._read_ids:
+        while self._outbox or self._spent.due:
             # Messages stay in the outbox until there is a connection: until then they can be withdrawn.
             await self._connection()
             items = self._take()
-            read_ids, self._read_ids = self._read_ids, []
-            if self._read_timer is not None:
-                self._read_timer.cancel()
-                self._read_timer = None
             self._under_way = items
             try:
-                await self._deliver(items, read_ids)
+                await self._deliver(items, self._spent.take())
             finally:
                 self._under_way = None
 
@@ -164,7 +154,7 @@ class Sender:
                 size += len(item.envelope.args)
         return items
 
-    async def _deliver(self, items: list[Outgoing], read_ids: Sequence[str]) -> None:
+    async def _deliver(self, items: list[Outgoing], spent: Rows) -> None:
         batch = new_id(0)
         until, failures, doubtful = time.monotonic() + RETRY_SECONDS, 0, False
         while True:
@@ -176,9 +166,9 @@ class Sender:
                 hints = await enqueue(
                     connection,
                     batch=batch,
-                    previous=self._previous,
+                    settled=spent.batches,
                     envelopes=[item.envelope for item in items],
-                    read_ids=read_ids,
+                    read_ids=spent.replies,
                 )
                 break
             except Exception as error:  # noqa: BLE001 # whatever it is, it belongs to those who wait
@@ -196,10 +186,10 @@ class Sender:
                     return
                 await back_off(failures)
                 failures += 1
-        self._previous = batch
-        for item in items:
-            if item.envelope.origin is None and not item.future.done():
-                item.future.set_result(None)
+        if not doubtful:
+            # A try that was lost may still be on its way to Postgres: its mark stays until no try can live any more.
+            self._spent.arrived(batch)
+        _confirm_casts(items)
         if hints:
             await self._notify(hints)
 
@@ -209,7 +199,7 @@ class Sender:
         if len(items) > 1 and isinstance(meaning, Refused):
             for item in items:
                 item.attempted = False
-                await self._deliver([item], ())
+                await self._deliver([item], Rows())
             return
         for item in items:
             if not item.future.done():
@@ -224,6 +214,12 @@ class Sender:
             # A lost wake-up costs time, not the message: workers look for themselves.
             if connection is not None:
                 await self._link.reset(error, only=connection)
+
+
+def _confirm_casts(items: Sequence[Outgoing]) -> None:
+    for item in items:
+        if item.envelope.origin is None and not item.future.done():
+            item.future.set_result(None)
 
 
 def is_lost(error: Exception) -> bool:

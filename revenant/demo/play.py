@@ -15,14 +15,15 @@ import psycopg
 from revenant.app import Revenant
 from revenant.demo.aircraft import Aircraft
 from revenant.demo.fold import Fold
-from revenant.demo.killer import Killer
 from revenant.demo.logbook import Logbook
+from revenant.demo.plan import Plan
 from revenant.demo.result import Result
 from revenant.demo.screen import Screen
 from revenant.demo.traffic import Sampled, Traffic
 from revenant.demo.verdict import Comparison, Verdict
 from revenant.queue.session import session
 from revenant.trial.crew import Crew
+from revenant.trial.killer import Killer
 from revenant.trial.latency import milliseconds, percentile
 from revenant.trial.run import Run
 from revenant.trial.settling import settle
@@ -52,12 +53,13 @@ async def play(*, logbook: Logbook, rows: int, workers: int, kill: int, keep: bo
         await crew.start(look, run.kind)
         traffic = Traffic(app=app, run=run)
         stack.push_async_callback(traffic.stop)
-        killer = Killer(crew=crew, traffic=traffic, screen=screen)
+        killer = Killer(crew=crew, say=screen.say)
         stack.push_async_callback(killer.stop)
-        killer.plan(rows, kill)
+        plan = Plan(rows=rows, kills=kill, killer=killer, traffic=traffic)
         screen.begin(rows)
         began = time.perf_counter()
-        await _send(logbook, killer, traffic, crew, screen)
+        await _send(logbook, plan, traffic, crew, screen)
+        await killer.finish()
         left = await settle(look, run, watch=crew.watch)
         seconds = time.perf_counter() - began
         crew.watch()
@@ -75,7 +77,7 @@ async def play(*, logbook: Logbook, rows: int, workers: int, kill: int, keep: bo
             run=run.id,
             **_of_verdict(verdict),
             **_of_sample(traffic.sampled),
-            **killer.figures(),
+            **plan.figures(),
         )
 
 
@@ -92,17 +94,16 @@ async def verify(connection: psycopg.AsyncConnection[Any], run: Run, logbook: Lo
     return comparison.close()
 
 
-async def _send(logbook: Logbook, killer: Killer, traffic: Traffic, crew: Crew, screen: Screen) -> None:
+async def _send(logbook: Logbook, plan: Plan, traffic: Traffic, crew: Crew, screen: Screen) -> None:
     """Send the whole file, with the kills on the way."""
     for flight in logbook.flights(screen.report):
         await traffic.send(flight)
-        killer.look()
+        plan.look()
         if traffic.sent % 100 == 0:
             crew.watch()
             screen.advance(traffic.sent)
-    killer.catch_up()
+    plan.catch_up()
     await traffic.finish()
-    await killer.finish()
     screen.advance(traffic.sent)
 
 

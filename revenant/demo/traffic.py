@@ -84,16 +84,10 @@ class Traffic:
             await self._change()
         self._check()
 
-    async def recovery(self, since: float) -> tuple[float, float]:
-        """Ask aircraft that were told something lately; return the seconds from `since` to the first and last reply."""
+    def probes(self) -> list[Coroutine[Any, Any, int]]:
+        """Return calls that ask aircraft which were told something lately, not yet sent."""
         names = list(dict.fromkeys(reversed(self._recent)))[:PROBES]
-        probes = [asyncio.ensure_future(self._app.call(self._aircraft(name).told())) for name in names]
-        first: float | None = None
-        for probe in asyncio.as_completed(probes):
-            await probe
-            first = first or time.perf_counter() - since
-        last = time.perf_counter() - since
-        return first or last, last
+        return [self._app.call(self._aircraft(name).told()) for name in names]
 
     async def stop(self) -> None:
         """Give up what is on its way; safe after `finish` and twice."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, TypeVar, cast
+from typing import Any, NamedTuple, Protocol, TypeVar, overload
 
 from psycopg import AsyncConnection
 
+from revenant.entities.due import due_of
 from revenant.entities.entity import Entity
-from revenant.entities.message import Message
-from revenant.entities.ref import Ref
-from revenant.errors import ConfigurationError, NestedCall
+from revenant.entities.message import Message, as_message
+from revenant.entities.ref import Ref, kind_of
+from revenant.errors import NestedCall
 
 E = TypeVar("E", bound=Entity)
 
@@ -82,18 +83,23 @@ class Turn:
         self._limit = limit
         self._effects = Effects([], [])
 
-    def ref(self, kind: type[E], key: str) -> E:
-        """Return the address of another entity, to build messages for `cast`."""
-        made = Ref(kind=kind.entity_kind, key=key, definition=kind, caller=refuse_nested_call, limit=self._limit)
-        return cast(E, made)
+    @overload
+    def ref(self, kind: type[E], key: str) -> E: ...
+
+    @overload
+    def ref(self, kind: str, key: str) -> Any: ...
+
+    def ref(self, kind: type[E] | str, key: str) -> E | Any:
+        """Return the address of another entity, by its class or by name, to build messages for `cast`."""
+        name, definition = kind_of(kind, "turn.ref")
+        return Ref(kind=name, key=key, definition=definition, caller=refuse_nested_call, limit=self._limit)
 
     def cast(self, message: Message[Any], *, after: timedelta | None = None, at: datetime | None = None) -> None:
         """Send a message that leaves in the same commit as the state, now or when it is due."""
-        if after is not None and at is not None:
-            raise ConfigurationError(f"turn.cast({message!r}) was given both after= and at=; give one of them.")
-        if at is not None and at.tzinfo is None:
-            raise ConfigurationError(f"turn.cast({message!r}, at=…) needs a datetime with a time zone.")
-        self._effects.sends.append(Sent(message.sent(), None if after is None else after.total_seconds(), at))
+        sent = as_message(message, "turn.cast")
+        due = due_of(f"turn.cast({sent!r})", after=after, at=at)
+        sent.send_as(None)
+        self._effects.sends.append(Sent(sent, due.after, due.at))
 
     def defer(self, task: Any, **kwargs: Any) -> None:
         """Defer a procrastinate task in the same commit: it runs after the commit, and only if there is one."""

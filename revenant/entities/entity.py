@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr
+from pydantic import BaseModel, ConfigDict, PrivateAttr, PydanticUndefinedAnnotation, PydanticUserError
 
 from revenant.codec import JSON, MAX_KIND_BYTES
 from revenant.entities.handler import Handler
+from revenant.entities.shape import Shape, shape_of
 from revenant.errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ class Entity(BaseModel):
     entity_kind: ClassVar[str] = "Entity"
     entity_vsn: ClassVar[int] = 1
     entity_handlers: ClassVar[dict[str, Handler[..., Any]]] = {}
+    entity_shape: ClassVar[Shape] = Shape()
 
     _turn: Turn | None = PrivateAttr(default=None)
 
@@ -50,6 +52,11 @@ class Entity(BaseModel):
         """Read the class keywords and collect the handlers."""
         super().__pydantic_init_subclass__(**kwargs)
         taken = [name for name in _RESERVED if name in cls.model_fields]
+        if cls.__private_attributes__["_turn"] is not Entity.__private_attributes__["_turn"]:
+            raise ConfigurationError(
+                f"{cls.__qualname__} has a private attribute named '_turn', where every entity keeps its turn. "
+                "Name the attribute otherwise."
+            )
         if taken:
             raise ConfigurationError(
                 f"{cls.__qualname__} has a field named {taken[0]!r}, which every entity has already: "
@@ -76,6 +83,8 @@ class Entity(BaseModel):
             for name, value in vars(base).items()
             if isinstance(value, Handler)
         }
+        # What names classes that are defined later is looked at when the application is put together.
+        cls.entity_shape = readable_shape(cls) if cls.__pydantic_complete__ else Shape(unsure=True)
 
     @classmethod
     def initial(cls, key: str) -> Self:  # subclasses use the key
@@ -102,3 +111,29 @@ class Entity(BaseModel):
                 f"self.turn and self.key exist while a handler of {type(self).__qualname__} runs, and not outside one."
             )
         return self._turn
+
+
+def readable_shape(definition: type[Entity]) -> Shape:
+    """Return the shape of the class's state.
+
+    Raises:
+        ConfigurationError: a field would not come back as it was written, or names a type that does not exist.
+    """
+    try:
+        definition.model_rebuild()
+    except (PydanticUserError, PydanticUndefinedAnnotation) as error:
+        raise ConfigurationError(
+            f"The fields of {definition.__qualname__} cannot be read: {' '.join(str(error).split())[:300]} "
+            "Define or import their types at module level, outside `if TYPE_CHECKING`."
+        ) from error
+    shape = shape_of(definition.__pydantic_core_schema__, definition.__qualname__)
+    # The entity itself is always of its very class.
+    shape.parts.discard(definition)
+    flaws = shape.flaws + shape.iterators
+    if flaws:
+        raise ConfigurationError(
+            f"{flaws[0]}: it would not come back. The state of an entity is what is stored as JSON and read "
+            "again. Write a field under a name by which it is read (validation_alias=AliasChoices(…)) and as what it "
+            "is (@field_serializer); what is not state belongs into a private attribute."
+        )
+    return shape

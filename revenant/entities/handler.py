@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapte
 
 from revenant.codec import JSON, dump, explain
 from revenant.entities.message import Message
+from revenant.entities.shape import shape_of
 from revenant.errors import ConfigurationError, InvalidArguments
 
 P = ParamSpec("P")
@@ -74,9 +75,17 @@ class Handler(Generic[P, R]):
             default = ... if parameter.default is parameter.empty else None
             fields[f"p{number}"] = (self._hints.get(name, Any), Field(default, alias=name))
         try:
-            return create_model(self.name, __config__=_NAMED, **fields)
+            made = create_model(self.name, __config__=_NAMED, **fields)
         except PydanticUserError as error:
             raise self._unreadable(error) from error
+        for name in self.signature.parameters:
+            flaws = shape_of(TypeAdapter(self._hints.get(name, Any)).core_schema, f"{self.label}({name})").flaws
+            if flaws:
+                raise ConfigurationError(
+                    f"{flaws[0]}: the handler would not get what was sent. Messages travel as JSON; annotate {name} "
+                    "with a type that is read as it is written."
+                )
+        return made
 
     @cached_property
     def result(self) -> TypeAdapter[R]:

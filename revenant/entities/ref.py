@@ -7,11 +7,11 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from revenant.codec import ANYTHING, check_key, dump
+from revenant.codec import ANYTHING, MAX_KIND_BYTES, check_key, dump
 from revenant.entities.entity import Entity
 from revenant.entities.handler import Handler
 from revenant.entities.message import Caller, Message
-from revenant.errors import InvalidArguments, UnknownHandler
+from revenant.errors import ConfigurationError, InvalidArguments, UnknownHandler
 
 
 class Ref:
@@ -48,10 +48,30 @@ class Ref:
         return message_builder(self, name)
 
 
+def kind_of(kind: object, door: str) -> tuple[str, type[Entity] | None]:
+    """Return the name of a kind, and its class where that was given; `door` is what it was given to.
+
+    Raises:
+        ConfigurationError: it is neither a class of an entity nor the name of a kind.
+    """
+    if isinstance(kind, type) and issubclass(kind, Entity):
+        return kind.entity_kind, kind
+    if not isinstance(kind, str):
+        raise ConfigurationError(
+            f"{door}() takes an entity's class, or the name of its kind, and got {kind!r}. Write {door}(Account, key)."
+        )
+    size = len(kind.encode(errors="replace"))
+    if not 0 < size <= MAX_KIND_BYTES or any(char == "\0" or "\ud800" <= char <= "\udfff" for char in kind):
+        raise ConfigurationError(f"{kind!r} is no kind: its name must be text of 1 to {MAX_KIND_BYTES} bytes.")
+    return kind, None
+
+
 def address_of(ref: Ref | Entity) -> tuple[str, str]:
     """Return (kind, key) of a ref, which type checkers see as the entity's class."""
     if not isinstance(ref, Ref):
-        raise TypeError(f"Expected a ref, as app.ref() makes it, and got {type(ref).__name__}.")
+        raise ConfigurationError(
+            f"A ref is wanted, as app.ref(Account, key) makes one, and {ref!r} is none. Nothing was sent."
+        )
     return ref._kind, ref._key
 
 

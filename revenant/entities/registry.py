@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from revenant.entities.entity import Entity
+from revenant.entities.entity import Entity, readable_shape
 from revenant.errors import ConfigurationError
 
 
@@ -14,6 +14,10 @@ class Registry:
     """Entity classes by kind; built once, and read only."""
 
     def __init__(self, entities: Iterable[type[Entity]]) -> None:
+        if isinstance(entities, type | str) or not isinstance(entities, Iterable):
+            raise ConfigurationError(
+                f"entities= takes a list of entity classes, and got {entities!r}. Write Revenant(entities=[Account])."
+            )
         kinds: dict[str, type[Entity]] = {}
         for definition in entities:
             given: object = definition
@@ -25,6 +29,7 @@ class Registry:
                     f"Two classes are of kind {definition.entity_kind!r}: {other.__qualname__} and "
                     f'{definition.__qualname__}. Give one another name: class …(Entity, kind="…").'
                 )
+            definition.entity_shape = readable_shape(definition)
             for found in definition.entity_handlers.values():
                 # Read the annotations now: a mistake in them belongs to the start, not to the first message.
                 _ = found.arguments, found.result

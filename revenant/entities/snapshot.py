@@ -8,7 +8,8 @@ from pydantic import ValidationError
 
 from revenant.codec import dump, explain
 from revenant.entities.entity import Entity
-from revenant.errors import StateInvalid, Unstorable
+from revenant.entities.likeness import difference
+from revenant.errors import ConfigurationError, StateInvalid, Unstorable
 
 
 def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: int | None) -> Entity:
@@ -16,9 +17,10 @@ def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: in
 
     Raises:
         StateInvalid: the stored JSON does not fit the class.
+        ConfigurationError: `initial` returned something else than the class's own state.
     """
     if state is None:
-        return definition.initial(key)
+        return _first(definition, key)
     try:
         if vsn is not None and vsn < definition.entity_vsn:
             return definition.model_validate_json(_upgraded(definition, state, vsn))
@@ -45,22 +47,40 @@ def dump_state(entity: Entity, *, key: str, limit: int) -> str:
     return dump(definition.__pydantic_serializer__, entity, what=what, limit=limit, round_trip=True)
 
 
-def check_readable(definition: type[Entity], text: str, *, key: str) -> None:
-    """Refuse a state that was written and could not be read again: its message must not be acknowledged.
+def check_readable(entity: Entity, text: str, *, key: str) -> None:
+    """Refuse a state that was written and would come back as another one: its message must not be acknowledged.
 
     Raises:
         Unstorable: naming the path.
     """
+    definition = type(entity)
+    what = f"The state of {definition.entity_kind}({key!r})"
     try:
-        definition.__pydantic_validator__.validate_json(text)
+        read = definition.__pydantic_validator__.validate_json(text)
     except ValidationError as error:
         path, why = explain(error)
         raise Unstorable(
-            f"The state of {definition.entity_kind}({key!r}) could be written but not read again: {why}. Nothing "
-            "was changed; the handler left what the class does not allow, or the class writes a field otherwise than "
-            "it reads it.",
+            f"{what} could be written but not read again: {why}. Nothing was changed; the handler left what the class "
+            "does not allow, or the class writes a field otherwise than it reads it.",
             path=path,
         ) from None
+    changed = difference(entity, read) if definition.entity_shape.must_compare else None
+    if changed is not None:
+        raise Unstorable(
+            f"{what} could be written, and would come back as another one: {changed} is not read as it was written. "
+            "Nothing was changed; annotate the field with the type of what it holds, or mend its serializer.",
+            path=changed,
+        )
+
+
+def _first(definition: type[Entity], key: str) -> Entity:
+    made: object = definition.initial(key)
+    if type(made) is not definition:
+        raise ConfigurationError(
+            f"{definition.__qualname__}.initial({key!r}) returned a {type(made).__qualname__}, and must return a "
+            f"{definition.__qualname__}: `return cls(…)`. Nothing was changed."
+        )
+    return made
 
 
 def _upgraded(definition: type[Entity], state: str, vsn: int) -> str:

@@ -7,10 +7,9 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.connection import array, script
-from revenant.queue.mailbox import columns
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Reply
 from revenant.queue.replies import fetch_replies
+from revenant.queue.script import array, columns, run_script
 from revenant.sql import statement
 
 ENTITY_LIMIT = 256
@@ -35,8 +34,8 @@ async def claim(
     `vsns` maps each kind to the newest state version that this worker's class reads; `most` is how many messages
     of one entity are taken.
     """
-    cursor = script(connection)
-    await cursor.execute(
+    _, ((xid, now),), rows = await run_script(
+        connection,
         statement("begin_turn"),
         {
             **columns([hint[:3] for hint in hints], ("buckets", "kinds", "keys")),
@@ -49,11 +48,7 @@ async def claim(
             "byte_limit": BYTE_LIMIT,
         },
     )
-    cursor.nextset()
-    found = await cursor.fetchone()
-    assert found is not None
-    cursor.nextset()
-    return _read(await cursor.fetchall(), hints, Claim(xid=found[0], now=found[1]))
+    return read_rows(rows, hints, Claim(xid=xid, now=now))
 
 
 async def recall_replies(connection: psycopg.AsyncConnection[Any], claim: Claim) -> None:
@@ -94,10 +89,11 @@ def from_its_first(entity: Claimed) -> Hint:
 
 async def give_back(connection: psycopg.AsyncConnection[Any]) -> None:
     """End a turn that has nothing to settle."""
-    await script(connection).execute("rollback")
+    await run_script(connection, "rollback")
 
 
-def _read(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) -> Claim:
+def read_rows(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) -> Claim:
+    """Sort what claim_v1 returned for these hints into a claim, and return it."""
     others = {"locked": claim.locked, "later": claim.later, "newer": claim.newer}
     last = -1
     for row in rows:
@@ -117,18 +113,19 @@ def _read(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) 
 
 async def peek(connection: psycopg.AsyncConnection[Any], hints: Sequence[Hint]) -> list[int]:
     """Return the places (from 0) of those hints whose entities still have a message at or after the named number."""
-    cursor = script(connection)
-    await cursor.execute(statement("peek_entities"), columns(hints, ("buckets", "kinds", "keys", "seqs")))
-    return [row[0] - 1 for row in await cursor.fetchall()]
+    (rows,) = await run_script(
+        connection, statement("peek_entities"), columns(hints, ("buckets", "kinds", "keys", "seqs"))
+    )
+    return [slot - 1 for (slot,) in rows]
 
 
 async def waiting(
     connection: psycopg.AsyncConnection[Any], *, known: Sequence[str], after: Hint, page: int
 ) -> list[Hint]:
     """Return the next entities of known kinds that have waiting messages, from a cursor on; they ignore the mark."""
-    cursor = script(connection)
-    await cursor.execute(
+    (rows,) = await run_script(
+        connection,
         statement("waiting_entities"),
-        {"known": list(known), "bucket": after.bucket, "kind": after.kind, "key": after.key, "page": page},
+        {"known": array(known), "bucket": after.bucket, "kind": after.kind, "key": after.key, "page": page},
     )
-    return [Hint._make((*row, 0)) for row in await cursor.fetchall()]
+    return [Hint._make((*row, 0)) for row in rows]

@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.connection import script
+from revenant.queue.script import run_script
 from revenant.sql import statement
 
 
@@ -22,13 +22,11 @@ class Fate(Enum):
 async def fate_of(connection: psycopg.AsyncConnection[Any], xid: str) -> Fate:
     """Return how the transaction ended; waits while its backend still works on it."""
     while True:
-        cursor = script(connection)
         try:
-            await cursor.execute(statement("commit_outcome"), {"xid": xid})
+            ((status,),) = (await run_script(connection, statement("commit_outcome"), {"xid": xid}))[-1]
         except psycopg.errors.InvalidParameterValue:
             # A number that was not given out yet: a crash took its transaction away, with the number.
             return Fate.ABORTED
-        (status,) = await cursor.fetchone() or (None,)
         if status == "committed":
             return Fate.COMMITTED
         if status != "in progress":

@@ -7,16 +7,15 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.connection import array, script
 from revenant.queue.records import Reply
+from revenant.queue.script import array, run_script
 from revenant.sql import statement
 
 
 async def fetch_replies(connection: psycopg.AsyncConnection[Any], ids: Sequence[str]) -> list[Reply]:
     """Return the replies of those ids that have one."""
-    cursor = script(connection)
-    await cursor.execute(statement("fetch_replies"), {"ids": array(ids)})
-    return [Reply(*row) for row in await cursor.fetchall()]
+    (rows,) = await run_script(connection, statement("fetch_replies"), {"ids": array(ids)})
+    return [Reply(*row) for row in rows]
 
 
 def read_payload(payload: str) -> tuple[list[Reply], list[str]]:

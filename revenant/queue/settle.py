@@ -8,9 +8,9 @@ from typing import Any
 import psycopg
 
 from revenant.errors import Conflict
-from revenant.queue.connection import array, script
-from revenant.queue.mailbox import WAKE_CHANNEL, columns, schedule, send
+from revenant.queue.mailbox import WAKE_CHANNEL, schedule, send
 from revenant.queue.records import DeadLetter, Reply, Settlement
+from revenant.queue.script import array, columns, run_script
 from revenant.sql import statement
 
 _WRITE_COLUMNS = ("tids", "buckets", "kinds", "keys", "expected", "versions", "vsns", "states", "applied")
@@ -32,9 +32,9 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
     if settlement.schedules:
         await schedule(connection, settlement.schedules)
     if settlement.burials:
-        await script(connection).execute(statement("bury_messages"), columns(settlement.burials, DeadLetter._fields))
+        await run_script(connection, statement("bury_messages"), columns(settlement.burials, DeadLetter._fields))
     try:
-        await script(connection).execute(statement("settle_turn"), _parameters(settlement, wakes))
+        await run_script(connection, statement("settle_turn"), parameters(settlement, wakes))
     except psycopg.DatabaseError as error:
         if error.sqlstate == FENCED:
             raise Conflict(
@@ -44,7 +44,8 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
         raise
 
 
-def _parameters(settlement: Settlement, wakes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+def parameters(settlement: Settlement, wakes: Sequence[tuple[str, str]]) -> dict[str, Any]:
+    """Return the parameters of `settle_turn`; `wakes` are (channel, payload) each."""
     return {
         **columns(settlement.writes, _WRITE_COLUMNS),
         **columns(settlement.consumed, ("message_tids", "seqs")),

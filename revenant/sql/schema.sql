@@ -181,6 +181,45 @@ begin
 end
 $$;
 
+-- Promise: returns the calls, without the casts between them, that wait for one entity from a number on, in order.
+-- Locks: none; the entity is one that claim_v1 has locked.
+create or replace function revenant.claim_calls_v1(
+    bucket smallint, kind text, key text, since bigint, message_limit integer, byte_limit bigint
+) returns table (
+    seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
+    done_status text, done_version bigint, done_body text, done_digest bytea
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    message record;
+    bytes bigint := 0;
+begin
+    for message in
+        select m.seq, m.ctid::text as message_tid, m.id::text as id, m.handler, m.args::text as args, m.origin,
+            m.digest, m.attempts, r.status, r.version, r.body::text as body, r.digest as done_digest
+        from (
+            select m.ctid, m.*
+            from revenant.messages m
+            where m.bucket = claim_calls_v1.bucket and m.kind = claim_calls_v1.kind and m.key = claim_calls_v1.key
+                and m.seq >= since and m.origin is not null
+            order by m.seq
+            limit message_limit
+        ) m
+        left join revenant.replies r on r.bucket = m.bucket and r.id = m.id and m.digest is not null
+        order by m.seq
+    loop
+        seq := message.seq; message_tid := message.message_tid; id := message.id; handler := message.handler;
+        args := message.args; origin := message.origin; digest := message.digest; attempts := message.attempts;
+        done_status := message.status; done_version := message.version; done_body := message.body;
+        done_digest := message.done_digest;
+        return next;
+        bytes := bytes + octet_length(args);
+        exit when bytes >= byte_limit;
+    end loop;
+end
+$$;
+
 -- Promise: locks each named entity that is free, then reads its messages in a later snapshot, in order; never waits.
 -- Locks: the entities' rows FOR NO KEY UPDATE, SKIP LOCKED, in the order given; then an advisory lock per entity to be created.
 create or replace function revenant.claim_v1(
@@ -202,6 +241,7 @@ declare
     held record;
     missing record;
     message record;
+    free integer := 0;
     -- Many entities share the room that there is, so that no claim reads more than it can take.
     share integer := least(entity_limit, greatest(32, message_limit / greatest(cardinality(keys), 1)));
     taken integer := 0;
@@ -223,49 +263,52 @@ begin
     loop
         tids[held.slot] := held.tid; versions[held.slot] := held.version;
         stored_vsns[held.slot] := held.vsn; marks[held.slot] := held.mark;
+        free := free + 1;
     end loop;
 
     -- Entities without a row that could be locked: another turn has it, or there is none yet, or nothing to do.
-    for missing in
-        select u.slot::integer as slot, u.present, u.waiting,
-            case
-                when u.present or not u.waiting then false
-                -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
-                when u.place > 64 then null
-                else pg_try_advisory_xact_lock(hashtextextended(u.kind || '/' || u.key, 7))
-            end as ours
-        from (
-            select h.slot, h.kind, h.key, row_number() over (order by h.slot) as place,
-                exists (
-                    select from revenant.entities e
-                    where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
-                ) as present,
-                exists (
-                    select from revenant.messages m
-                    where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
-                ) as waiting
-            from unnest(buckets, kinds, keys, tids) with ordinality as h (bucket, kind, key, tid, slot)
-            where h.tid is null
-        ) u
-    loop
-        slot := missing.slot;
-        if missing.ours then
-            marks[slot] := 0;
-        elsif missing.present or missing.waiting then
-            outcome := case when missing.ours is null then 'later' else 'locked' end;
+    if free < cardinality(keys) then
+        for missing in
+            select u.slot::integer as slot, u.present, u.waiting,
+                case
+                    when u.present or not u.waiting then false
+                    -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
+                    when u.place > 64 then null
+                    else pg_try_advisory_xact_lock(hashtextextended(u.kind || '/' || u.key, 7))
+                end as ours
+            from (
+                select h.slot, h.kind, h.key, row_number() over (order by h.slot) as place,
+                    exists (
+                        select from revenant.entities e
+                        where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+                    ) as present,
+                    exists (
+                        select from revenant.messages m
+                        where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
+                    ) as waiting
+                from unnest(buckets, kinds, keys, tids) with ordinality as h (bucket, kind, key, tid, slot)
+                where h.tid is null
+            ) u
+        loop
+            slot := missing.slot;
+            if missing.ours then
+                marks[slot] := 0;
+            elsif missing.present or missing.waiting then
+                outcome := case when missing.ours is null then 'later' else 'locked' end;
+                return next;
+            end if;
+        end loop;
+        -- An advisory lock may be ours only because its last holder has just committed the row: look again.
+        for missing in
+            select h.slot::integer as slot
+            from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
+            join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+            where h.tid is null and h.mark is not null
+        loop
+            slot := missing.slot; marks[slot] := null; outcome := 'locked';
             return next;
-        end if;
-    end loop;
-    -- An advisory lock may be ours only because its last holder has just committed the row: look again.
-    for missing in
-        select h.slot::integer as slot
-        from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
-        join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
-        where h.tid is null and h.mark is not null
-    loop
-        slot := missing.slot; marks[slot] := null; outcome := 'locked';
-        return next;
-    end loop;
+        end loop;
+    end if;
     for i in 1 .. cardinality(keys) loop
         if stored_vsns[i] > vsns[i] then
             slot := i; marks[i] := null; outcome := 'newer';
@@ -319,7 +362,7 @@ $$;
 -- Promise: one client's batch reaches the mailboxes exactly once, however often it is retried; replies read are dropped.
 -- Locks: the batch's row in sends (a retry waits for its first try); then replies of this client; wakes inside only if unflushed.
 create or replace function revenant.enqueue_v1(
-    batch uuid, previous uuid, flush boolean,
+    batch uuid, settled uuid[], flush boolean,
     buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     origins text[], digests bytea[], read_ids uuid[]
 ) returns setof text language plpgsql volatile
@@ -341,7 +384,9 @@ begin
         return next '*';
         return;
     end if;
-    delete from revenant.sends where id = previous;
+    if cardinality(settled) > 0 then
+        delete from revenant.sends s using unnest(settled) as d (id) where s.id = d.id;
+    end if;
     if cardinality(read_ids) > 0 then
         delete from revenant.replies r
         using unnest(read_ids) as d (id)
@@ -404,12 +449,14 @@ $$;
 
 -- Promise: the clock that decides due times; tests may set it with revenant.fake_now while revenant.testing is on.
 -- Locks: none.
-create or replace function revenant.now() returns timestamptz language sql volatile parallel safe as $$
-    select case
-        when current_setting('revenant.testing', true) = 'on'
-            then coalesce(nullif(current_setting('revenant.fake_now', true), '')::timestamptz, clock_timestamp())
-        else clock_timestamp()
-    end
+create or replace function revenant.now() returns timestamptz language plpgsql volatile parallel safe as $$
+begin
+    -- Not in SQL: that would be parsed and planned anew by every statement that asks.
+    if current_setting('revenant.testing', true) = 'on' then
+        return coalesce(nullif(current_setting('revenant.fake_now', true), '')::timestamptz, clock_timestamp());
+    end if;
+    return clock_timestamp();
+end
 $$;
 
 -- Promise: which of the named entities still have a message at or after the named number; looks only.
@@ -455,6 +502,22 @@ begin
     return query
     select null::text, extract(epoch from s.due - moment)::double precision
     from revenant.scheduled s order by s.due limit 1;
+end
+$$;
+
+-- Promise: removes what a handler has left on its session: temporary tables, prepared statements, advisory locks, LISTEN.
+-- Locks: none new but those of dropped temporary tables; gives up the session's advisory locks.
+create or replace function revenant.restore_session_v1() returns void language plpgsql volatile as $$
+declare
+    prepared name;
+begin
+    unlisten *;
+    discard temp;
+    perform pg_advisory_unlock_all();
+    -- Those that psycopg has prepared, by the protocol, it counts on.
+    for prepared in select p.name from pg_prepared_statements p where p.from_sql loop
+        execute format('deallocate %I', prepared);
+    end loop;
 end
 $$;
 
@@ -589,7 +652,44 @@ begin
 end
 $$;
 
--- Promise: removes what nobody will ask for: expired replies, old batch markers, rows of workers long gone.
+-- Promise: reads one page of a bucket's replies from an id on, removes those that have expired; returns the last id, null at the end.
+-- Locks: the rows it deletes, SKIP LOCKED: it waits for nobody.
+create or replace function revenant.tidy_replies_v1(bucket smallint, after uuid, page integer) returns uuid
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    reply record;
+    expired tid[] := '{}';
+    seen integer := 0;
+    last uuid;
+begin
+    -- By the primary key, so a round reads a page, however many receipts there are, and needs no index of its own.
+    for reply in
+        select r.ctid as tid, r.id, r.expires_at < now() as is_old
+        from revenant.replies r
+        where r.bucket = tidy_replies_v1.bucket and r.id > after
+        order by r.id
+        limit page
+    loop
+        seen := seen + 1; last := reply.id;
+        if reply.is_old then
+            expired := expired || reply.tid;
+        end if;
+    end loop;
+    if cardinality(expired) > 0 then
+        delete from revenant.replies r
+        where r.ctid = any (array(
+            select e.ctid from revenant.replies e
+            where e.ctid = any (expired) and e.expires_at < now()
+            for update skip locked
+        ));
+    end if;
+    return case when seen = page then last end;
+end
+$$;
+
+-- Promise: removes old batch markers and rows of workers long gone; returns how many.
 -- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
 declare
@@ -599,12 +699,6 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('revenant.tidy', 7)) then
         return 0;
     end if;
-    delete from revenant.replies r
-    where r.ctid = any (array(
-        select e.ctid from revenant.replies e where e.expires_at < now() limit page for update skip locked
-    ));
-    get diagnostics step = row_count;
-    removed := removed + step;
     delete from revenant.sends s
     where s.ctid = any (array(
         select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1)
@@ -667,7 +761,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'd54d6f7ec15ceccfed84067625a2b2d6a5b01205df8011df0f6a6a26d33e0138', 0)
+values (0, 'functions', '132f2caba46b677de0933d049db5b28c689ecb1785f14e895dc89be283088aa5', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +23,7 @@ import psycopg
 
 from revenant.errors import RevenantError
 from revenant.sql import statement
+from revenant.trial.cpu import cpu_seconds
 
 PAUSE = 0.01
 START_SECONDS = 30.0
@@ -38,11 +39,28 @@ class Killed(NamedTuple):
     at: float
 
 
+class Report(NamedTuple):
+    """What workers have done: `age` is the seconds since the oldest began to serve, by the database's clock."""
+
+    age: float
+    turns: int
+    messages: int
+
+
+class _Row(NamedTuple):
+    id: str
+    pid: int
+    age: float
+    turns: int
+    messages: int
+
+
 @dataclass(slots=True)
 class _Member:
     process: subprocess.Popen[bytes]
     log: Path
     mourned: bool = False
+    """Whether its end is known, or asked for."""
 
     def last_words(self) -> str:
         text = self.log.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip()
@@ -63,6 +81,7 @@ class Crew:
         self._members: list[_Member] = []
         self._known: set[str] = set()
         self._folder = ExitStack()
+        self._logs: Path | None = None
         self._lifeline: tuple[int, int] | None = None
         """A pipe that the workers watch: it ends when this process does, even by SIGKILL."""
         self.died = 0
@@ -79,39 +98,65 @@ class Crew:
         Raises:
             RevenantError: one ended instead; its last words are in the text.
         """
-        folder = Path(self._folder.enter_context(TemporaryDirectory(prefix="revenant-trial-")))
-        # A process id may come again; a row that was there before is not ours.
-        self._known = {row[0] for row in await self._rows(connection, kind)}
-        for number in range(self._size):
-            self._members.append(self._spawn(folder / f"worker-{number + 1}.log"))
-        until = time.monotonic() + START_SECONDS
-        wanted = {member.process.pid for member in self._members}
-        while wanted - {row[1] for row in await self._rows(connection, kind)}:
+        await self.recruit(connection, kind, self._size)
+
+    async def recruit(self, connection: psycopg.AsyncConnection[Any], kind: str, number: int = 1) -> None:
+        """Start so many more, and wait as `start` does."""
+        if self._logs is None:
+            self._logs = Path(self._folder.enter_context(TemporaryDirectory(prefix="revenant-trial-")))
+        fresh = [self._spawn(self._logs / f"worker-{len(self._members) + place}.log") for place in range(number)]
+        self._members += fresh
+        # A process id may come again: a row that is there before the worker can be is not ours.
+        self._known |= {row.id for row in await self._rows(connection, kind, fresh)}
+        until, died = time.monotonic() + START_SECONDS, self.died
+        wanted = {member.process.pid for member in fresh}
+        while wanted - {row.pid for row in await self._rows(connection, kind, fresh)}:
             self.watch()
-            if self.died or time.monotonic() > until:
+            if self.died > died or time.monotonic() > until:
                 raise RevenantError(
                     f"The workers did not start within {START_SECONDS:g} s. Try `revenant worker --app {self._app}` "
-                    f"by hand. The first one's last words:\n{self._members[0].last_words()}"
+                    f"by hand. The first one's last words:\n{fresh[0].last_words()}"
                 )
             await asyncio.sleep(PAUSE)
 
-    async def age(self, connection: psycopg.AsyncConnection[Any], kind: str) -> float:
-        """Return the seconds since the oldest worker began to serve, by the database's clock."""
-        return float(max(row[2] for row in await self._rows(connection, kind)))
+    async def report(self, connection: psycopg.AsyncConnection[Any], kind: str) -> Report:
+        """Return what the workers' rows say; the counts are those of each one's last heartbeat."""
+        rows = await self._rows(connection, kind, self._members)
+        return Report(max(row.age for row in rows), sum(row.turns for row in rows), sum(row.messages for row in rows))
 
-    def kill(self) -> Killed:
-        """Kill one worker with SIGKILL, and wait for it: its status says that the signal did it."""
-        member = self._alive()[0]
+    def cpu_seconds(self) -> float | None:
+        """Return the processor time of all that live, in seconds; None where the system does not tell."""
+        used = [cpu_seconds(pid) for pid in self.pids]
+        known = [seconds for seconds in used if seconds is not None]
+        return sum(known) if len(known) == len(used) else None
+
+    @property
+    def pids(self) -> list[int]:
+        """The process ids of those that live, the oldest first."""
+        return [member.process.pid for member in self._alive()]
+
+    def kill(self, pid: int | None = None) -> Killed:
+        """Send SIGKILL to the worker of that process id, else to the oldest; returns at once: `bury` it afterwards."""
+        member = next(member for member in self._alive() if pid in (None, member.process.pid))
         member.mourned = True
         at = time.perf_counter()
         member.process.send_signal(signal.SIGKILL)
-        status = member.process.wait()
+        return Killed(member.process.pid, at)
+
+    async def bury(self, killed: Killed) -> None:
+        """Wait for the end of a worker that was killed.
+
+        Raises:
+            RevenantError: it had ended before, so that nothing of what was measured is about a kill.
+        """
+        member = next(member for member in self._members if member.process.pid == killed.pid)
+        while (status := member.process.poll()) is None:  # noqa: ASYNC110 # a process has no event to wait for
+            await asyncio.sleep(PAUSE)
         if status != -signal.SIGKILL:
             raise RevenantError(
-                f"Worker {member.process.pid} ended with status {status} before it could be killed. Its last words:\n"
+                f"Worker {killed.pid} ended with status {status} before it could be killed. Its last words:\n"
                 f"{member.last_words()}"
             )
-        return Killed(member.process.pid, at)
 
     def watch(self) -> None:
         """Say which workers died unasked.
@@ -150,13 +195,14 @@ class Crew:
                     member.process.kill()
                     member.process.wait()
             self._folder.close()
+            self._logs = None
             if self._lifeline is not None:
                 for end in self._lifeline:
                     os.close(end)
                 self._lifeline = None
 
     def _alive(self) -> list[_Member]:
-        return [member for member in self._members if member.process.poll() is None]
+        return [member for member in self._members if member.process.poll() is None and not member.mourned]
 
     def _spawn(self, log: Path) -> _Member:
         if self._lifeline is None:
@@ -176,8 +222,10 @@ class Crew:
             )
         return _Member(process, log)
 
-    async def _rows(self, connection: psycopg.AsyncConnection[Any], kind: str) -> list[tuple[str, int, float]]:
-        pids = [member.process.pid for member in self._members]
+    async def _rows(
+        self, connection: psycopg.AsyncConnection[Any], kind: str, members: Sequence[_Member]
+    ) -> list[_Row]:
+        pids = [member.process.pid for member in members]
         parameters = {"host": socket.gethostname(), "pids": pids, "kind": kind}
         cursor = await connection.execute(statement("list_crew"), parameters)
-        return [row for row in await cursor.fetchall() if row[0] not in self._known]
+        return [_Row(*row) for row in await cursor.fetchall() if row[0] not in self._known]

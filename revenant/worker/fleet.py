@@ -21,7 +21,7 @@ class Fleet:
     """The live workers, by their heartbeats; rendezvous hashing gives each bucket of each kind one that goes first."""
 
     def __init__(self, *, own_id: str) -> None:
-        self._own = own_id
+        self.own_id = own_id
         self._members: list[Member] = []
         self._first: dict[tuple[str, int], bool] = {}
 
@@ -39,17 +39,18 @@ class Fleet:
             able = [
                 member.id for member in self._members if kind in member.kinds and member.alive and not member.draining
             ]
-            best = max(able, key=lambda name: _weight(name, kind, bucket), default=self._own)
-            known = self._first[kind, bucket] = best == self._own
+            best = max(able, key=lambda name: _weight(name, kind, bucket), default=self.own_id)
+            known = self._first[kind, bucket] = best == self.own_id
         return known
 
     def served_elsewhere(self, kind: str, handler: str) -> bool:
         """Whether another worker has this handler: also one that seems dead, until its row is gone."""
-        return any(
-            handler in member.kinds.get(kind, {}).get("handlers", ())
-            for member in self._members
-            if member.id != self._own
-        )
+        return any(has_handler(member.kinds, kind, handler) for member in self._members if member.id != self.own_id)
+
+
+def has_handler(kinds: dict[str, Any], kind: str, handler: str) -> bool:
+    """Whether a worker's row names this handler."""
+    return handler in kinds.get(kind, {}).get("handlers", ())
 
 
 def _weight(name: str, kind: str, bucket: int) -> bytes:

@@ -10,9 +10,9 @@ from typing import Any
 import psycopg
 from psycopg.types.json import Jsonb
 
-from revenant.queue.connection import script
 from revenant.queue.link import Link
 from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.queue.script import run_script
 from revenant.sql import statement
 from revenant.worker.fleet import Fleet, Member
 from revenant.worker.lane import Counters
@@ -56,8 +56,8 @@ class Heartbeat(Loop):
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Write the row and read the fleet."""
-        cursor = script(connection)
-        await cursor.execute(
+        (rows,) = await run_script(
+            connection,
             statement("beat_heart"),
             {
                 **self._row,
@@ -66,7 +66,7 @@ class Heartbeat(Loop):
                 "messages": self._counters.messages,
             },
         )
-        self._fleet.update(Member(*row) for row in await cursor.fetchall())
+        self._fleet.update(Member(*row) for row in rows)
         if not self.beaten.is_set():
             self.beaten.set()
             await notify(connection, [(WAKE_CHANNEL, CHANGED)])
@@ -82,5 +82,5 @@ class Heartbeat(Loop):
     async def leave(self) -> None:
         """Remove the row."""
         connection = await self._desk.connection(seconds=1)
-        await script(connection).execute(statement("leave_fleet"), {"worker": self._row["worker"]})
+        await run_script(connection, statement("leave_fleet"), {"worker": self._row["worker"]})
         await notify(connection, [(WAKE_CHANNEL, CHANGED)])

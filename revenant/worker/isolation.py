@@ -1,24 +1,28 @@
-"""`turn.connection`: the lane's connection lent to a handler, behind a savepoint that its first statement sets."""
+"""`turn.connection`: the lane's connection lent to a handler, behind a savepoint that its first statement sets.
+
+Invariant: what a handler leaves on the session, such as a setting, is gone before the next statement of anybody else.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager, contextmanager
-from typing import Any
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import psycopg
-from psycopg import pq
+from psycopg import pq, sql
+from psycopg.abc import PQGen
+from psycopg.rows import tuple_row
 
 from revenant.errors import ConfigurationError
+from revenant.queue.script import run_script
+from revenant.sql import statement
+from revenant.worker.ending import ending_of
 
+R = TypeVar("R")
 _SAVEPOINT = "savepoint revenant_message"
-# Deferred constraints are checked per message, not at the turn's commit, where they would fail everybody's: the
-# check fires inside a savepoint of its own, whose undoing puts the constraints' modes back.
-_RELEASE = """
-savepoint revenant_check; set constraints all immediate; rollback to savepoint revenant_check;
-release savepoint revenant_message
-"""
-_ROLLBACK = "rollback to savepoint revenant_message; release savepoint revenant_message"
+_IDLE_WAIT = 0.1
+"""Seconds after which psycopg looks whether a wait was interrupted; its own default."""
 
 
 class TransactionEnded(BaseException):
@@ -26,15 +30,14 @@ class TransactionEnded(BaseException):
 
 
 class LaneConnection(psycopg.AsyncConnection[Any]):
-    """A lane's connection. The engine uses script cursors; what a handler opens goes through `_enter` first."""
+    """A lane's connection. The engine runs scripts on it; whatever else goes over it is a handler's, and is checked."""
 
     lent = False
     used = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.cursor_factory = _TurnCursor
-        self.server_cursor_factory = _TurnServerCursor
+        self._restore()
 
     def open(self) -> psycopg.AsyncConnection[Any]:
         """Lend the connection to the handler that runs now."""
@@ -42,8 +45,18 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         return self
 
     def end_loan(self) -> None:
-        """Take the connection back from a handler that opened it and did nothing with it."""
-        self.lent = False
+        """Take the connection back from a handler, used or not."""
+        if self.lent:
+            self.lent = False
+            self._restore()
+
+    def _restore(self) -> None:
+        """Be what psycopg makes: a handler may have set factories and adapters for itself."""
+        self.row_factory = tuple_row
+        self.cursor_factory = _TurnCursor
+        self.server_cursor_factory = _TurnServerCursor
+        self.prepare_threshold = 5
+        self._adapters = None
 
     async def release(self) -> None:
         """Keep what the handler did, and end the loan."""
@@ -54,31 +67,23 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
                     "Do not commit or roll back on self.turn.connection; use `async with connection.transaction()` "
                     "around what may fail."
                 )
-            await psycopg.AsyncClientCursor(self).execute(_RELEASE)
+            await run_script(self, statement("keep_message"))
         finally:
-            self.lent = False
+            self.end_loan()
         self.used = False
 
     async def rollback_message(self) -> None:
         """Undo what the handler did, and end the loan."""
-        self.lent = self.used = False
+        self.used = False
+        self.end_loan()
         try:
-            await psycopg.AsyncClientCursor(self).execute(_ROLLBACK)
+            await run_script(self, statement("undo_message"))
         except psycopg.Error as error:
             if self.closed:
                 raise
             raise TransactionEnded from error
 
-    @contextmanager
-    def for_engine(self) -> Iterator[None]:
-        """Let the engine's own helpers use ordinary cursors, without a savepoint."""
-        self.lent = self.used = True
-        try:
-            yield
-        finally:
-            self.lent = self.used = False
-
-    async def enter(self) -> None:
+    async def wait(self, gen: PQGen[R], interval: float = _IDLE_WAIT, timeout: float | None = None) -> R:
         """Set the savepoint before a handler's first statement; refuse statements outside a handler."""
         if not self.lent:
             raise ConfigurationError(
@@ -87,16 +92,8 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
             )
         if not self.used:
             self.used = True
-            await psycopg.AsyncCursor(self).execute(_SAVEPOINT)
-
-    @asynccontextmanager
-    async def transaction(
-        self, savepoint_name: str | None = None, force_rollback: bool = False
-    ) -> AsyncIterator[psycopg.AsyncTransaction]:
-        """As psycopg's: a savepoint inside the turn's transaction."""
-        await self.enter()
-        async with super().transaction(savepoint_name, force_rollback) as transaction:
-            yield transaction
+            await super().wait(self._exec_command(_SAVEPOINT), interval)
+        return await super().wait(gen, interval, timeout)
 
     async def commit(self) -> None:
         """Refuse: the turn commits."""
@@ -109,37 +106,64 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
             "`async with self.turn.connection.transaction()` around what may have to be undone."
         )
 
+    async def close(self) -> None:
+        """Refuse a handler; let the lane hang up."""
+        if self.lent:
+            raise ConfigurationError(
+                "self.turn.connection cannot be closed: the turn commits on it. Use it as it is, without "
+                "`async with self.turn.connection`."
+            )
+        await super().close()
 
-class _Entering:
-    """Cursor methods that set the savepoint first."""
+    def check(self, query: Any) -> None:
+        """Refuse a statement that would end the turn's transaction, and with it what other messages did."""
+        word = ending_of(_text(query, self))
+        if word is not None:
+            raise ConfigurationError(
+                f"{word} on self.turn.connection would end the turn's transaction, and other messages are in it. "
+                "Nothing was sent. Remove it: the turn commits, and rolls back where its handler raises; use "
+                "`async with self.turn.connection.transaction()` around what may have to be undone."
+            )
+
+
+def _text(query: Any, connection: LaneConnection) -> str:
+    if isinstance(query, str):
+        return query
+    if isinstance(query, bytes):
+        return query.decode("utf-8", "replace")
+    return query.as_string(connection) if isinstance(query, sql.Composable) else ""
+
+
+class _Checking:
+    """Cursor methods that look at what they are about to send."""
 
     connection: LaneConnection
 
-    async def execute(self, *args: Any, **kwargs: Any) -> Any:
-        await self.connection.enter()
-        return await super().execute(*args, **kwargs)  # type: ignore[misc]  # a mixin over psycopg's cursors
+    async def execute(self, query: Any, *args: Any, **kwargs: Any) -> Any:
+        self.connection.check(query)
+        return await super().execute(query, *args, **kwargs)  # type: ignore[misc]  # a mixin over psycopg's cursors
 
     async def executemany(self, query: Any, params_seq: Iterable[Any], **kwargs: Any) -> None:
-        await self.connection.enter()
+        self.connection.check(query)
         await super().executemany(query, params_seq, **kwargs)  # type: ignore[misc]  # a mixin over psycopg's cursors
 
-    async def stream(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await self.connection.enter()
-        async for row in super().stream(*args, **kwargs):  # type: ignore[misc]  # a mixin over psycopg's cursors
+    async def stream(self, query: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        self.connection.check(query)
+        async for row in super().stream(query, *args, **kwargs):  # type: ignore[misc]  # a mixin over psycopg's cursors
             yield row
 
     @asynccontextmanager
-    async def copy(self, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
-        await self.connection.enter()
-        async with super().copy(*args, **kwargs) as copy:  # type: ignore[misc]  # a mixin over psycopg's cursors
+    async def copy(self, statement: Any, *args: Any, **kwargs: Any) -> AsyncIterator[Any]:
+        self.connection.check(statement)
+        async with super().copy(statement, *args, **kwargs) as copy:  # type: ignore[misc]  # a mixin over psycopg's cursors
             yield copy
 
 
-class _TurnCursor(_Entering, psycopg.AsyncCursor[Any]):
+class _TurnCursor(_Checking, psycopg.AsyncCursor[Any]):
     pass
 
 
-class _TurnServerCursor(_Entering, psycopg.AsyncServerCursor[Any]):
+class _TurnServerCursor(_Checking, psycopg.AsyncServerCursor[Any]):
     pass
 
 

@@ -18,23 +18,24 @@ import psycopg
 
 from revenant.config import Settings
 from revenant.entities.context import Turn
+from revenant.entities.outcome import EntityTurn, Left
 from revenant.entities.registry import Registry
-from revenant.entities.turn import EntityTurn, Left, Rules, run_turn
+from revenant.entities.turn import Rules, run_turn
 from revenant.errors import Conflict
 from revenant.eventloop import end
 from revenant.queue.claim import ENTITY_LIMIT, claim, from_its_first, give_back, halve, recall_replies
-from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link, brief
-from revenant.queue.mailbox import notify
-from revenant.queue.outcome import Fate, fate_of
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
-from revenant.queue.settle import id_payloads, settle
 from revenant.worker.agenda import Agenda
+from revenant.worker.census import Census
+from revenant.worker.commit import commit
+from revenant.worker.failure import is_passing
 from revenant.worker.fleet import Fleet
 from revenant.worker.guard import Guard
 from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.ledger import Ledger
+from revenant.worker.stuck import Stuck
 from revenant.worker.watch import Watch
 
 log = logging.getLogger("revenant.lane")
@@ -129,7 +130,7 @@ class Lane:
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
                 await self._link.reset(error)
-                again = list(hints) if _is_passing(error) else await self._one_by_one(hints)
+                again = list(hints) if is_passing(error) else await self._one_by_one(hints)
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
             except BaseException:
@@ -149,7 +150,7 @@ class Lane:
             except Exception as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
                 await self._link.reset(error)
                 again.append(hint)
-                if not _is_passing(error) and self._current:
+                if not is_passing(error) and self._current:
                     self._condemned[self._current] = brief(error)
         return again
 
@@ -171,7 +172,7 @@ class Lane:
         again += halve(claimed)
         settlement = Settlement()
         await self._handle(connection, claimed, settlement, again)
-        answered = await self._settle(connection, claimed, settlement)
+        answered = await commit(connection, claimed, settlement, link=self._link)
         self._counters.turns += 1
         self._counters.messages += len(settlement.consumed)
         return again if answered else again + list(hints)
@@ -183,7 +184,7 @@ class Lane:
         settlement: Settlement,
         again: list[Hint],
     ) -> None:
-        rules = self._rules(LaneIsolation(connection), claimed.now)
+        rules = self._rules(connection, claimed.now)
         for position, entity in enumerate(claimed.entities):
             if position and rules.spent():
                 again += [from_its_first(other) for other in claimed.entities[position:]]
@@ -191,20 +192,44 @@ class Lane:
             definition = self._registry.kinds[entity.kind]
             done = await run_turn(definition, entity, rules)
             self._ledger.book(settlement, done, vsn=definition.entity_vsn)
-            self._look_after(done, again)
+            stuck = Stuck.of(done, again)
+            if stuck is None:
+                self._look_after(done, again, changed=done.changed)
+            else:
+                again[:] = stuck.without_own(again)
+                deleted = await self._tell_callers(connection, stuck, rules, settlement, again)
+                self._look_after(done, again, changed=deleted)
 
-    def _look_after(self, done: EntityTurn, again: list[Hint]) -> None:
+    async def _tell_callers(
+        self, connection: LaneConnection, stuck: Stuck, rules: Rules, settlement: Settlement, again: list[Hint]
+    ) -> bool:
+        """Answer the calls behind the casts that wait; return whether one of them has deleted the state."""
+        definition = self._registry.kinds[stuck.claimed.kind]
+        while (entity := await stuck.calls(connection)) is not None:
+            done = await run_turn(definition, entity, rules)
+            self._ledger.book(settlement, done, vsn=definition.entity_vsn)
+            if done.changed:
+                return True
+            stuck = stuck.after(done)
+            if rules.spent():
+                again.append(stuck.hint)
+                break
+        return False
+
+    def _look_after(self, done: EntityTurn, again: list[Hint], *, changed: bool) -> None:
         entity = done.claimed
         left = [outcome for outcome in done.outcomes if isinstance(outcome, Left)]
         if left:
             log.warning(
                 "%s(%r): %d message(s) stay in the mailbox: %s.", entity.kind, entity.key, len(left), _WHY[left[0].why]
             )
+        if left and not (changed and left[-1].why == "state"):
             self._agenda.block((entity.kind, entity.key), BLOCKED_SECONDS)
-        elif done.unreached:
+        elif left or done.unreached:
             again.append(_all_of(entity))
 
-    def _rules(self, isolation: LaneIsolation, now: datetime) -> Rules:
+    def _rules(self, connection: LaneConnection, now: datetime) -> Rules:
+        isolation = LaneIsolation(connection)
         deadline = time.monotonic() + self._settings.turn_budget
         limit = self._settings.max_bytes
 
@@ -225,49 +250,11 @@ class Lane:
             guard=self._guard,
             spent=lambda: time.monotonic() > deadline,
             condemned=self._condemned.get,
-            served_elsewhere=self._fleet.served_elsewhere,
+            served_elsewhere=Census(connection=connection, fleet=self._fleet).served_elsewhere,
             isolation=isolation,
             defer=lambda jobs: defer_jobs(isolation.open(), jobs),
             limit=limit,
         )
-
-    async def _settle(self, connection: LaneConnection, claimed: Claim, settlement: Settlement) -> bool:
-        """Commit; return whether the commit was answered, not only looked up."""
-        try:
-            await settle(connection, settlement)
-        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-            if refuses_data(error):
-                raise
-            await self._link.reset(error)
-            await self._look_up(claimed, settlement)
-            return False
-        return True
-
-    async def _look_up(self, claimed: Claim, settlement: Settlement) -> None:
-        """The commit got no answer: find out what became of it, and do what is left to do.
-
-        After a crash Postgres gives the numbers of transactions that left no trace away again, so `committed` may be
-        somebody else's: the callers are told to look at the rows, and the entities are looked at once more.
-        """
-        connection = await self._link.connection()
-        fate = await fate_of(connection, claimed.xid)
-        log.warning("A commit got no answer; transaction %s turns out to be %s.", claimed.xid, fate.value)
-        if fate is Fate.COMMITTED:
-            await notify(
-                connection,
-                [(channel, page) for channel, replies in settlement.wakes.items() for page in id_payloads(replies)],
-            )
-            return
-        raise Conflict(
-            f"Transaction {claimed.xid} did not commit: its connection was lost. Nothing was written; "
-            "its messages will be handled again."
-        )
-
-
-def _is_passing(error: BaseException) -> bool:
-    """Whether the same turn may well succeed the next time: a lost connection, a lost race."""
-    passing = psycopg.OperationalError | psycopg.InterfaceError | psycopg.IntegrityError | OSError | Conflict
-    return isinstance(error, passing) and not refuses_data(error)
 
 
 _WHY = {

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from revenant.codec import bucket_of, new_id
 from revenant.config import Settings
 from revenant.entities.context import Sent
-from revenant.entities.turn import Applied, EntityTurn, Failed, Left, Outcome, Repeated
+from revenant.entities.outcome import Applied, EntityTurn, Failed, Left, Outcome, Repeated
 from revenant.queue.records import (
     DeadLetter,
     Delivery,

@@ -61,4 +61,27 @@ async def test_a_backlog_is_drained_and_every_message_counts_once(
     found = run(database, "drain", "--messages", "500", "--entities", "100", "--json")
     assert min(found["messages_per_second"], found["seconds"], found["baseline_per_second"], found["ratio"]) > 0
     assert found["total"] == found["messages"] == 500
+    assert found["messages_per_turn"] is None or found["messages_per_turn"] >= 1
+    if sys.platform == "linux":
+        assert 0 < found["worker_cores"] < 2
+        assert 0 < found["machine_busy"] <= 1.1
     assert await value(connection, LEFT) == 0
+
+
+async def test_another_worker_answers_for_each_that_is_killed_and_every_call_counts_once(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, "recovery", "--kills", "2", "--entities", "20", "--json")
+    assert found["kills"] == 2
+    assert 0 < found["recovery_p50_ms"] <= found["recovery_p99_ms"] <= found["recovery_max_ms"]
+    assert found["recovery_max_ms"] <= found["recovery_all_max_ms"]
+    assert found["any_p50_ms"] > 0
+    assert found["total"] == found["expected"] > found["calls"] > 0
+    assert found["errors"] == found["unknown"] == 0
+    assert await value(connection, LEFT) == 0
+
+
+def test_the_library_s_own_time_needs_no_database() -> None:
+    found = run("postgresql://nowhere.invalid/", "overhead", "--messages", "640", "--json")
+    assert min(found["client_us"], found["worker_us"], found["reply_us"]) > 0
+    assert (found["messages"], found["errors"]) == (640, 0)

@@ -10,8 +10,10 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
 from revenant.app import Revenant
+from revenant.sql import address
 from tests.acceptance.command import APP, Running, is_alive, revenant, running, wait_for
 from tests.entities import Account
 
@@ -50,6 +52,18 @@ def test_sigterm_under_load_drains_exits_0_and_loses_nothing(database: str) -> N
         handled = sum(row[0] for row in query(database, "select (state ->> 'balance')::int from revenant.entities"))
         assert handled + waiting(database) == sent
         assert pids(database) == set(), "a worker that drained leaves no row"
+
+
+def test_the_log_begins_with_the_database_and_without_its_password(database: str) -> None:
+    url = make_conninfo(database, password="not-to-be-said")
+    with running("worker", "--app", APP, "--jobs", "0", url=url) as worker:
+        worker.until_said("Ready:")
+        said = worker.said()
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
+    assert f"Database: {address(database)}." in said.splitlines()[0]
+    assert "not-to-be-said" not in said
+    assert "embedded" not in said
 
 
 def test_sigint_lets_the_running_turn_finish(database: str) -> None:

@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from revenant.app import Revenant
-from revenant.client import inbox, sender
+from revenant.client import inbox, sender, spent
 from revenant.config import Settings
 from revenant.errors import DatabaseUnavailable
 from revenant.sql import migrate
@@ -206,4 +206,36 @@ async def test_a_send_is_not_tried_again_when_its_first_try_may_have_been_forgot
         assert await account.read() == 5
         with pytest.raises(DatabaseUnavailable, match="unknown"):
             await cast
+    assert await rows(connection, "select version from revenant.entities") == [(1,)]
+
+
+async def test_a_try_that_arrives_long_after_the_next_ones_doubles_nothing(
+    database: str, settings: Settings, connection: Connection, worker: Worker
+) -> None:
+    """A network may hold a statement back while its sender gives up the line, tries again, and sends a lot more."""
+    late: list[tuple[Cable, bytes]] = []
+
+    async def hold_back(cable: Cable, frame: bytes) -> None:
+        late.append((cable, frame))
+        cable.hang_up()
+
+    async with Proxy(database) as proxy, sending(proxy.url, settings) as app:
+        account = app.ref(Account, "a")
+        assert await account.read() == 0
+        proxy.trap("client", ENQUEUE, hold_back)
+        async with asyncio.timeout(10):
+            await app.cast(account.deposit(5))
+            for _ in range(3 * spent.ENOUGH):
+                assert await account.read() == 5
+        ((cable, frame),) = late
+        cable.server.write(frame)
+
+        async def executed() -> bool:
+            query = (
+                "select count(*) from pg_stat_activity where application_name = 'revenant/client' and state = 'idle'"
+            )
+            return bool(await value(connection, query) == 2)
+
+        await eventually(executed, what="the late try to be done")
+        assert await account.read() == 5
     assert await rows(connection, "select version from revenant.entities") == [(1,)]

@@ -179,12 +179,12 @@ async def test_a_message_that_is_there_twice_counts_once(
 ) -> None:
     account = app.ref(Account, "a")
     envelope = seal(account.deposit(5), origin=origin, idempotency_key=None)._replace(digest=digest)
-    await enqueue(connection, batch=new_id(0), previous=None, envelopes=[envelope, envelope], read_ids=[])
+    await enqueue(connection, batch=new_id(0), settled=[], envelopes=[envelope, envelope], read_ids=[])
     await eventually(lambda: value(connection, "select count(*) = 0 from revenant.messages"))
     assert await account.read() == 5
     if digest is not None or origin is not None:
         # As long as its reply is there, it is known however late it comes again.
-        await enqueue(connection, batch=new_id(0), previous=None, envelopes=[envelope], read_ids=[])
+        await enqueue(connection, batch=new_id(0), settled=[], envelopes=[envelope], read_ids=[])
         await eventually(lambda: value(connection, "select count(*) = 0 from revenant.messages"))
         assert await account.read() == 5
     assert await rows(connection, "select version from revenant.entities") == [(1,)]

@@ -22,10 +22,12 @@ from revenant.queue.diagnosis import Plans, diagnose
 from revenant.queue.facts import gather
 from revenant.queue.link import Link
 from revenant.queue.records import Hint
+from revenant.queue.script import run_script
 from revenant.sql import migrate
-from revenant.worker import sweeper
+from revenant.worker import janitor, sweeper
 from revenant.worker.agenda import Agenda
 from revenant.worker.isolation import LaneConnection, LaneIsolation
+from revenant.worker.janitor import Janitor
 from revenant.worker.jobs import JobRunner
 from revenant.worker.sweeper import Sweeper
 from revenant.worker.ticker import SHORTEST_SLEEP, Ticker
@@ -127,7 +129,7 @@ async def test_the_job_runner_survives_what_it_does_not_expect(
 async def test_a_handler_can_neither_commit_nor_roll_back_a_turn(database: str) -> None:
     connection = await connect(database, role="test", opened=LaneConnection)
     assert isinstance(connection, LaneConnection)
-    await psycopg.AsyncClientCursor(connection).execute("begin")
+    await run_script(connection, "begin")
     lent = LaneIsolation(connection).open()
     await lent.execute("create temporary table own_rows (value int)")
     for ending in (lent.commit, lent.rollback):
@@ -163,6 +165,12 @@ async def test_the_ticker_rests_while_somebody_else_holds_what_is_due(database: 
     assert await value(connection, "select count(*) from revenant.messages") == 1
 
 
+async def tidied(connection: Connection) -> Any:
+    """Tidy everything, as far as bucket 7 is everything; return where the next page of replies begins."""
+    await connection.execute("select revenant.tidy_v1(100)")
+    return await value(connection, "select revenant.tidy_replies_v1(7::smallint, %s, 100)", UUID(int=0))
+
+
 async def test_tidying_waits_for_nobody(database: str, connection: Connection) -> None:
     held, free = UUID(int=7), UUID(int=256 + 7)
     for own in (held, free):
@@ -182,10 +190,40 @@ async def test_tidying_waits_for_nobody(database: str, connection: Connection) -
     async with await psycopg.AsyncConnection.connect(database) as other:
         for table in tables:
             await other.execute(f"select from revenant.{table} where id = %s for update".encode(), (held,))
-        assert await value(connection, "select revenant.tidy_v1(100)") == 3
+        assert await tidied(connection) is None
     for table in tables:
         assert await rows(connection, f"select id from revenant.{table}") == [(held,)]
-    assert await value(connection, "select revenant.tidy_v1(100)") == 3
+    await tidied(connection)
+    for table in tables:
+        assert await rows(connection, f"select id from revenant.{table}") == []
+
+
+async def test_the_janitor_gets_to_every_reply_however_many_there_are(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(janitor, "PAGE", 3)
+    for number in range(1, 2001):
+        own = UUID(int=number)
+        await connection.execute(
+            "insert into revenant.replies (bucket, id, status, version, body, expires_at)"
+            " values (%s, %s, 'ok', 1, '1', now() + make_interval(hours => %s))",
+            (number % 256, own, -1 if number % 3 else 1),
+        )
+    tidier = Janitor(desk=Link(url=database, role="desk"))
+    rests = [await tidier.run_once(connection) for _ in range(3 * 256)]
+    # Each bucket holds seven or eight: two whole pages, and one that ends it.
+    assert rests.count(janitor.PAGE_SECONDS) == 2 * 256
+    assert min(rest for rest in rests if rest != janitor.PAGE_SECONDS) >= janitor.REST_SECONDS / 2
+    left = "select count(*), count(*) filter (where expires_at < now()) from revenant.replies"
+    assert await rows(connection, left) == [(2000 // 3, 0)]
+
+
+async def test_the_janitor_tidies_the_rest_once_a_walk(database: str, connection: Connection) -> None:
+    await connection.execute("insert into revenant.sends values (%s, now() - interval '1 day')", (UUID(int=7),))
+    tidier = Janitor(desk=Link(url=database, role="desk"))
+    for _ in range(janitor.BUCKETS):
+        await tidier.run_once(connection)
+    assert await value(connection, "select count(*) from revenant.sends") == 0
 
 
 async def test_the_net_rests_after_a_round_for_as_long_as_all_its_pages_are_worth(

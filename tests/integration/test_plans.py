@@ -148,3 +148,27 @@ async def test_a_hint_leads_past_everything_that_was_consumed_while_somebody_hol
         assert await touched(stale, peek, *arrays(["hot"]), [seq]) < PEEKED
         # The look at everything ignores the mark: it is what this is measured against.
         assert await claim(stale, ["hot"], [0]) > 2 * CLAIMED
+
+
+RECEIPTS = """
+insert into revenant.replies (bucket, id, status, version, body, digest, expires_at)
+select n % 256, (substr(md5(n::text), 1, 30) || lpad(to_hex(n % 256), 2, '0'))::uuid, 'ok', 1, '1', '\\x00',
+    now() + make_interval(days => 1)
+from generate_series(1, %s) n
+"""
+
+
+async def test_tidying_reads_a_page_and_never_all_receipts(stale: Connection) -> None:
+    receipts, page = 100_000, 100
+    await stale.execute(RECEIPTS.replace("%s", str(receipts)).encode())
+    tidy = "select revenant.tidy_replies_v1(%s::smallint, %s::uuid, %s)"
+    first = "00000000-0000-0000-0000-000000000000"
+    assert await touched(stale, tidy, 7, first, page) < 2 * page
+    place = await value(stale, tidy, 7, first, page)
+    assert await touched(stale, tidy, 7, place, page) < 2 * page
+    pages = 1
+    while place is not None:
+        place = await value(stale, tidy, 7, place, page)
+        pages += 1
+    assert pages == receipts // 256 // page + 1
+    assert await value(stale, "select count(*) from revenant.replies") == receipts

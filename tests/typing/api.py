@@ -33,6 +33,7 @@ class Account(Entity, kind="account", vsn=2):
     async def transfer(self, to: str, amount: int) -> None:
         """Send some of it to another account."""
         self.turn.cast(self.turn.ref(Account, to).deposit(amount), after=timedelta(seconds=1))
+        self.turn.cast(self.turn.ref("account", to).whatever(1))
         self.turn.ref(Account, to).deposit("much")  # type: ignore[arg-type]  # an int is wanted
         await self.turn.connection.execute("select 1")
 
@@ -50,6 +51,7 @@ async def refs_are_typed_by_their_class() -> None:
         account = app.ref(Account, "acct_42")
         assert_type(account, Account)
         assert_type(account.deposit(1), Message[int])
+        assert_type(account.deposit(1).id, str | None)
         assert_type(await account.deposit(1), int)
         assert_type(await account.deposit(1, note="x"), int)
         assert_type(await account.history(), list[tuple[str, int]])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from revenant.config import Settings
-from revenant.entities.turn import Applied, EntityTurn, Failed, Left, Outcome, Repeated
+from revenant.entities.outcome import Applied, EntityTurn, Failed, Left, Outcome, Repeated
 from revenant.queue.records import Claimed, Delivery, Reply, Settlement
 from revenant.worker.ledger import Ledger
 

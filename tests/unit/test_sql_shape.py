@@ -32,7 +32,8 @@ OTHER_CLOCKS = {
     "functions/bury_v1.sql": "records when a message died; nothing is decided by it",
     "functions/enqueue_v1.sql": "a row is written again so that a synchronous standby is waited for; its age is the janitor's affair",
     "functions/heartbeat_v1.sql": "whether a process lives is a question of real time, in tests too",
-    "functions/settle_v1.sql": "says when a row was written and how long to keep it, for tidy_v1",
+    "functions/settle_v1.sql": "says when a row was written and how long to keep it, for tidy_replies_v1",
+    "functions/tidy_replies_v1.sql": "as tidy_v1",
     "functions/tidy_v1.sql": "what is old enough to remove is a question of real time, in tests too",
     "statements/create_migrations.sql": "runs before revenant.now() exists",
 }
@@ -40,11 +41,14 @@ OTHER_CLOCKS = {
 
 SQL_IN_PYTHON = {
     ("queue/claim.py", "rollback"): "transaction control of one word",
+    ("worker/ending.py", "abort"): "a word that is looked for, not sent",
+    ("worker/ending.py", "begin"): "as above",
+    ("worker/ending.py", "commit"): "as above",
+    ("worker/ending.py", "rollback"): "as above",
     (
         "worker/isolation.py",
         "savepoint revenant_",
-    ): "savepoints are the loan's own state, set and undone there",
-    ("worker/isolation.py", "rollback to savepoint"): "as above",
+    ): "psycopg's own door takes it as it is, before a handler's statement",
     (
         "queue/listener.py",
         "listen {}",

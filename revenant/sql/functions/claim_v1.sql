@@ -19,6 +19,7 @@ declare
     held record;
     missing record;
     message record;
+    free integer := 0;
     -- Many entities share the room that there is, so that no claim reads more than it can take.
     share integer := least(entity_limit, greatest(32, message_limit / greatest(cardinality(keys), 1)));
     taken integer := 0;
@@ -40,49 +41,52 @@ begin
     loop
         tids[held.slot] := held.tid; versions[held.slot] := held.version;
         stored_vsns[held.slot] := held.vsn; marks[held.slot] := held.mark;
+        free := free + 1;
     end loop;
 
     -- Entities without a row that could be locked: another turn has it, or there is none yet, or nothing to do.
-    for missing in
-        select u.slot::integer as slot, u.present, u.waiting,
-            case
-                when u.present or not u.waiting then false
-                -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
-                when u.place > 64 then null
-                else pg_try_advisory_xact_lock(hashtextextended(u.kind || '/' || u.key, 7))
-            end as ours
-        from (
-            select h.slot, h.kind, h.key, row_number() over (order by h.slot) as place,
-                exists (
-                    select from revenant.entities e
-                    where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
-                ) as present,
-                exists (
-                    select from revenant.messages m
-                    where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
-                ) as waiting
-            from unnest(buckets, kinds, keys, tids) with ordinality as h (bucket, kind, key, tid, slot)
-            where h.tid is null
-        ) u
-    loop
-        slot := missing.slot;
-        if missing.ours then
-            marks[slot] := 0;
-        elsif missing.present or missing.waiting then
-            outcome := case when missing.ours is null then 'later' else 'locked' end;
+    if free < cardinality(keys) then
+        for missing in
+            select u.slot::integer as slot, u.present, u.waiting,
+                case
+                    when u.present or not u.waiting then false
+                    -- Advisory locks live in a table of limited size, shared by all: a turn takes a few of them.
+                    when u.place > 64 then null
+                    else pg_try_advisory_xact_lock(hashtextextended(u.kind || '/' || u.key, 7))
+                end as ours
+            from (
+                select h.slot, h.kind, h.key, row_number() over (order by h.slot) as place,
+                    exists (
+                        select from revenant.entities e
+                        where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+                    ) as present,
+                    exists (
+                        select from revenant.messages m
+                        where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
+                    ) as waiting
+                from unnest(buckets, kinds, keys, tids) with ordinality as h (bucket, kind, key, tid, slot)
+                where h.tid is null
+            ) u
+        loop
+            slot := missing.slot;
+            if missing.ours then
+                marks[slot] := 0;
+            elsif missing.present or missing.waiting then
+                outcome := case when missing.ours is null then 'later' else 'locked' end;
+                return next;
+            end if;
+        end loop;
+        -- An advisory lock may be ours only because its last holder has just committed the row: look again.
+        for missing in
+            select h.slot::integer as slot
+            from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
+            join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+            where h.tid is null and h.mark is not null
+        loop
+            slot := missing.slot; marks[slot] := null; outcome := 'locked';
             return next;
-        end if;
-    end loop;
-    -- An advisory lock may be ours only because its last holder has just committed the row: look again.
-    for missing in
-        select h.slot::integer as slot
-        from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
-        join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
-        where h.tid is null and h.mark is not null
-    loop
-        slot := missing.slot; marks[slot] := null; outcome := 'locked';
-        return next;
-    end loop;
+        end loop;
+    end if;
     for i in 1 .. cardinality(keys) loop
         if stored_vsns[i] > vsns[i] then
             slot := i; marks[i] := null; outcome := 'newer';

@@ -1,7 +1,7 @@
 -- Promise: one client's batch reaches the mailboxes exactly once, however often it is retried; replies read are dropped.
 -- Locks: the batch's row in sends (a retry waits for its first try); then replies of this client; wakes inside only if unflushed.
 create or replace function revenant.enqueue_v1(
-    batch uuid, previous uuid, flush boolean,
+    batch uuid, settled uuid[], flush boolean,
     buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     origins text[], digests bytea[], read_ids uuid[]
 ) returns setof text language plpgsql volatile
@@ -23,7 +23,9 @@ begin
         return next '*';
         return;
     end if;
-    delete from revenant.sends where id = previous;
+    if cardinality(settled) > 0 then
+        delete from revenant.sends s using unnest(settled) as d (id) where s.id = d.id;
+    end if;
     if cardinality(read_ids) > 0 then
         delete from revenant.replies r
         using unnest(read_ids) as d (id)

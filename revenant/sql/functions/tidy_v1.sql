@@ -1,4 +1,4 @@
--- Promise: removes what nobody will ask for: expired replies, old batch markers, rows of workers long gone.
+-- Promise: removes old batch markers and rows of workers long gone; returns how many.
 -- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
 declare
@@ -8,12 +8,6 @@ begin
     if not pg_try_advisory_xact_lock(hashtextextended('revenant.tidy', 7)) then
         return 0;
     end if;
-    delete from revenant.replies r
-    where r.ctid = any (array(
-        select e.ctid from revenant.replies e where e.expires_at < now() limit page for update skip locked
-    ));
-    get diagnostics step = row_count;
-    removed := removed + step;
     delete from revenant.sends s
     where s.ctid = any (array(
         select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1)

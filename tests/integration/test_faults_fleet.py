@@ -1,0 +1,80 @@
+"""Workers that come and go: nobody refuses what a worker that is in the table knows, however new it is."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from revenant.app import Revenant
+from revenant.codec import new_id
+from revenant.config import Settings
+from revenant.errors import CallTimeout, UnknownHandler
+from revenant.sql import statement
+from revenant.worker import heartbeat, lane
+from revenant.worker.worker import Worker
+from tests.deploys import NewParcel, OldParcel
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+ROW = """
+insert into revenant.workers (id, host, pid, kinds, lanes, jobs, backend_pid, backend_start)
+values (%s, 'elsewhere', 1, '{"Parcel": {"vsn": 1, "handlers": ["stamp"]}}', 1, 0, 1, now())
+"""
+
+
+@pytest_asyncio.fixture
+async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
+    """The application before a deploy: its worker has no handler `stamp`."""
+    async with Revenant(entities=[OldParcel], database_url=database, settings=settings) as served:
+        yield served
+
+
+@pytest.fixture
+def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Heartbeats so seldom that no worker hears of another by them."""
+    monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 600.0)
+    monkeypatch.setattr(heartbeat.Heartbeat, "nudge", lambda _self: None)
+    monkeypatch.setattr(lane, "BLOCKED_SECONDS", 0.05)
+
+
+async def test_a_handler_of_a_worker_that_has_just_come_is_not_refused(
+    seldom: None, app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    assert await app.ref(NewParcel, "a").add(1) == 1
+    await connection.execute(ROW, (new_id(0),))
+    with pytest.raises(CallTimeout):
+        await app.call(app.ref(NewParcel, "a").stamp(), timeout=0.5)
+    message_id = await app.cast(app.ref(NewParcel, "b").stamp())
+    assert await app.ref(NewParcel, "c").add(1) == 1
+    left = "select key, id::text from revenant.messages order by key"
+    assert [key for key, _ in await rows(connection, left)] == ["a", "b"]
+    # Once the row is gone, nobody is left who could know it.
+    await connection.execute("delete from revenant.workers where host = 'elsewhere'")
+    with pytest.raises(UnknownHandler, match="stamp"):
+        await app.call(app.ref(NewParcel, "a").stamp(), timeout=10)
+    dead = "select id::text from revenant.dead"
+    assert await eventually(lambda: rows(connection, dead), what="the end of the cast") == [(message_id,)]
+
+
+async def test_the_table_of_workers_is_read_once_a_turn_at_most(
+    seldom: None, app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(100):
+        await app.cast(app.ref(NewParcel, "a").stamp())
+    looks: list[str] = []
+
+    def counted(name: Any) -> Any:
+        looks.append(name)
+        return statement(name)
+
+    monkeypatch.setattr("revenant.worker.census.statement", counted)
+    late = app.worker()
+    await late.start()
+    await eventually(lambda: value(connection, "select count(*) = 100 from revenant.dead"))
+    await late.stop(drain_timeout=5)
+    assert 1 <= len(looks) <= late.counters.turns
+    assert late.counters.turns < 20

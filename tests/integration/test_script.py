@@ -1,0 +1,75 @@
+"""Scripts go over the wire as they are: values unharmed, the first error raised, a broken exchange closed."""
+
+from __future__ import annotations
+
+import asyncio
+
+import psycopg
+import pytest
+
+from revenant.queue.connection import connect
+from revenant.queue.script import array, run_script
+
+AWKWARD = ["it's", "back\\slash", "\\'; drop schema revenant cascade; --", "100% %s %(name)s", "🛫", "line\nbreak", ""]
+
+
+@pytest.mark.parametrize("conforming", ["on", "off"])
+async def test_values_arrive_as_they_are(database: str, conforming: str) -> None:
+    async with await connect(database, role="test") as connection:
+        await connection.execute(f"set standard_conforming_strings = {conforming}")
+        for value in AWKWARD:
+            assert await run_script(connection, "select %(value)s::text", {"value": value}) == [[(value,)]]
+        both = {"values": array([*AWKWARD, None]), "bytes": array([b"\0'\\\xff", None]), "flag": True, "none": None}
+        rows = await run_script(
+            connection,
+            "select %(values)s::text[]; select %(bytes)s::bytea[], %(flag)s::boolean, %(none)s::text, %(minus)s::int",
+            {**both, "minus": -5},
+        )
+        assert rows == [[([*AWKWARD, None],)], [([b"\0'\\\xff", None], True, None, -5)]]
+
+
+async def test_a_nul_is_refused_before_it_cuts_the_statement_short(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        with pytest.raises(psycopg.DataError, match="NUL"):
+            await run_script(connection, "select %(value)s::text", {"value": "a\0b"})
+        assert await run_script(connection, "select 1") == [[(1,)]]
+
+
+async def test_the_first_error_is_raised_and_the_connection_lives(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        with pytest.raises(psycopg.errors.DivisionByZero) as caught:
+            await run_script(connection, "select 1; select 1 / 0; select nonsense")
+        assert caught.value.diag.message_primary == "division by zero"
+        assert await run_script(connection, "select 1; select 2") == [[(1,)], [(2,)]]
+
+
+async def test_a_script_longer_than_the_sockets_buffers_goes_out_while_its_answer_comes_in(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        long = "x'\\" * 3_000_000
+        rows = await run_script(connection, "select %(long)s::text; select %(long)s::text", {"long": long})
+        assert rows == [[(long,)], [(long,)]]
+
+
+async def test_the_servers_last_words_are_the_error(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        with pytest.raises(psycopg.errors.AdminShutdown):
+            await run_script(connection, "select 1; select pg_terminate_backend(pg_backend_pid())")
+        assert connection.closed
+
+
+async def test_one_that_is_cancelled_closes_its_connection(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.1):
+                await run_script(connection, "select pg_sleep(60)")
+        assert connection.closed
+        with pytest.raises(psycopg.OperationalError):
+            await run_script(connection, "select 1")
+
+
+async def test_scripts_of_several_tasks_take_turns(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        rows = await asyncio.gather(
+            *(run_script(connection, "select %(n)s::int, pg_sleep(0.01)::text", {"n": n}) for n in range(10))
+        )
+        assert [row[0][0][0] for row in rows] == list(range(10))
