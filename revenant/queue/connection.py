@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any
 
 import psycopg
@@ -96,32 +95,3 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailable:
 def refuses_data(error: BaseException) -> bool:
     """Whether Postgres refused what a statement carries (SQLSTATE classes 22 and 54): again would end the same."""
     return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in ("22", "54")
-
-
-def script(connection: psycopg.AsyncConnection[Any]) -> psycopg.AsyncClientCursor[Any]:
-    """Return a cursor that sends several statements in one round trip, quoting parameters by libpq."""
-    return psycopg.AsyncClientCursor(connection)
-
-
-def array(values: Iterable[object]) -> str:
-    """Return a Postgres array literal, to be cast in the statement; numbers, text, bytes and None.
-
-    psycopg's own dumper for lists takes a Python call per element, which was a quarter of a worker's time.
-
-    Example:
-        >>> array(["a", 'say "b"', None, 7])
-        '{"a","say \\\\"b\\\\"",NULL,7}'
-    """
-    return "{" + ",".join([_element(value) for value in values]) + "}"
-
-
-def _element(value: object) -> str:
-    if value is None:
-        return "NULL"
-    if isinstance(value, str):
-        if "\\" in value or '"' in value:
-            value = value.replace("\\", "\\\\").replace('"', '\\"')
-        return f'"{value}"'
-    if isinstance(value, bytes):
-        return f'"\\\\x{value.hex()}"'
-    return str(value)

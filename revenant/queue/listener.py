@@ -15,6 +15,7 @@ from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.pq.misc import PGnotify
 
 from revenant.eventloop import end
 from revenant.queue.connection import connect, retrying
@@ -104,18 +105,41 @@ class Listener:
                 await end(reader)
 
     async def _read(self, connection: psycopg.AsyncConnection[Any]) -> None:
-        self._heard = time.monotonic()
-        async for note in connection.notifies():
-            self._heard = time.monotonic()
-            if note.payload != PING:
-                self._hand_on(note.channel, note.payload)
+        """Hand on what arrives, as soon as the socket has it, until the line fails.
 
-    def _hand_on(self, channel: str, payload: str) -> None:
+        Not by psycopg's `notifies()`: that makes a task wait, and every call waits for two notifications.
+        """
+        loop, pgconn = asyncio.get_running_loop(), connection.pgconn
+        failed: asyncio.Future[None] = loop.create_future()
+
+        def take() -> None:
+            try:
+                pgconn.consume_input()
+                while (note := pgconn.notifies()) is not None:
+                    self._heard = time.monotonic()
+                    self._hand_on(note)
+            except psycopg.Error as error:
+                loop.remove_reader(socket)
+                failed.set_exception(error)
+
+        self._heard = time.monotonic()
+        socket = pgconn.socket
+        loop.add_reader(socket, take)
         try:
-            self._on_payload(channel, payload)
+            await failed
+        finally:
+            loop.remove_reader(socket)
+
+    def _hand_on(self, note: PGnotify) -> None:
+        if note.extra == PING.encode():
+            return
+        try:
+            self._on_payload(note.relname.decode(), note.extra.decode())
         except Exception as error:  # noqa: BLE001 # anybody may notify anything: that must make nobody deaf
             log.warning(
-                "A notification on %s could not be read (%s); looking at everything.", channel, type(error).__name__
+                "A notification on %r could not be read (%s); looking at everything.",
+                note.relname,
+                type(error).__name__,
             )
             self._on_connect()
 

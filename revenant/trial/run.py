@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import psycopg
 
-from revenant.queue.connection import script
+from revenant.queue.script import run_script
 from revenant.sql import statement
 
 BUCKETS = range(256)
@@ -74,4 +74,4 @@ class Run:
     async def erase(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Remove all that this run has stored; call it when its workers have stopped."""
         for bucket in BUCKETS:
-            await script(connection).execute(statement("erase_run"), {"bucket": bucket, **self._bounds})
+            await run_script(connection, statement("erase_run"), {"bucket": bucket, **self._bounds})

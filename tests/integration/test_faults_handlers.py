@@ -14,7 +14,7 @@ from revenant.client.envelope import seal
 from revenant.codec import bucket_of, new_id
 from revenant.config import Settings
 from revenant.entities.turn import COLLISION_RERUNS
-from revenant.errors import ConfigurationError, HandlerError, StateInvalid
+from revenant.errors import HandlerError, StateInvalid
 from revenant.queue.claim import claim
 from revenant.queue.mailbox import enqueue
 from revenant.queue.records import Claim, Claimed, Hint
@@ -132,20 +132,6 @@ async def test_a_turn_over_new_and_old_entities_gives_each_its_own_state(app: Re
         }
         assert found == {**dict.fromkeys(news), **balances}
         assert [entity.key for entity in claimed.entities] == keys
-
-
-async def test_a_handler_that_ends_the_transaction_fails_alone_and_is_not_run_for_ever(
-    app: Revenant, worker: Worker, connection: Connection
-) -> None:
-    await connection.execute("create sequence own_runs; create table own_rows (value int unique)")
-    results = await asyncio.gather(
-        app.call(app.ref(Ledger, "bad").run(["select nextval('own_runs')", "commit"]), timeout=3),
-        *(app.ref(Account, str(n)).deposit(1) for n in range(20)),
-        return_exceptions=True,
-    )
-    assert isinstance(results[0], ConfigurationError)
-    assert results[1:] == [1] * 20
-    assert await value(connection, "select last_value from own_runs") < 5
 
 
 async def test_a_poisoned_entity_makes_no_hot_loop_and_holds_up_nobody(

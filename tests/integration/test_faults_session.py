@@ -80,7 +80,7 @@ class Session(Entity):
     @handler
     async def look(self) -> dict[str, str]:
         self.runs += 1
-        found = {}
+        found = {"cursor": type(self.turn.connection.cursor()).__name__}
         for what, query in LEFT.items():
             cursor = await self.turn.connection.execute(query)
             found[what] = (await cursor.fetchone() or ("",))[0]
@@ -250,11 +250,12 @@ async def test_statements_that_psycopg_has_prepared_stay(database: str) -> None:
 
 @pytest.mark.parametrize("how", ["rows", "cursors", "adapters"])
 async def test_what_a_handler_sets_on_the_connection_object_ends_with_it(
-    app: Revenant, worker: Worker, how: str
+    app: Revenant, worker: Worker, caplog: pytest.LogCaptureFixture, how: str
 ) -> None:
     before = await app.ref(Session, "a").look()
     await asyncio.gather(app.ref(Session, "b").upset(how), app.ref(Session, "c").look())
     assert await app.ref(Session, "d").look() == before
+    assert [record.message for record in caplog.records] == [], "the engine stumbled over it, and made a new connection"
 
 
 @pytest.mark.parametrize("how", ["close", "block"])

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from revenant.codec import ANYTHING, bucket_of, check_key, digest_of, dump, keyed_id, new_id
 from revenant.errors import InvalidKey, TooLarge, Unstorable
-from revenant.queue.connection import array
+from revenant.queue.script import array
 
 
 @given(st.integers(0, 255))

@@ -4,8 +4,7 @@ savepoint revenant_check;
 set constraints all immediate;
 rollback to savepoint revenant_check;
 release savepoint revenant_message;
-reset session authorization;
-reset role;
+reset session authorization;  -- and with it the role
 reset all;
 close all;
 select revenant.restore_session_v1();
