@@ -7,9 +7,13 @@ Write an `Entity` with handlers, put it into a `Revenant`, send it messages from
 from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.entities.context import Turn
+from revenant.entities.durability import Interval
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
+from revenant.entities.history import Change
 from revenant.entities.message import Message
+from revenant.entities.ref import ref
+from revenant.entities.schedule import Schedule
 from revenant.errors import (
     CallTimeout,
     ConfigurationError,
@@ -23,17 +27,21 @@ from revenant.errors import (
 
 __all__ = [
     "CallTimeout",
+    "Change",
     "ConfigurationError",
     "DatabaseUnavailable",
     "Entity",
     "HandlerError",
+    "Interval",
     "Message",
     "Refused",
     "Revenant",
     "RevenantError",
+    "Schedule",
     "SchemaMismatch",
     "Settings",
     "StateInvalid",
     "Turn",
     "handler",
+    "ref",
 ]

@@ -5,21 +5,24 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Self, TypeVar, cast, overload
+from typing import Any, Literal, Self, TypeVar, cast, overload
 
 import procrastinate
 import psycopg
 
 from revenant.client.client import Client
+from revenant.client.looking import Looking
+from revenant.client.states import States
 from revenant.config import Settings
 from revenant.embedded import Lease, lease
 from revenant.entities.entity import Entity
 from revenant.entities.message import Message, as_message
-from revenant.entities.ref import Ref, address_of, kind_of
+from revenant.entities.ref import Ref, engine_message, kind_of
 from revenant.entities.registry import Registry
-from revenant.entities.turn import DELETE
+from revenant.entities.schedule import Schedule, checked_schedules
+from revenant.entities.turn import DELETE, PASSIVATE
 from revenant.errors import ConfigurationError, UnknownKind
 from revenant.sql import migrate, readable
 from revenant.sync import Sync
@@ -30,11 +33,12 @@ E = TypeVar("E", bound=Entity)
 R = TypeVar("R")
 
 
-class Revenant:
+class Revenant(Looking):
     """An application: its entities, and the Postgres that they live in.
 
     `database_url` defaults to `DATABASE_URL`, else to the embedded server. `jobs` is a procrastinate app whose
-    tasks handlers may defer. `tracebacks` puts handlers' tracebacks into the errors that callers get.
+    tasks handlers may defer. `schedules` are messages that are sent at set times. `tracebacks` puts handlers'
+    tracebacks into the errors that callers get.
 
     Example:
         >>> app = Revenant(entities=[Account])
@@ -49,6 +53,7 @@ class Revenant:
         database_url: str | None = None,
         settings: Settings | None = None,
         jobs: procrastinate.App | None = None,
+        schedules: Iterable[Schedule] = (),
         tracebacks: bool = False,
     ) -> None:
         _check(settings, Settings, "settings= takes a revenant.Settings")
@@ -57,7 +62,8 @@ class Revenant:
         self.settings = Settings() if settings is None else settings
         self.registry = Registry(entities)
         self.jobs = jobs
-        self._tracebacks = tracebacks
+        self.schedules = checked_schedules(schedules)
+        self.tracebacks = tracebacks
         self._given_url = database_url if database_url is not None else self.settings.database_url
         if self._given_url is not None and not self._given_url.strip():
             raise ConfigurationError(
@@ -169,9 +175,18 @@ class Revenant:
         made = Ref(kind=name, key=key, definition=definition, caller=self.call, limit=self.settings.max_bytes)
         return cast(E, made)
 
-    async def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
+    async def call(
+        self,
+        message: Message[R],
+        *,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        durability: Literal["strict"] | None = None,
+    ) -> R:
         """Send and wait for the reply, which comes after the commit. See `Client.call`."""
-        return await self._started(message, "app.call").call(message, timeout=timeout, idempotency_key=idempotency_key)
+        return await self._started(message, "app.call").call(
+            message, timeout=timeout, idempotency_key=idempotency_key, durability=durability
+        )
 
     async def cast(
         self,
@@ -187,17 +202,21 @@ class Revenant:
             message, after=after, at=at, idempotency_key=idempotency_key, connection=connection
         )
 
+    async def cancel(self, message_id: str) -> bool:
+        """Take a message that is not due yet out of the schedule; return whether it was still there."""
+        return await self._started(None, "app.cancel").cancel(message_id)
+
     async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
         """Attach to a message that was sent before, and wait for its reply."""
         return await self._started(None, "app.reply").reply(message_id, timeout=timeout, returns=returns)
 
     async def delete(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
         """End an entity, in order with its other messages; return whether it had state."""
-        kind, key = address_of(ref)
-        message: Message[bool] = Message(
-            kind=kind, key=key, handler=DELETE, args="{}", load=lambda body: body == "true", caller=self.call
-        )
-        return await self.call(message, timeout=timeout)
+        return await self.call(engine_message(ref, DELETE, self.call), timeout=timeout, durability="strict")
+
+    async def passivate(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
+        """Have an entity flushed and out of memory, in order with its messages; return whether a worker kept it."""
+        return await self.call(engine_message(ref, PASSIVATE, self.call), timeout=timeout, durability="strict")
 
     def sync(self) -> Sync:
         """Return the same doors for blocking code: `with app.sync() as rv: rv.call(message)`."""
@@ -207,7 +226,8 @@ class Revenant:
                 database_url=self._given_url,
                 settings=self.settings,
                 jobs=self.jobs,
-                tracebacks=self._tracebacks,
+                schedules=self.schedules,
+                tracebacks=self.tracebacks,
             )
         )
 
@@ -234,10 +254,20 @@ class Revenant:
         runner = None
         if self.jobs is not None and chosen.jobs:
             runner = JobRunner(app=self.jobs, url=self.url(), concurrency=chosen.jobs)
-        return Worker(url=self.url(), registry=registry, settings=chosen, jobs=runner, tracebacks=self._tracebacks)
+        return Worker(
+            url=self.url(),
+            registry=registry,
+            settings=chosen,
+            jobs=runner,
+            schedules=self.schedules,
+            tracebacks=self.tracebacks,
+        )
+
+    def _states(self, door: str) -> tuple[States, Mapping[str, type[Entity]]]:
+        return self._started(None, door).states, self.registry.kinds
 
     def _started(self, message: Message[Any] | None, door: str) -> Client:
-        what = "A reply was asked for" if door == "app.reply" else f"{as_message(message, door)!r} was sent"
+        what = _DEEDS.get(door) or f"{as_message(message, door)!r} was sent"
         if self._client is None:
             raise ConfigurationError(
                 f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
@@ -248,6 +278,14 @@ class Revenant:
                 "Make a Revenant for each loop, or use app.sync() from threads."
             )
         return self._client
+
+
+_DEEDS = {
+    "app.reply": "A reply was asked for",
+    "app.cancel": "A message was to be cancelled",
+    "app.state": "A state was asked for",
+    "app.history": "A history was asked for",
+}
 
 
 def _check(given: object, wanted: type, takes: str) -> None:

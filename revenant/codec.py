@@ -202,7 +202,9 @@ def _why_unstorable(value: object) -> str | None:
     if isinstance(value, str):
         if "\0" in value:
             return "holds a NUL character, which Postgres does not store"
-        if any("\ud800" <= char <= "\udfff" for char in value):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
             return "holds a lone surrogate, which is no text"
     elif isinstance(value, float):
         if not math.isfinite(value):

@@ -39,6 +39,10 @@ class Settings(BaseSettings):
     """Seconds after which a turn stops taking further messages; what is left is claimed again."""
     handler_timeout: float = Field(default=10.0, gt=0)
     """Seconds that one handler may take before it is cancelled: it holds its entity, and a transaction, so long."""
+    validate_state: bool = False
+    """Whether each new state is read again as Postgres gives it back, and compared: as `revenant dev` does."""
+    cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
+    """Bytes of strict entities' states, as JSON, that a worker keeps in memory instead of reading them again."""
     lanes: int = Field(default=4, ge=1)
     """Connections per worker process that run turns."""
     jobs: int = Field(default=1, ge=0)

@@ -3,6 +3,7 @@
     RevenantError
     ├── ConfigurationError        the program or its environment is set up wrongly
     │   ├── NestedCall            a handler tried to wait for another entity
+    │   ├── ReadonlyBroken        a handler marked readonly changed something
     │   └── AlreadySent           the same message value was sent before
     ├── DatabaseUnavailable       Postgres cannot be reached, or cannot be written to
     ├── SchemaMismatch            the schema is missing, or older than this code
@@ -17,8 +18,12 @@
     ├── ReplyNotFound             that is no id of a message
     ├── ReplyInvalid              the message was handled; its reply does not fit what is expected here
     ├── HandlerError              the handler raised; the state is as before the message
-    │   └── HandlerTimeout        the handler took too long and was cancelled
+    │   ├── HandlerTimeout        the handler took too long and was cancelled
+    │   ├── IntegrityViolation    its own SQL broke a constraint of the application's tables
+    │   └── HandlerCrashed        it ended worker processes, again and again, and is not run any more
     ├── Unstorable                a value that JSON in Postgres cannot hold; names the path
+    ├── NotIdle                   in a test: messages still wait, or go on coming
+    ├── HistoryNotKept            what the state was at that moment is not, or no longer, known
     ├── StateInvalid              stored state no longer fits the class; names the path
     └── Conflict                  the row moved under a turn: another worker owns it now
 
@@ -38,6 +43,10 @@ class ConfigurationError(RevenantError):
 
 class NestedCall(ConfigurationError):
     """A handler tried to wait for another entity, which would hold one while waiting for the other."""
+
+
+class ReadonlyBroken(ConfigurationError):
+    """A handler marked `readonly` changed the state, sent, deferred or deleted; nothing of it was kept."""
 
 
 class AlreadySent(ConfigurationError):
@@ -131,6 +140,36 @@ class HandlerTimeout(HandlerError):
     """The handler ran longer than the limit and was cancelled; the state is as before the message."""
 
 
+class IntegrityViolation(HandlerError):
+    """The handler's own SQL broke a constraint of the application's tables; nothing of the message is kept.
+
+    `sqlstate` (str) is Postgres' code, `23505` for a unique violation; `constraint`, `table` and `column`
+    (str or None) are the names that Postgres gives: of a missing value it names no constraint, but the column.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        *,
+        type: str,
+        message: str,
+        traceback: str | None = None,
+        sqlstate: str,
+        constraint: str | None = None,
+        table: str | None = None,
+        column: str | None = None,
+    ) -> None:
+        super().__init__(text, type=type, message=message, traceback=traceback)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+        self.table = table
+        self.column = column
+
+
+class HandlerCrashed(HandlerError):
+    """Worker processes died while they handled the message, several times: it was set aside, the state is as before."""
+
+
 class Unstorable(RevenantError):
     """A state, argument or result holds what JSON in Postgres cannot; `path` (str) names the field."""
 
@@ -145,6 +184,14 @@ class StateInvalid(RevenantError):
     def __init__(self, text: str, *, path: str) -> None:
         super().__init__(text)
         self.path = path
+
+
+class NotIdle(RevenantError):
+    """A test's `run_until_idle` gave up: messages wait that are not handled, or others go on coming."""
+
+
+class HistoryNotKept(RevenantError):
+    """What the state was at that moment is not known: it is older than what is kept, or than the history itself."""
 
 
 class Conflict(RevenantError):

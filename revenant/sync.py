@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError, Future
 from datetime import datetime, timedelta
-from typing import Any, Protocol, Self, TypeVar, overload
+from typing import Any, Literal, Protocol, Self, TypeVar, overload
 
 import psycopg
 
@@ -16,6 +16,7 @@ from revenant.client.doors import check_connection
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.entities.due import due_of
 from revenant.entities.entity import Entity
+from revenant.entities.history import Change
 from revenant.entities.message import Message, as_message
 from revenant.entities.ref import Ref
 from revenant.errors import ConfigurationError
@@ -38,7 +39,14 @@ class Application(Protocol):
     def ref(self, kind: Any, key: str) -> Any:
         """Return an entity's address."""
 
-    async def call(self, message: Message[R], *, timeout: float | None, idempotency_key: str | None) -> R:
+    async def call(
+        self,
+        message: Message[R],
+        *,
+        timeout: float | None,
+        idempotency_key: str | None,
+        durability: Literal["strict"] | None,
+    ) -> R:
         """Send and wait for the reply."""
         ...
 
@@ -53,11 +61,29 @@ class Application(Protocol):
         """Send without waiting."""
         ...
 
+    async def cancel(self, message_id: str) -> bool:
+        """Take a message out of the schedule."""
+        ...
+
     async def reply(self, message_id: str, *, timeout: float | None, returns: Any) -> Any:
         """Attach to a message sent before."""
 
     async def delete(self, ref: Any, *, timeout: float | None) -> bool:
         """End an entity."""
+        ...
+
+    async def passivate(self, ref: Any, *, timeout: float | None) -> bool:
+        """Have an entity out of memory."""
+        ...
+
+    @property
+    def state(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Returns a committed state."""
+        ...
+
+    @property
+    def history(self) -> Callable[..., Coroutine[Any, Any, list[Any]]]:
+        """Returns an entity's versions."""
         ...
 
 
@@ -130,10 +156,19 @@ class Sync:
         """Return the address of one entity, to build messages with; see `Revenant.ref`."""
         return self._app.ref(kind, key)
 
-    def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
+    def call(
+        self,
+        message: Message[R],
+        *,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        durability: Literal["strict"] | None = None,
+    ) -> R:
         """Send and wait for the reply, which comes after the commit; see `Revenant.call`."""
         as_message(message, "rv.call")
-        return self._run(lambda: self._app.call(message, timeout=timeout, idempotency_key=idempotency_key))
+        return self._run(
+            lambda: self._app.call(message, timeout=timeout, idempotency_key=idempotency_key, durability=durability)
+        )
 
     def cast(
         self,
@@ -155,6 +190,10 @@ class Sync:
             return _send_within(connection, message, idempotency_key)
         return self._run(lambda: self._app.cast(message, after=after, at=at, idempotency_key=idempotency_key))
 
+    def cancel(self, message_id: str) -> bool:
+        """Take a message that is not due yet out of the schedule; see `Revenant.cancel`."""
+        return self._run(lambda: self._app.cancel(message_id))
+
     def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
         """Attach to a message that was sent before, and wait for its reply; see `Revenant.reply`."""
         return self._run(lambda: self._app.reply(message_id, timeout=timeout, returns=returns))
@@ -162,6 +201,50 @@ class Sync:
     def delete(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
         """End an entity, in order with its other messages; return whether it had state."""
         return self._run(lambda: self._app.delete(ref, timeout=timeout))
+
+    def passivate(self, ref: Entity | Ref, *, timeout: float | None = None) -> bool:
+        """Have an entity flushed and out of memory, in order with its messages; return whether a worker kept it."""
+        return self._run(lambda: self._app.passivate(ref, timeout=timeout))
+
+    @overload
+    def state(self, kind: type[E], key: str, *, at: datetime | None = None) -> E | None: ...
+
+    @overload
+    def state(self, kind: str, key: str, *, at: datetime | None = None) -> Any: ...
+
+    @overload
+    def state(self, kind: E, *, at: datetime | None = None) -> E | None: ...
+
+    def state(self, kind: Any, key: Any = None, *, at: datetime | None = None) -> Any:
+        """Return a copy of an entity's committed state, or of that at a moment; see `Revenant.state`."""
+        return self._run(lambda: self._app.state(kind, key, at=at))
+
+    @overload
+    def history(
+        self, kind: type[E], key: str, *, since: datetime | None = None, until: datetime | None = None, limit: int = 100
+    ) -> list[Change[E]]: ...
+
+    @overload
+    def history(
+        self, kind: str, key: str, *, since: datetime | None = None, until: datetime | None = None, limit: int = 100
+    ) -> list[Change[Any]]: ...
+
+    @overload
+    def history(
+        self, kind: E, *, since: datetime | None = None, until: datetime | None = None, limit: int = 100
+    ) -> list[Change[E]]: ...
+
+    def history(
+        self,
+        kind: Any,
+        key: Any = None,
+        *,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        limit: int = 100,
+    ) -> list[Any]:
+        """Return an entity's versions, the newest first; see `Revenant.history`."""
+        return self._run(lambda: self._app.history(kind, key, since=since, until=until, limit=limit))
 
     async def _serve(self, begun: Future[None]) -> None:
         try:

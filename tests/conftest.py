@@ -45,6 +45,12 @@ def server_url() -> Iterator[str]:
         yield held.url
 
 
+@pytest.fixture(scope="session")
+def revenant_server(server_url: str) -> str:
+    """Have the fixtures that come with the package use the tests' own server."""
+    return server_url
+
+
 @contextmanager
 def _created(server_url: str, template: str | None = None) -> Iterator[str]:
     name = f"revenant_t_{uuid4().hex}"
@@ -92,7 +98,7 @@ def database(server_url: str, template: str) -> Iterator[str]:
 @pytest.fixture
 def settings() -> Settings:
     """Settings that do not depend on the tester's environment, with quick retries."""
-    return Settings(database_url=None, cast_backoff=0.02, lanes=2)
+    return Settings(database_url=None, cast_backoff=0.02, lanes=2, validate_state=True)
 
 
 @pytest_asyncio.fixture

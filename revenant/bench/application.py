@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from revenant.app import Revenant
+from revenant.bench.album import BenchAlbum, BenchLooseAlbum
 from revenant.bench.counter import BenchCounter
+from revenant.bench.guest import BenchCopy, BenchGuest, BenchResident
 
-app = Revenant(entities=[BenchCounter])
+app = Revenant(entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchAlbum, BenchLooseAlbum])

@@ -110,7 +110,11 @@ class _Way:
     def __init__(self, app: Revenant) -> None:
         self._app = app
         self._read: list[str] = []
-        self._inbox = Inbox(link=Link(url=NOWHERE, role="bench"), read=self._read.extend, listening=lambda: True)
+        self._inbox = Inbox(
+            link=Link(url=NOWHERE, role="bench"),
+            read=lambda ids, _desks: self._read.extend(ids),
+            listening=lambda: True,
+        )
         self._ledger = Ledger(app.settings, False)
         self._guard = Guard(seconds=app.settings.handler_timeout)
         self._states: dict[str, tuple[int, str | None]] = {}

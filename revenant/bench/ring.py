@@ -6,21 +6,23 @@ Invariant: whatever ends it, its workers are stopped and its entities removed.
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psycopg
 
 from revenant.app import Revenant
 from revenant.bench.counter import BenchCounter
+from revenant.entities.entity import Entity
 from revenant.queue.session import session
 from revenant.trial.crew import Crew
 from revenant.trial.run import Run
 from revenant.trial.settling import settle
 from revenant.trial.stage import ROLE, clear, database, settings
 
+E = TypeVar("E", bound=Entity)
 APPLICATION = "revenant.bench.application:app"
 
 
@@ -33,10 +35,16 @@ class Ring:
     look: psycopg.AsyncConnection[Any]
     crew: Crew
     app: Revenant
+    runs: Sequence[Run]
+    """One for each kind that takes part; `run` is the first."""
 
     def counter(self, number: int) -> BenchCounter:
         """Return the address of the entity of that number."""
-        return self.app.ref(BenchCounter, self.run.key(f"entity-{number}"))
+        return self.ref(BenchCounter, number)
+
+    def ref(self, kind: type[E], number: int) -> E:
+        """Return the address of the entity of that kind and number."""
+        return self.app.ref(kind, self.run.key(f"entity-{number}"))
 
     async def start(self) -> None:
         """Start the workers."""
@@ -44,21 +52,26 @@ class Ring:
 
     async def settle(self) -> None:
         """Wait until all that was sent is handled."""
-        await settle(self.look, self.run, watch=self.crew.watch)
+        for run in self.runs:
+            await settle(self.look, run, watch=self.crew.watch)
 
     async def total(self) -> int:
         """Return the sum of all counters, as committed."""
-        return sum([json.loads(stored.state)["value"] async for stored in self.run.states(self.look)])
+        return sum([json.loads(stored.state)["value"] for run in self.runs async for stored in run.states(self.look)])
 
 
 @asynccontextmanager
-async def ring(*, workers: int, say: Callable[[str], None]) -> AsyncIterator[Ring]:
-    """Prepare a ring, and clear it away."""
-    run = Run(kind=BenchCounter.entity_kind)
+async def ring(
+    *, workers: int, say: Callable[[str], None], kinds: Sequence[type[Entity]] = (BenchCounter,)
+) -> AsyncIterator[Ring]:
+    """Prepare a ring for entities of these kinds, and clear it away."""
+    run = Run(kind=kinds[0].entity_kind)
+    runs = [Run(kind=kind.entity_kind, id=run.id) for kind in kinds]
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(database(say))
-        stack.push_async_callback(clear, url, run, say)
+        for one in runs:
+            stack.push_async_callback(clear, url, one, say)
         look = await stack.enter_async_context(session(url, role=ROLE))
         crew = await stack.enter_async_context(Crew(app=APPLICATION, url=url, size=workers, say=say))
-        app = await stack.enter_async_context(Revenant(entities=[BenchCounter], database_url=url, settings=settings()))
-        yield Ring(url, run, look, crew, app)
+        app = await stack.enter_async_context(Revenant(entities=kinds, database_url=url, settings=settings()))
+        yield Ring(url, run, look, crew, app, runs)

@@ -7,7 +7,9 @@ from rich.table import Table
 
 from revenant.bench.calls import CallsResult, Pair
 from revenant.bench.drain import DrainResult
+from revenant.bench.durability import DurabilityResult
 from revenant.bench.load import Measured
+from revenant.bench.memory import MemoryResult
 from revenant.bench.overhead import OverheadResult
 from revenant.bench.recovery import RecoveryResult
 from revenant.bench.tally import Tally
@@ -61,6 +63,32 @@ def show_recovery(result: RecoveryResult) -> None:
         table.add_row(words, *("–" if time is None else f"{time:,.0f} ms" for time in times))
     _print(table, result.tally)
     say(f"{len(result.calls.latencies):,} calls meanwhile, {result.calls.per_second:,.0f} a second.")
+
+
+def show_durability(result: DurabilityResult) -> None:
+    """Print strict beside relaxed."""
+    title = f"{result.callers:,} callers, one caller, and {result.messages:,} messages to a state of 256 KiB"
+    table = _table(title, "calls/s", "p50 of one", "WAL of the large state")
+    strict, interval = result.strict, result.interval
+    for name, level in (("strict", strict), ("[bold]interval, 5 s[/]", interval)):
+        wait = level.alone.at(0.5)
+        alone = "–" if wait is None else f"{wait:,.2f} ms"
+        table.add_row(name, f"{level.many.per_second:,.0f}", alone, f"{level.wal:,} bytes")
+    _print(table, result.tally)
+    one, other = strict.alone.at(0.5), interval.alone.at(0.5)
+    if one and other and interval.wal:
+        say(
+            f"Relaxed, one caller waits {other / one:.2f} × as long, and 1/{strict.wal / interval.wal:,.0f} is written."
+        )
+
+
+def show_memory(result: MemoryResult) -> None:
+    """Print what the memory did."""
+    table = _table(f"{result.entities:,} entities, visited once each", "resident")
+    for number, seen in enumerate(result.resident, 1):
+        table.add_row(f"after {number * result.entities // len(result.resident):,}", f"{seen / 2**20:,.1f} MiB")
+    _print(table, result.tally)
+    say(f"{result.pace.per_second:,.0f} visits a second; the second half added {result.growth:.1%} to the memory.")
 
 
 def show_overhead(result: OverheadResult) -> None:

@@ -10,9 +10,19 @@ import click
 
 from revenant.bench.calls import calls_as_json, measure_calls
 from revenant.bench.drain import drain_as_json, measure_drain
+from revenant.bench.durability import durability_as_json, measure_durability
+from revenant.bench.memory import measure_memory, memory_as_json
 from revenant.bench.overhead import measure_overhead, overhead_as_json
 from revenant.bench.recovery import measure_recovery, recovery_as_json
-from revenant.bench.screen import say, show_calls, show_drain, show_overhead, show_recovery
+from revenant.bench.screen import (
+    say,
+    show_calls,
+    show_drain,
+    show_durability,
+    show_memory,
+    show_overhead,
+    show_recovery,
+)
 from revenant.bench.tally import Tally
 from revenant.cli.option import option
 from revenant.trial.stage import perform
@@ -88,6 +98,29 @@ def recovery(kills: int, workers: int, entities: int, as_json: bool) -> None:
     """Measure how soon another worker replies after a SIGKILL, while callers call."""
     result = perform(measure_recovery(kills=kills, workers=workers, entities=entities, say=say))
     _tell(result, recovery_as_json if as_json else None, show_recovery)
+
+
+@bench.command()
+@option("--callers", type=click.IntRange(1), default=64, show_default=True, help="Callers at once.")
+@option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=5.0, show_default=True,
+    help="Seconds of calls of each durability, by all callers and by one.",
+)  # fmt: skip
+@option("--messages", type=click.IntRange(1), default=1000, show_default=True, help="Messages to a state of 256 KiB.")
+@_as_json
+def durability(*, callers: int, seconds: float, messages: int, as_json: bool) -> None:
+    """Measure strict entities beside such as are written every 5 seconds."""
+    result = perform(measure_durability(callers=callers, seconds=seconds, messages=messages, say=say))
+    _tell(result, durability_as_json if as_json else None, show_durability)
+
+
+@bench.command()
+@option("--entities", type=click.IntRange(10), default=200_000, show_default=True, help="Entities visited, once each.")
+@_as_json
+def memory(entities: int, as_json: bool) -> None:
+    """Measure a worker's memory while it serves far more entities than are in use at a time."""
+    result = perform(measure_memory(entities=entities, say=say))
+    _tell(result, memory_as_json if as_json else None, show_memory)
 
 
 @bench.command()

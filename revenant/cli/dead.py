@@ -52,7 +52,10 @@ def show_dead(message_id: UUID, output: str, app_path: str | None) -> None:
 @option("--all", "everything", is_flag=True, envvar="REVENANT_DEAD_RETRY_ALL", help="All that there are now.")
 @app_option()
 def retry_dead(ids: Sequence[UUID], everything: bool, app_path: str | None) -> None:
-    """Put dead letters back into their mailboxes, as if they had just been sent."""
+    """Put dead letters back into their mailboxes, as if they had just been sent.
+
+    --all leaves those out whose callers were told that they failed: name these.
+    """
     _do(retry, "sent again", ids, everything, app_path)
 
 
@@ -83,7 +86,9 @@ async def _each(app: Revenant, deed: Deed, ids: Sequence[str] | None) -> list[st
             return await deed(connection, ids)
         done: list[str] = []
         async for page in dead_letters(connection):
-            done += await deed(connection, [row["id"] for row in page])
+            # The caller of an answered one was told that it failed, and may have sent anew: that takes a decision.
+            chosen = [row["id"] for row in page if deed is not retry or not row["answered"]]
+            done += await deed(connection, chosen)
         return done
 
 

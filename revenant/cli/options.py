@@ -18,6 +18,7 @@ from revenant.app import Revenant
 from revenant.cli.loading import load_app
 from revenant.cli.option import option
 from revenant.config import Settings
+from revenant.logs import JobFilter, JsonFormatter, TextFormatter
 from revenant.queue.session import session
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -90,9 +91,11 @@ async def looking(app: Revenant) -> AsyncIterator[psycopg.AsyncConnection[Any]]:
         app.release()
 
 
-def configure_logging(level: str) -> None:
-    """Send the log to stderr, from a level on; a short command says by itself what went wrong."""
-    form = "%(asctime)s %(levelname)-7s %(process)d %(name)s: %(message)s"
-    logging.basicConfig(format=form, level=level.upper(), force=True)
+def configure_logging(level: str, form: str = "text") -> None:
+    """Send the log to stderr, from a level on, as text or as JSON; a short command says by itself what went wrong."""
+    handler = logging.StreamHandler()
+    handler.setFormatter((JsonFormatter if form == "json" else TextFormatter)(frank=level == "debug"))
+    handler.addFilter(JobFilter())
+    logging.basicConfig(handlers=[handler], level=level.upper(), force=True)
     for library in ("psycopg", "procrastinate"):
         logging.getLogger(library).setLevel(max(logging.WARNING, logging.getLogger().level))

@@ -11,16 +11,23 @@ import click
 
 from revenant.cli.bench import bench
 from revenant.cli.call import call
+from revenant.cli.cancel import cancel
 from revenant.cli.cast import cast
 from revenant.cli.check import check
 from revenant.cli.dead import dead
 from revenant.cli.delete import delete
 from revenant.cli.demo import demo
+from revenant.cli.dev import dev
 from revenant.cli.failures import CLOSED_PIPE, INTERRUPTED, failure
+from revenant.cli.history import history
 from revenant.cli.ls import ls
 from revenant.cli.migrate import migrate
 from revenant.cli.options import configure_logging
+from revenant.cli.passivate import passivate
+from revenant.cli.schedules import schedules
 from revenant.cli.show import show
+from revenant.cli.upgrade import upgrade
+from revenant.cli.views import views
 from revenant.cli.worker import worker
 from revenant.cli.workers import workers
 from revenant.errors import RevenantError
@@ -67,5 +74,8 @@ def main() -> None:
     configure_logging("error")
 
 
-for command in (worker, migrate, call, cast, show, ls, delete, workers, dead, check, demo, bench):
+for command in (
+    *(worker, dev, migrate, upgrade, views, call, cast, cancel, show),
+    *(history, ls, passivate, delete, workers, schedules, dead, check, demo, bench),
+):
     main.add_command(command)

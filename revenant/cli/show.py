@@ -19,7 +19,7 @@ from revenant.queue.views import Row, find_entity
 @output_option
 @app_option()
 def show(kind: str, key: str, output: str, app_path: str | None) -> None:
-    """Show the entity KIND KEY: version, state, and its waiting, scheduled and dead messages."""
+    """Show the entity KIND KEY: version, state, reminders, and its waiting, scheduled and dead messages."""
     found = run(_show(application(app_path), kind, check_key(kind, key)))
     if found is None:
         raise not_found(f"{kind}({key!r}) has no state and no messages. `revenant ls {kind}` lists the keys.")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Callable, Sequence
 
 import click
 
 from revenant.app import Revenant
+from revenant.cli.monitoring import metrics_module, monitored
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
 from revenant.config import Settings
@@ -16,6 +18,7 @@ from revenant.eventloop import run
 from revenant.sql import address
 from revenant.worker.process import serve
 from revenant.worker.supervisor import Supervisor
+from revenant.worker.watchdog import Watchdog
 
 log = logging.getLogger("revenant.worker")
 
@@ -53,6 +56,19 @@ log = logging.getLogger("revenant.worker")
     show_default=True,
     help="What to log, on stderr.",
 )
+@option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="How to log: lines for people, or a JSON object a line.",
+)
+@option(
+    "--metrics-port",
+    type=click.IntRange(min=0, max=65535),
+    metavar="PORT",
+    help="Serve /metrics for Prometheus, /livez and /readyz there; of several processes each takes the next port.",
+)
 @option("--supervisor", type=int, hidden=True, help="Set by a supervisor: a pipe that ends when it does.")
 @app_option(required=True)
 def worker(
@@ -63,6 +79,8 @@ def worker(
     kinds: str | None,
     drain_timeout: float | None,
     log_level: str,
+    log_format: str,
+    metrics_port: int | None,
     supervisor: int | None,
     app_path: str,
 ) -> None:
@@ -71,29 +89,45 @@ def worker(
     SIGTERM and Ctrl-C drain: what runs is finished, nothing new is begun. A second signal ends it at once; nothing
     committed is lost either way.
     """
-    configure_logging(log_level)
+    configure_logging(log_level, log_format)
     app = application(app_path)
     given = {"processes": processes, "lanes": lanes, "jobs": jobs, "drain_timeout": drain_timeout}
     settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()] if kinds else None
     try:
         if settings.processes == 1 or supervisor is not None:
-            run(_serve(app, wanted, settings, supervisor))
+            run(serve_app(app, wanted, settings, supervisor, metrics_port))
             return
+        if metrics_port is not None:
+            metrics_module()  # as above
         app.worker(kinds=wanted, settings=settings)  # what is wrong with it is said once, and not by each child
-        command = _child_command(app_path, settings, kinds, log_level)
+        words = _child_command(app_path, settings, kinds, log_level, log_format)
+
+        def command(number: int) -> list[str]:
+            port = metrics_port and min(metrics_port + number, 65535)
+            return [*words, *(("--metrics-port", str(port)) if port is not None else ()), "--supervisor"]
+
         click.get_current_context().exit(asyncio.run(_supervise(app, command, settings)))
     finally:
         app.release()
 
 
-async def _serve(app: Revenant, kinds: list[str] | None, settings: Settings, supervisor: int | None) -> None:
+async def serve_app(
+    app: Revenant,
+    kinds: list[str] | None,
+    settings: Settings,
+    supervisor: int | None = None,
+    metrics_port: int | None = None,
+) -> None:
+    """Serve in this process, until it is told to stop."""
     url = await _prepared(app)
     made = app.worker(kinds=kinds, settings=settings)
-    await serve(made, url=url, drain_timeout=settings.drain_timeout, supervisor=supervisor)
+    watchdog = Watchdog(handler_timeout=settings.handler_timeout, running=made.running)
+    with monitored(metrics_port, alive=watchdog.wrong, ready=made.wrong):
+        await serve(made, url=url, drain_timeout=settings.drain_timeout, watchdog=watchdog, supervisor=supervisor)
 
 
-async def _supervise(app: Revenant, command: list[str], settings: Settings) -> int:
+async def _supervise(app: Revenant, command: Callable[[int], Sequence[str]], settings: Settings) -> int:
     url = await _prepared(app)
     keeper = Supervisor(command=command, processes=settings.processes, drain_timeout=settings.drain_timeout)
     return await keeper.run(url)
@@ -108,12 +142,12 @@ async def _prepared(app: Revenant) -> str:
     return url
 
 
-def _child_command(app_path: str, settings: Settings, kinds: str | None, log_level: str) -> list[str]:
-    """Return the command of one child, but for its last word; the database is in the environment, unseen by others."""
+def _child_command(app_path: str, settings: Settings, kinds: str | None, log_level: str, log_format: str) -> list[str]:
+    """Return the command of one child, but for its last words; the database is in the environment, unseen by others."""
     return [
         *(sys.executable, "-m", "revenant", "worker", "--app", app_path, "--processes", "1"),
         *("--lanes", str(settings.lanes), "--jobs", str(settings.jobs)),
         *("--drain-timeout", str(settings.drain_timeout), "--log-level", log_level),
+        *("--log-format", log_format),
         *(("--kinds", kinds) if kinds else ()),
-        "--supervisor",
     ]

@@ -30,7 +30,7 @@ COLUMNS = (
 @output_option
 @app_option()
 def workers(output: str, app_path: str | None) -> None:
-    """List the workers: a heartbeat's age is in seconds, by the database's clock; over 10 a worker counts as dead."""
+    """List the workers: a heartbeat's age is in seconds, by the database's clock; over 8 a worker counts as dead."""
     found = run(_workers(application(app_path)))
     print_rows(
         output, COLUMNS, [{name: row[name] for name in COLUMNS} | {"kinds": sorted(row["kinds"])} for row in found]

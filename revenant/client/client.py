@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from datetime import datetime, timedelta
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import psycopg
 
-from revenant.client.doors import check_connection, check_reply, reader_of, seconds_of
+from revenant import telemetry
+from revenant.client.cancel import cancel
+from revenant.client.doors import check_cast, check_connection, check_reply, reader_of, seconds_of
 from revenant.client.doubt import no_reply, no_such_reply, not_confirmed, not_sent
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
 from revenant.client.schedule import schedule
 from revenant.client.sender import STOPPED, Outgoing, Sender
+from revenant.client.states import States
 from revenant.config import Settings
 from revenant.entities.context import refuse_nested_call, running
 from revenant.entities.due import Due, due_of
+from revenant.entities.durability import check_level
 from revenant.entities.message import Message, as_message
 from revenant.errors import ConfigurationError, RevenantError
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import notify, transactional_send
-from revenant.queue.records import Envelope
+from revenant.queue.records import Envelope, Reply
 
 R = TypeVar("R")
 _AT_ONCE = Due(None, None)
@@ -37,16 +42,19 @@ class Client:
         self._url = url
         self._settings = settings
         self._channel = f"revenant_reply_{os.urandom(8).hex()}"
+        # On the other channel nobody answers before the reply is on disk, whatever the entity's durability is.
+        self._strict_channel = f"revenant_strict_{os.urandom(8).hex()}"
         self._sender = Sender(url=url)
         self._inbox = Inbox(link=self._sender.link, read=self._sender.read, listening=lambda: self._listener.listening)
         self._listener = Listener(
             url=url,
             role="listener",
-            channels=[self._channel],
+            channels=[self._channel, self._strict_channel],
             ping=self._ping,
             on_payload=lambda _, payload: self._inbox.hear(payload),
             on_connect=self._inbox.look,
         )
+        self.states = States(url=url, seconds=settings.call_timeout)
         self._started = False
 
     async def start(self) -> None:
@@ -65,9 +73,19 @@ class Client:
         await self._inbox.stop()
         await self._listener.stop()
         await self._sender.stop()
+        await self.states.stop()
 
-    async def call(self, message: Message[R], *, timeout: float | None = None, idempotency_key: str | None = None) -> R:
+    async def call(
+        self,
+        message: Message[R],
+        *,
+        timeout: float | None = None,
+        idempotency_key: str | None = None,
+        durability: Literal["strict"] | None = None,
+    ) -> R:
         """Send and wait: returns once one transaction has committed all that the handler did.
+
+        Entities that are declared with another durability answer before that, unless `durability` is "strict".
 
         Raises:
             HandlerError: the handler raised; the state is as before.
@@ -80,14 +98,18 @@ class Client:
         seconds = seconds_of(timeout, self._settings.call_timeout)
         if running.get() is not None:
             refuse_nested_call(sent)
-        envelope = self._envelope(sent, self._channel, idempotency_key)
+        channel = self._strict_channel if check_level(durability) else self._channel
+        envelope = self._envelope(sent, channel, idempotency_key)
         future = self._inbox.expect(envelope.id)
         item = Outgoing(envelope, future)
+        began = time.perf_counter()
         self._sender.put(item)
         try:
             when = await self._wait(sent, item, seconds)
         finally:
             self._inbox.forget(envelope.id, future)
+            if telemetry.handlers:
+                _tell(envelope, future, time.perf_counter() - began)
         if when is not None:
             raise no_reply(sent, envelope, when)
         return cast(R, result_of(future.result(), sent, digest=envelope.digest))
@@ -111,11 +133,8 @@ class Client:
             if later:
                 raise ConfigurationError(f"cast({sent!r}) takes one of after=, at= and connection=; give just one.")
             check_connection(sent, connection, psycopg.AsyncConnection, _BLOCKING)
-        elif running.get() is not None:
-            raise ConfigurationError(
-                f"{sent!r} was cast through the application inside a handler: it would leave even if "
-                "the turn fails. Use self.turn.cast(message), which leaves with the turn's commit."
-            )
+        else:
+            check_cast(sent)
         envelope = self._envelope(sent, None, idempotency_key)
         if connection is not None:
             with undone_if_it_fails(sent, connection):
@@ -129,6 +148,10 @@ class Client:
             if when is not None:
                 raise not_confirmed(sent, envelope, self._url, when)
         return envelope.id
+
+    async def cancel(self, message_id: str) -> bool:
+        """Take a message out of the schedule; return whether it was still there."""
+        return await cancel(message_id, link=self._sender.link, seconds=self._settings.call_timeout)
 
     async def reply(self, message_id: str, *, timeout: float | None = None, returns: Any = Any) -> Any:
         """Attach to a message sent before, by anybody: wait for its reply, read as `returns`.
@@ -199,6 +222,13 @@ class Client:
     async def _ping(self, channel: str, payload: str) -> None:
         connection = await self._sender.link.connection(seconds=1)
         await notify(connection, [(channel, payload)])
+
+
+def _tell(envelope: Envelope, future: asyncio.Future[Reply], seconds: float) -> None:
+    where = {"kind": envelope.kind, "key": envelope.key, "handler": envelope.handler, "message_id": envelope.id}
+    heard = future.done() and not future.cancelled() and future.exception() is None
+    status = future.result().status if heard else "unknown"
+    telemetry.emit("reply.receive", {"duration": seconds}, {**where, "status": status})
 
 
 def _when(error: TimeoutError, limit: asyncio.Timeout, seconds: float) -> str:

@@ -8,6 +8,7 @@ import psycopg
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
 from revenant.codec import is_id
+from revenant.entities.context import running
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, ReplyNotFound
 
@@ -72,3 +73,31 @@ def check_connection(message: Message[Any], connection: object, wanted: type, el
         f"cast({message!r}, connection=…) needs a psycopg.{wanted.__name__}, and got a {type(connection).__name__}. "
         f"Nothing was sent. {elsewhere if other else 'Pass the connection whose transaction it is to be part of.'}"
     )
+
+
+def check_cast(message: Message[Any]) -> None:
+    """Refuse to cast from inside a handler, past its turn.
+
+    Raises:
+        ConfigurationError: a handler runs.
+    """
+    if running.get() is not None:
+        raise ConfigurationError(
+            f"{message!r} was cast through the application inside a handler: it would leave even if "
+            "the turn fails. Use self.turn.cast(message), which leaves with the turn's commit."
+        )
+
+
+def check_cancel(message_id: object) -> None:
+    """Refuse to cancel what is no message, or from inside a handler.
+
+    Raises:
+        ReplyNotFound: that is no message's id.
+        ConfigurationError: a handler runs.
+    """
+    check_reply(message_id)
+    if running.get() is not None:
+        raise ConfigurationError(
+            f"Message {message_id} was to be cancelled through the application inside a handler: it would be, even if "
+            "the turn fails. Use self.turn.cancel(message_id), which is part of the turn's commit."
+        )

@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 
+from revenant import telemetry
 from revenant.codec import bucket_of, digest_of, keyed_id, new_id
 from revenant.entities.message import Message
 from revenant.queue.records import Envelope
@@ -27,6 +28,16 @@ def seal(message: Message[Any], *, origin: str | None, idempotency_key: str | No
     else:
         made, digest = keyed_id(kind, key, idempotency_key), digest_of(message.handler, message.args)
     message.send_as(made, keyed=digest is not None)
+    if telemetry.handlers:
+        where = {
+            "kind": kind,
+            "key": key,
+            "handler": message.handler,
+            "message_id": made,
+            "call": origin is not None,
+            "by": "client",
+        }
+        telemetry.emit("message.send", {"bytes": len(message.args.encode())}, where)
     return Envelope(bucket, kind, key, made, message.handler, message.args, origin, digest)
 
 

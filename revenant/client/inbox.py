@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 
 import psycopg
 
@@ -21,6 +22,7 @@ POLL_SECONDS = 0.1
 NET_SECONDS = 1.0
 """How old a call is before the inbox looks for its reply although LISTEN is in force."""
 PAGE = 1000
+_NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
 class Inbox:
@@ -29,7 +31,9 @@ class Inbox:
     Invariant: a future is registered before its message is sent, so a reply cannot come too early.
     """
 
-    def __init__(self, *, link: Link, read: Callable[[Sequence[str]], None], listening: Callable[[], bool]) -> None:
+    def __init__(
+        self, *, link: Link, read: Callable[[Sequence[str], Mapping[str, str]], None], listening: Callable[[], bool]
+    ) -> None:
         self._link = link
         self._read = read
         self._listening = listening
@@ -76,8 +80,8 @@ class Inbox:
 
     def hear(self, payload: str) -> None:
         """Take a notification in: replies, or the ids of replies too long for one."""
-        replies, ids = read_payload(payload)
-        self._take(replies)
+        replies, ids, desks = read_payload(payload)
+        self._take(replies, desks)
         if ids:
             self.look(ids)
 
@@ -86,7 +90,7 @@ class Inbox:
         self._wanted.update(self._waiting if ids is None else ids)
         self._wake.set()
 
-    def _take(self, replies: Sequence[Reply]) -> None:
+    def _take(self, replies: Sequence[Reply], desks: Mapping[str, str] = _NOBODY) -> None:
         read: list[str] = []
         for reply in replies:
             waiting = self._waiting.pop(reply.id, None)
@@ -98,7 +102,7 @@ class Inbox:
                 if heard:
                     read.append(reply.id)
         if read:
-            self._read(read)
+            self._read(read, desks)
 
     async def _forever(self) -> None:
         while True:

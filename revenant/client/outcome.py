@@ -12,12 +12,15 @@ from revenant.codec import explain
 from revenant.entities.message import Message
 from revenant.errors import (
     ConfigurationError,
+    HandlerCrashed,
     HandlerError,
     HandlerTimeout,
     IdempotencyConflict,
+    IntegrityViolation,
     InvalidArguments,
     InvalidKey,
     NestedCall,
+    ReadonlyBroken,
     ReplyInvalid,
     RevenantError,
     StateInvalid,
@@ -31,7 +34,10 @@ from revenant.queue.records import Reply
 _WITH_PATH: dict[str, type[Unstorable | StateInvalid]] = {"Unstorable": Unstorable, "StateInvalid": StateInvalid}
 _PLAIN: dict[str, type[RevenantError]] = {
     kind.__name__: kind
-    for kind in (ConfigurationError, InvalidArguments, InvalidKey, NestedCall, TooLarge, UnknownHandler, UnknownKind)
+    for kind in (
+        *(ConfigurationError, InvalidArguments, InvalidKey, NestedCall, ReadonlyBroken),
+        *(TooLarge, UnknownHandler, UnknownKind),
+    )
 }
 
 
@@ -76,13 +82,16 @@ def error_of(details: dict[str, Any]) -> RevenantError:
     plain = _PLAIN.get(name)
     if plain is not None:
         return plain(text)
-    raised = HandlerTimeout if name == "HandlerTimeout" else HandlerError
     traceback = details.get("traceback")
     where = details.get("where", "The handler")
-    return raised(
+    words = (
         f"{where} raised {details.get('type')}: {text}. The state is as it was before the message; "
-        "mend the handler or the arguments and send again." + (f"\n{traceback}" if traceback else ""),
-        type=str(details.get("type")),
-        message=text,
-        traceback=traceback,
+        "mend the handler or the arguments and send again." + (f"\n{traceback}" if traceback else "")
     )
+    told: dict[str, Any] = {"type": str(details.get("type")), "message": text, "traceback": traceback}
+    if name == "IntegrityViolation":
+        broken: dict[str, Any] = {part: details.get(part) for part in ("constraint", "table", "column")}
+        return IntegrityViolation(words, sqlstate=str(details.get("sqlstate")), **told, **broken)
+    if name == "HandlerCrashed":
+        return HandlerCrashed(text, **told)
+    return (HandlerTimeout if name == "HandlerTimeout" else HandlerError)(words, **told)

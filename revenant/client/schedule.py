@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
+
+import psycopg
 
 from revenant.client.sender import back_off, is_lost, meaning_of
 from revenant.codec import new_id
 from revenant.entities.due import Due
 from revenant.queue.link import Link
-from revenant.queue.mailbox import schedule_batch
+from revenant.queue.mailbox import notify
 from revenant.queue.records import Envelope, Scheduled
+from revenant.queue.timetable import due_wakes, schedule_batch
 
 
 class Silence(NamedTuple):
@@ -33,6 +36,7 @@ async def schedule(
     batch = new_id(0)
     failures, tried, lost = 0, False, False
     when = f"after {seconds:g} s"
+    wakes: list[tuple[str, str]] | None = None
     try:
         async with asyncio.timeout(seconds):
             while going():
@@ -40,8 +44,8 @@ async def schedule(
                 try:
                     live = await link.connection()
                     tried = True
-                    await schedule_batch(live, batch=batch, rows=[row])
-                    return None
+                    wakes = due_wakes([await schedule_batch(live, batch=batch, rows=[row])])
+                    break
                 except Exception as error:  # noqa: BLE001 # told, or tried again
                     if not is_lost(error) and not lost:
                         raise meaning_of(error, link.url) from None
@@ -54,4 +58,19 @@ async def schedule(
         when = "before the application was stopped"
     except TimeoutError:
         pass
-    return Silence(when, tried)
+    if wakes is None:
+        return Silence(when, tried)
+    if wakes:
+        await _wake(link, wakes)
+    return None
+
+
+async def _wake(link: Link, wakes: Sequence[tuple[str, str]]) -> None:
+    """Tell the workers that something is due soon. A lost wake-up costs time, not the message: they look themselves."""
+    live = None
+    try:
+        live = await link.connection(seconds=1)
+        await notify(live, wakes)
+    except (psycopg.Error, OSError) as error:
+        if live is not None:
+            await link.reset(error, only=live)

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -110,9 +110,9 @@ class Sender:
             return False
         return True
 
-    def read(self, ids: Sequence[str]) -> None:
-        """Remember that these replies were read, so that their rows can go."""
-        self._spent.read(ids)
+    def read(self, ids: Sequence[str], desks: Mapping[str, str]) -> None:
+        """Remember that these replies were read: their rows can go, and some channels, `desks`, wait to hear so."""
+        self._spent.read(ids, desks)
 
     async def _forever(self) -> None:
         while True:
@@ -190,8 +190,8 @@ class Sender:
             # A try that was lost may still be on its way to Postgres: its mark stays until no try can live any more.
             self._spent.arrived(batch)
         _confirm_casts(items)
-        if hints:
-            await self._notify(hints)
+        if hints or spent.heard:
+            await self._notify([*((WAKE_CHANNEL, hint) for hint in hints), *spent.heard])
 
     async def _divide(self, items: list[Outgoing], error: Exception) -> None:
         """Postgres refused the batch: find the message that is to blame, and send the others."""
@@ -205,11 +205,11 @@ class Sender:
             if not item.future.done():
                 item.future.set_exception(meaning)
 
-    async def _notify(self, hints: Sequence[str]) -> None:
+    async def _notify(self, wakes: Sequence[tuple[str, str]]) -> None:
         connection = None
         try:
             connection = await self._link.connection(seconds=1)
-            await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
+            await notify(connection, wakes)
         except (psycopg.Error, OSError) as error:
             # A lost wake-up costs time, not the message: workers look for themselves.
             if connection is not None:

@@ -6,7 +6,7 @@ They go with later batches, a few at a time: a statement of its own for each wou
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 ENOUGH = 16
@@ -15,11 +15,17 @@ LONGEST_SECONDS = 0.5
 """How long a row stays at most once it is spent, while there is a connection."""
 
 
+IDS = 200
+"""Ids that one notification holds."""
+
+
 class Rows(NamedTuple):
     """What goes with one batch: ids of replies, and of earlier batches."""
 
     replies: Sequence[str] = ()
     batches: Sequence[str] = ()
+    heard: Sequence[tuple[str, str]] = ()
+    """(channel, ids on a line each) to be told, after the batch, of replies that came before their commit."""
 
 
 class Spent:
@@ -29,6 +35,7 @@ class Spent:
         self._on_due = on_due
         self._replies: list[str] = []
         self._batches: list[str] = []
+        self._desks: dict[str, list[str]] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._late = False
 
@@ -37,9 +44,12 @@ class Spent:
         """Whether what there is should go now, even alone."""
         return self._late and bool(self._replies)
 
-    def read(self, ids: Sequence[str]) -> None:
-        """These replies were read."""
+    def read(self, ids: Sequence[str], desks: Mapping[str, str]) -> None:
+        """These replies were read; `desks` are the channels of those whose workers wait to hear so."""
         self._replies.extend(ids)
+        for name in ids:
+            if name in desks:
+                self._desks.setdefault(desks[name], []).append(name)
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(LONGEST_SECONDS, self.hurry)
 
@@ -59,13 +69,21 @@ class Spent:
         if self._late or len(self._batches) >= ENOUGH:
             batches, self._batches = self._batches, batches
         self._late = False
-        return Rows(replies, batches)
+        return Rows(replies, batches, self._take_heard() if replies else ())
 
     def close(self) -> None:
         """Forget the timer."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _take_heard(self) -> list[tuple[str, str]]:
+        desks, self._desks = self._desks, {}
+        return [
+            (desk, "\n".join(ids[start : start + IDS]))
+            for desk, ids in desks.items()
+            for start in range(0, len(ids), IDS)
+        ]
 
     def _take_replies(self) -> list[str]:
         self.close()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple, Protocol, TypeVar, overload
+from typing import Any, NamedTuple, Protocol, TypeVar, cast, overload
 
 from psycopg import AsyncConnection
 
+from revenant import telemetry
+from revenant.codec import bucket_of, is_id, new_id
 from revenant.entities.due import due_of
 from revenant.entities.entity import Entity
 from revenant.entities.message import Message, as_message
+from revenant.entities.recurrence import Missed
 from revenant.entities.ref import Ref, kind_of
-from revenant.errors import NestedCall
+from revenant.entities.reminder import Reminder, name_of, reminder_of
+from revenant.errors import ConfigurationError, NestedCall, ReplyNotFound
 
 E = TypeVar("E", bound=Entity)
 
@@ -44,6 +48,7 @@ class Sent(NamedTuple):
     message: Message[Any]
     after: float | None
     at: datetime | None
+    id: str
 
 
 class Job(NamedTuple):
@@ -60,6 +65,22 @@ class Effects:
     sends: list[Sent]
     jobs: list[Job]
     deleted: bool = False
+    reminders: list[Reminder] = field(default_factory=list)
+    """In order."""
+    cancelled: list[str] = field(default_factory=list)
+    """Ids of messages that are not to become due."""
+
+    @property
+    def to_book(self) -> bool:
+        """Whether the commit has more to do for them than the state and the jobs."""
+        return bool(self.sends or self.reminders or self.cancelled)
+
+    def absorb(self, other: Effects) -> None:
+        """Take in what was asked for on the turn of another entity of the same message; each is deleted by itself."""
+        self.sends += other.sends
+        self.reminders += other.reminders
+        self.cancelled += other.cancelled
+        self.jobs += other.jobs
 
 
 class Turn:
@@ -89,25 +110,78 @@ class Turn:
     @overload
     def ref(self, kind: str, key: str) -> Any: ...
 
-    def ref(self, kind: type[E] | str, key: str) -> E | Any:
-        """Return the address of another entity, by its class or by name, to build messages for `cast`."""
-        name, definition = kind_of(kind, "turn.ref")
+    @overload
+    def ref(self, kind: E) -> E: ...
+
+    def ref(self, kind: type[E] | str | E, key: str | None = None) -> E | Any:
+        """Return an entity's address, by its class or by name, to build messages; `turn.ref(self)` is one's own."""
+        own = kind if isinstance(kind, Entity) and key is None else None
+        name, definition = kind_of(type(own) if own else kind, "turn.ref")
+        key = own.key if own else cast(str, key)
         return Ref(kind=name, key=key, definition=definition, caller=refuse_nested_call, limit=self._limit)
 
-    def cast(self, message: Message[Any], *, after: timedelta | None = None, at: datetime | None = None) -> None:
-        """Send a message that leaves in the same commit as the state, now or when it is due."""
+    def cast(self, message: Message[Any], *, after: timedelta | None = None, at: datetime | None = None) -> str:
+        """Send a message that leaves in the same commit as the state, now or when it is due; return its id."""
         sent = as_message(message, "turn.cast")
         due = due_of(f"turn.cast({sent!r})", after=after, at=at)
         sent.send_as(None)
-        self._effects.sends.append(Sent(sent, due.after, due.at))
+        made = new_id(bucket_of(sent.kind, sent.key))
+        if telemetry.carrier is not None:
+            telemetry.carrier.depart(made)
+        self._effects.sends.append(Sent(sent, due.after, due.at, made))
+        return made
+
+    def cancel(self, message_id: str) -> None:
+        """Take a message that is not due yet out of the schedule, with the commit; nothing if it is not there."""
+        given: object = message_id
+        if not isinstance(given, str) or not is_id(given):
+            raise ReplyNotFound(
+                f"{message_id!r} is no message's id, which is text like '0199…-…'. Pass what turn.cast() or app.cast() "
+                "returned."
+            )
+        self._effects.cancelled.append(message_id)
+
+    def remind(
+        self,
+        name: str,
+        message: Message[Any],
+        *,
+        every: timedelta | None = None,
+        cron: str | None = None,
+        timezone: str = "UTC",
+        after: timedelta | None = None,
+        at: datetime | None = None,
+        missed: Missed = "once",
+    ) -> None:
+        """Have a message sent at set times, from the commit on; it replaces this entity's reminder of that name."""
+        sent = as_message(message, "turn.remind")
+        reminder = reminder_of(
+            self.kind, self.key, name, sent,
+            now=self.now, every=every, cron=cron, timezone=timezone, after=after, at=at, missed=missed,
+        )  # fmt: skip
+        sent.send_as(None)
+        self._effects.reminders.append(reminder)
+
+    def cancel_reminder(self, name: str) -> None:
+        """Take back this entity's reminder of that name, with the commit; nothing if there is none."""
+        self._effects.reminders.append(Reminder(self.kind, self.key, name_of("turn.cancel_reminder", name)))
 
     def defer(self, task: Any, **kwargs: Any) -> None:
-        """Defer a procrastinate task in the same commit: it runs after the commit, and only if there is one."""
+        """Defer a procrastinate task in the same commit: it runs after the commit, and only if there is one.
+
+        `task` may be configured: `turn.defer(task.configure(lock="o1", schedule_in={"minutes": 5}), order="o1")`.
+        """
+        if not callable(getattr(task, "defer_async", None)):
+            raise ConfigurationError(
+                f"turn.defer() takes a procrastinate task, or task.configure(…), and got {task!r}. Mark the function "
+                "with @app.task of your procrastinate app, and pass that."
+            )
         self._effects.jobs.append(Job(task, kwargs))
 
     def delete(self) -> None:
-        """End this entity with the commit: its state goes, and the next message starts afresh."""
+        """End this entity with the commit: its state and its reminders go, and the next message starts afresh."""
         self._effects.deleted = True
+        self._effects.reminders.append(Reminder(self.kind, self.key, None))
 
     @property
     def connection(self) -> AsyncConnection[Any]:

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import inspect
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 from pydantic import BaseModel, ConfigDict, PrivateAttr, PydanticUndefinedAnnotation, PydanticUserError
 
 from revenant.codec import JSON, MAX_KIND_BYTES
+from revenant.entities.durability import DEFAULT_IDLE_SECONDS, Durability, IdleTimeout, durability_of, idle_seconds
 from revenant.entities.handler import Handler
+from revenant.entities.history import History, history_of
+from revenant.entities.lifetime import IdleDelete, idle_delete_of
 from revenant.entities.shape import Shape, shape_of
 from revenant.errors import ConfigurationError
 
@@ -16,13 +20,20 @@ if TYPE_CHECKING:
     from revenant.entities.context import Turn
 
 _RESERVED = ("key", "turn")
+COPY_OF = "revenant:copy_of"
+"""Where a copy of a committed state has its key: in its `__dict__`, under a name that no field can have, so that it is
+equal to any other of the same state."""
 
 
 class Entity(BaseModel):
     """The base of what a user writes.
 
     Class keywords: `kind` (str, default the class's name) and `vsn` (int, default 1: raise it when the shape of
-    the state changes, and write `upgrade`).
+    the state changes, and write `upgrade`). `durability` is "strict" (the default: written before the reply),
+    `Interval(seconds=…)` or "on_stop"; `idle_timeout` (seconds, a timedelta, or None for never; default 300) is
+    after how long without a message an entity leaves memory. `idle_delete` (a timedelta, or None for
+    never, the default) is after how long without a message it is deleted. `history` (a timedelta, or None for
+    none, the default) is how long each version of the state is kept. A subclass inherits these four.
 
     Example:
         >>> class Account(Entity, kind="account", vsn=1):
@@ -40,15 +51,39 @@ class Entity(BaseModel):
     entity_vsn: ClassVar[int] = 1
     entity_handlers: ClassVar[dict[str, Handler[..., Any]]] = {}
     entity_shape: ClassVar[Shape] = Shape()
+    entity_durability: ClassVar[Durability] = "strict"
+    entity_idle_seconds: ClassVar[float | None] = DEFAULT_IDLE_SECONDS
+    entity_idle_delete: ClassVar[timedelta | None] = None
+    entity_history: ClassVar[timedelta | None] = None
 
     _turn: Turn | None = PrivateAttr(default=None)
 
-    def __init_subclass__(cls, *, kind: str | None = None, vsn: int = 1, **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls,
+        *,
+        kind: str | None = None,
+        vsn: int = 1,
+        durability: Durability | None = None,
+        idle_timeout: IdleTimeout = ...,
+        idle_delete: IdleDelete = ...,
+        history: History = ...,
+        **kwargs: Any,
+    ) -> None:
         # Python hands the class keywords to this method too, where `object` refuses them; pydantic's reads them.
         super().__init_subclass__(**kwargs)
 
     @classmethod
-    def __pydantic_init_subclass__(cls, *, kind: str | None = None, vsn: int = 1, **kwargs: Any) -> None:
+    def __pydantic_init_subclass__(
+        cls,
+        *,
+        kind: str | None = None,
+        vsn: int = 1,
+        durability: Durability | None = None,
+        idle_timeout: IdleTimeout = ...,
+        idle_delete: IdleDelete = ...,
+        history: History = ...,
+        **kwargs: Any,
+    ) -> None:
         """Read the class keywords and collect the handlers."""
         super().__pydantic_init_subclass__(**kwargs)
         taken = [name for name in _RESERVED if name in cls.model_fields]
@@ -71,6 +106,11 @@ class Entity(BaseModel):
         if vsn < 1:
             raise ConfigurationError(f"{cls.__qualname__} has vsn={vsn}; versions of the state count from 1.")
         cls.entity_vsn = vsn
+        cls.entity_durability = durability_of(cls.__qualname__, durability, cls.entity_durability)
+        cls.entity_idle_seconds = idle_seconds(cls.__qualname__, idle_timeout, cls.entity_idle_seconds)
+        cls.entity_history = history_of(cls.__qualname__, history, cls.entity_history)
+        cls.entity_idle_delete = idle_delete_of(cls.__qualname__, idle_delete, cls.entity_idle_delete)
+        _check_hook(cls)
         for name in cls.entity_handlers:
             if not isinstance(inspect.getattr_static(cls, name), Handler):
                 raise ConfigurationError(
@@ -98,19 +138,42 @@ class Entity(BaseModel):
             f"{cls.__qualname__} is at vsn {cls.entity_vsn}, the stored state at {vsn}: write `upgrade(vsn, state)`."
         )
 
+    async def passivate(self) -> None:
+        """Run before an entity that is not strict leaves memory; what it changes and casts belongs to that flush."""
+
     @property
     def key(self) -> str:
         """The entity's key."""
-        return self.turn.key
+        return vars(self).get(COPY_OF) or self.turn.key
 
     @property
     def turn(self) -> Turn:
         """The turn that is running: only inside a handler."""
+        if COPY_OF in vars(self):
+            raise ConfigurationError(
+                f"This is a copy of the committed state of {self.entity_kind}({self.key!r}), to look at: what its "
+                f"handlers do to it is kept nowhere. Send a message: app.ref({type(self).__qualname__}, …)."
+            )
         if self._turn is None:
             raise ConfigurationError(
                 f"self.turn and self.key exist while a handler of {type(self).__qualname__} runs, and not outside one."
             )
         return self._turn
+
+
+def _check_hook(definition: type[Entity]) -> None:
+    hook = inspect.getattr_static(definition, "passivate")
+    if isinstance(hook, Handler) or not inspect.iscoroutinefunction(hook):
+        raise ConfigurationError(
+            f"{definition.__qualname__}.passivate is the hook of an entity that leaves memory, and must be a plain "
+            "`async def passivate(self)`. Write it so, or name yours otherwise."
+        )
+    if definition.entity_durability == "strict" and hook is not inspect.getattr_static(Entity, "passivate"):
+        raise ConfigurationError(
+            f"{definition.__qualname__} has a hook `passivate`, which would never run: a strict entity is written "
+            "before each reply, and what a worker keeps of it is a copy. Remove the hook, or choose another one: "
+            f"class {definition.__qualname__}(Entity, durability=Interval(seconds=…))."
+        )
 
 
 def readable_shape(definition: type[Entity]) -> Shape:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import traceback as tracebacks
+from collections.abc import Callable
 
 from revenant.entities.outcome import Failed
 from revenant.errors import (
     ConfigurationError,
+    HandlerCrashed,
     HandlerTimeout,
     RevenantError,
     StateInvalid,
@@ -15,10 +17,14 @@ from revenant.errors import (
 )
 from revenant.queue.records import Claimed, Delivery
 
+Sentence = Callable[[Claimed, Delivery], RevenantError]
+"""Why a message must not run again: makes the error that it ends with."""
 LONGEST_WORDS = 64 * 1024
 """Characters of an exception's text, and of its traceback, that are kept."""
 COLLISIONS = ("40001", "40P01")
 """The SQLSTATEs of a serialization failure and of a deadlock."""
+INTEGRITY = "23"
+"""The class of SQLSTATEs that says that a constraint was broken."""
 
 
 def failed(claimed: Claimed, delivery: Delivery, version: int, error: BaseException, *, final: bool) -> Failed:
@@ -34,8 +40,10 @@ def failed(claimed: Claimed, delivery: Delivery, version: int, error: BaseExcept
     }
     if isinstance(error, Unstorable | StateInvalid):
         details["path"] = _clean(error.path)
+    if _sqlstate(error).startswith(INTEGRITY):
+        details |= {"error": "IntegrityViolation", "sqlstate": _sqlstate(error), **_broken(error)}
     text = _clean("".join(tracebacks.format_exception(error))[-LONGEST_WORDS:])
-    return Failed(delivery, version, details, text, final, getattr(error, "sqlstate", None) in COLLISIONS)
+    return Failed(delivery, version, details, text, final, _sqlstate(error) in COLLISIONS)
 
 
 def unknown_handler(claimed: Claimed, delivery: Delivery, known: str) -> UnknownHandler:
@@ -46,19 +54,49 @@ def unknown_handler(claimed: Claimed, delivery: Delivery, known: str) -> Unknown
     )
 
 
-def condemned(claimed: Claimed, delivery: Delivery, why: str) -> RevenantError:
-    """Return what to say of a message that must not run again; `why` are Postgres' words, or empty."""
-    if not why:
-        return ConfigurationError(
-            f"{claimed.kind}({claimed.key!r}).{delivery.handler} ended the turn's transaction by its own SQL: what it "
-            "had written by then is committed, and the state is as before. Do not commit or roll back on "
-            "self.turn.connection; use `async with self.turn.connection.transaction()` around what may fail."
-        )
-    return Unstorable(
-        f"What {claimed.kind}({claimed.key!r}).{delivery.handler} did cannot be stored: Postgres says {why!r}. "
+def ended_transaction(claimed: Claimed, delivery: Delivery) -> ConfigurationError:
+    """Return what to say of a handler whose own SQL ended the turn's transaction."""
+    return ConfigurationError(
+        f"{claimed.kind}({claimed.key!r}).{delivery.handler} ended the turn's transaction by its own SQL: what it "
+        "had written by then is committed, and the state is as before. Do not commit or roll back on "
+        "self.turn.connection; use `async with self.turn.connection.transaction()` around what may fail."
+    )
+
+
+def refused_by_postgres(words: str) -> Sentence:
+    """Return what says of a handler that Postgres refused, in those words, what it left."""
+    return lambda claimed, delivery: Unstorable(
+        f"What {claimed.kind}({claimed.key!r}).{delivery.handler} did cannot be stored: Postgres says {words!r}. "
         "The state is as before; send values that Postgres takes.",
         path="(root)",
     )
+
+
+def crashed(deaths: int) -> Sentence:
+    """Return what says of a handler that so many worker processes have died while they ran it."""
+
+    def sentence(claimed: Claimed, delivery: Delivery) -> HandlerCrashed:
+        where = f"{claimed.kind}({claimed.key!r}).{delivery.handler}"
+        return HandlerCrashed(
+            f"{deaths} worker processes died, one after another, while they handled message {delivery.id}, {where}. It "
+            "was set aside, and the state is as before. The last words of those processes say why: a crash in a C "
+            "library, os._exit, too little memory, an event loop that stood still. Mend the handler, then send anew.",
+            type="HandlerCrashed",
+            message=f"{deaths} worker processes died while they handled it",
+        )
+
+    return sentence
+
+
+def _sqlstate(error: BaseException) -> str:
+    return str(getattr(error, "sqlstate", None) or "")
+
+
+def _broken(error: BaseException) -> dict[str, str]:
+    """Return what Postgres names of the constraint that was broken."""
+    diagnosis = getattr(error, "diag", None)
+    names = {part: getattr(diagnosis, f"{part}_name", None) for part in ("constraint", "table", "column")}
+    return {part: _clean(name) for part, name in names.items() if name}
 
 
 def _words(error: BaseException) -> str:

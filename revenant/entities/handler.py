@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import cached_property
 from typing import Any, Concatenate, Generic, ParamSpec, TypeVar, get_type_hints, overload
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, PydanticUserError, TypeAdapte
 
 from revenant.codec import JSON, dump, explain
 from revenant.entities.message import Message
+from revenant.entities.partner import class_of, names_of, travelling
 from revenant.entities.shape import shape_of
 from revenant.errors import ConfigurationError, InvalidArguments
 
@@ -23,8 +24,12 @@ _NAMED = ConfigDict(extra="forbid", **JSON)
 class Handler(Generic[P, R]):
     """A method of an entity that messages reach. On an entity it is the method; on a ref it builds a message."""
 
-    def __init__(self, function: Callable[..., Coroutine[Any, Any, R]]) -> None:
+    def __init__(
+        self, function: Callable[..., Coroutine[Any, Any, R]], *, together: tuple[str, ...] = (), readonly: bool = False
+    ) -> None:
         self.function = function
+        self.together = together
+        self.readonly = readonly
         self.name = function.__name__
         self.__doc__ = function.__doc__
         self._owner: type | None = None
@@ -42,6 +47,8 @@ class Handler(Generic[P, R]):
     def __get__(self, instance: object | None, owner: type) -> Any:
         if instance is None:
             return self
+        if "revenant:copy_of" in vars(instance):
+            _ = instance.turn  # type: ignore[attr-defined]  # an entity; a copy's says why not
         # Inside a turn one handler may use another: then it is the plain method.
         return self.function.__get__(instance, owner)
 
@@ -62,6 +69,16 @@ class Handler(Generic[P, R]):
                 "Define or import that name at module level, outside `if TYPE_CHECKING`."
             ) from error
 
+    @cached_property
+    def partners(self) -> dict[str, Any]:
+        """The classes of the entities that it changes besides its own, by the parameters that name them."""
+        return {name: class_of(self._hints.get(name), f"{self.label}({name})") for name in self.together}
+
+    @cached_property
+    def _types(self) -> dict[str, Any]:
+        """How the parameters travel."""
+        return {**self._hints, **{name: travelling(definition) for name, definition in self.partners.items()}}
+
     @property
     def label(self) -> str:
         """The handler's name for messages: `Account.deposit`."""
@@ -73,13 +90,13 @@ class Handler(Generic[P, R]):
         fields: dict[str, Any] = {}
         for number, (name, parameter) in enumerate(self.signature.parameters.items()):
             default = ... if parameter.default is parameter.empty else None
-            fields[f"p{number}"] = (self._hints.get(name, Any), Field(default, alias=name))
+            fields[f"p{number}"] = (self._types.get(name, Any), Field(default, alias=name))
         try:
             made = create_model(self.name, __config__=_NAMED, **fields)
         except PydanticUserError as error:
             raise self._unreadable(error) from error
         for name in self.signature.parameters:
-            flaws = shape_of(TypeAdapter(self._hints.get(name, Any)).core_schema, f"{self.label}({name})").flaws
+            flaws = shape_of(TypeAdapter(self._types.get(name, Any)).core_schema, f"{self.label}({name})").flaws
             if flaws:
                 raise ConfigurationError(
                     f"{flaws[0]}: the handler would not get what was sent. Messages travel as JSON; annotate {name} "
@@ -180,10 +197,22 @@ class Handler(Generic[P, R]):
         )
 
 
-def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]]) -> Handler[P, R]:
+@overload
+def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]], /) -> Handler[P, R]: ...
+
+
+@overload
+def handler(
+    *, together: str | Sequence[str] = (), readonly: bool = False
+) -> Callable[[Callable[Concatenate[E, P], Coroutine[Any, Any, R]]], Handler[P, R]]: ...
+
+
+def handler(function: Any = None, /, *, together: str | Sequence[str] = (), readonly: bool = False) -> Any:
     """Mark an `async def` method of an entity as one that messages reach.
 
-    Its arguments and its result are validated by their annotations, at both ends.
+    Its arguments and its result are validated by their annotations, at both ends. `together` names parameters that
+    are entities: senders pass refs, the handler gets the live entities, and all of them are committed together.
+    `readonly` promises that it changes nothing and sends nothing; one that does fails with `ReadonlyBroken`.
 
     Example:
         >>> class Account(Entity):
@@ -193,7 +222,20 @@ def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]]) -> Ha
         ...     async def deposit(self, amount: int) -> int:
         ...         self.balance += amount
         ...         return self.balance
+        ...
+        ...     @handler(together="other")
+        ...     async def transfer(self, other: "Account", amount: int) -> None:
+        ...         self.balance -= amount
+        ...         other.balance += amount
     """
+    if function is None:
+        return lambda method: _mark(method, together, readonly=readonly)
+    return _mark(function, together, readonly=readonly)
+
+
+def _mark(
+    function: Callable[..., Coroutine[Any, Any, R]], together: str | Sequence[str], *, readonly: bool
+) -> Handler[..., R]:
     if not inspect.iscoroutinefunction(function):
         raise ConfigurationError(
             f"@handler is for `async def` methods, and {getattr(function, '__qualname__', function)!s} is not one. "
@@ -205,4 +247,5 @@ def handler(function: Callable[Concatenate[E, P], Coroutine[Any, Any, R]]) -> Ha
                 f"{function.__qualname__} takes {parameter}: a message's arguments travel by name. "
                 "Use ordinary or keyword-only parameters."
             )
-    return Handler(function)
+    names = names_of(together, list(inspect.signature(function).parameters)[1:], function.__qualname__)
+    return Handler(function, together=names, readonly=readonly)

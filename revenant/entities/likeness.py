@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from datetime import datetime
@@ -14,26 +14,29 @@ _ARRAYS = (list, tuple, deque)
 """One is as good as another: JSON has arrays only, and a field's annotation says which it becomes."""
 
 
-def difference(written: object, read: object, path: str = "") -> str | None:
+def difference(written: object, read: object, path: str = "", *, exact: bool = False) -> str | None:
     """Return the path of the first value that came back as another one; None where nothing did.
 
-    Private attributes are no part of it, nor are objects that cannot be compared.
+    Private attributes are no part of it, nor are objects that cannot be compared. `exact`: a tuple that comes back as
+    a list is another value, too.
     """
     here = path or "(root)"
     if isinstance(written, BaseModel) and type(written) is type(read):
         if _equal(vars(written), vars(read)) and not written.__pydantic_extra__:
             return None
-        return _in_members(_fields(written), dict(_fields(read)), path)
+        return _in_members(_fields(written), dict(_fields(read)), path, exact)
     if _equal(written, read):
         return None
     if isinstance(written, Mapping) and isinstance(read, Mapping):
-        return _in_members(written.items(), read, path) if written.keys() == read.keys() else here
+        moved = exact and isinstance(written, OrderedDict) and list(written) != list(read)
+        return here if moved or written.keys() != read.keys() else _in_members(written.items(), read, path, exact)
     if isinstance(written, _ARRAYS) and isinstance(read, _ARRAYS):
-        if len(written) != len(read) or type(written) not in (*_ARRAYS, type(read)):
+        alike = (type(read),) if exact else (*_ARRAYS, type(read))
+        if len(written) != len(read) or type(written) not in alike:
             return here
-        return _in_members(enumerate(written), dict(enumerate(read)), path)
+        return _in_members(enumerate(written), dict(enumerate(read)), path, exact)
     if is_dataclass(written) and type(written) is type(read):
-        return _in_members(_compared(written), dict(_compared(read)), path)
+        return _in_members(_compared(written), dict(_compared(read)), path, exact)
     return None if _alike(written, read) else here
 
 
@@ -45,9 +48,11 @@ def _compared(value: Any) -> list[tuple[str, object]]:
     return [(field.name, getattr(value, field.name, None)) for field in fields(value) if field.compare]
 
 
-def _in_members(written: Iterable[tuple[Any, object]], read: Mapping[Any, object], path: str) -> str | None:
+def _in_members(
+    written: Iterable[tuple[Any, object]], read: Mapping[Any, object], path: str, exact: bool
+) -> str | None:
     for name, value in written:
-        found = difference(value, read.get(name), f"{path}.{name}" if path else str(name))
+        found = difference(value, read.get(name), f"{path}.{name}" if path else str(name), exact=exact)
         if found is not None:
             return found
     return None

@@ -9,7 +9,8 @@ from typing import Any
 from pydantic_core import to_json
 
 from revenant.entities.context import Effects
-from revenant.queue.records import Claimed, Delivery, Reply
+from revenant.entities.lifetime import EXPIRE
+from revenant.queue.records import Claimed, Delivery, Past, Reply
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,15 @@ Outcome = Applied | Failed | Repeated | Left
 
 
 @dataclass(frozen=True, slots=True)
+class Awaits:
+    """The message, and all after it, stay: its partners cannot be had in this turn."""
+
+    delivery: Delivery
+    why: str
+    """`busy`: somebody else has one of them; `elsewhere`, `newer`: another worker knows their kind, or their state."""
+
+
+@dataclass(frozen=True, slots=True)
 class EntityTurn:
     """What became of one entity: its outcomes in order, and its row afterwards."""
 
@@ -66,6 +76,21 @@ class EntityTurn:
     changed: bool
     unreached: bool
     """Whether the budget ended before the messages did."""
+    awaits: Awaits | None = None
+    """The message before which the turn ended, for want of its partners."""
+    partners: Sequence[tuple[EntityTurn, int]] = ()
+    """The rows of partners that its messages have changed, each with the vsn of its state."""
+    slack: float | None = None
+    """For how many seconds it need not be noted that messages came; None where the entity does not expire."""
+
+    past: Sequence[Past] = ()
+    """Its versions for the history, where its kind keeps one."""
+
+    @property
+    def touched(self) -> bool:
+        """Whether it is to be noted that messages came, since no write of the state says so."""
+        came = any(not isinstance(one, Left) and one.delivery.handler != EXPIRE for one in self.outcomes)
+        return self.slack is not None and not self.changed and self.version > 0 and came
 
 
 def reply_of(outcome: Outcome) -> Reply | None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast, overload
 
 from pydantic_core import from_json
 
 from revenant.codec import ANYTHING, MAX_KIND_BYTES, check_key, dump
+from revenant.entities.address import Addressed
 from revenant.entities.entity import Entity
 from revenant.entities.handler import Handler
 from revenant.entities.message import Caller, Message
 from revenant.errors import ConfigurationError, InvalidArguments, UnknownHandler
 
+E = TypeVar("E", bound=Entity)
+DEFAULT_MAX_BYTES = 8 * 1024 * 1024
 
-class Ref:
+
+class Ref(Addressed):
     """The address of one entity. Reading a handler's name gives the function that builds its message.
 
     Example:
@@ -22,7 +26,7 @@ class Ref:
         >>> message = acct.deposit(100)
     """
 
-    __slots__ = ("_caller", "_definition", "_key", "_kind", "_limit")
+    __slots__ = ("_caller", "_definition", "_limit")
 
     def __init__(
         self, *, kind: str, key: str, definition: type[Entity] | None, caller: Caller | None, limit: int
@@ -46,6 +50,25 @@ class Ref:
         if name.startswith("_"):
             raise AttributeError(name)
         return message_builder(self, name)
+
+
+@overload
+def ref(kind: type[E], key: str) -> E: ...
+
+
+@overload
+def ref(kind: str, key: str) -> Any: ...
+
+
+def ref(kind: type[E] | str, key: str) -> E | Any:
+    """Return the address of an entity without an application: for the messages of schedules.
+
+    Example:
+        >>> Schedule("nightly", ref(Report, "main").build(), cron="30 2 * * *")
+    """
+    name, definition = kind_of(kind, "ref")
+    made = Ref(kind=name, key=key, definition=definition, caller=None, limit=DEFAULT_MAX_BYTES)
+    return cast(E, made)
 
 
 def kind_of(kind: object, door: str) -> tuple[str, type[Entity] | None]:
@@ -73,6 +96,12 @@ def address_of(ref: Ref | Entity) -> tuple[str, str]:
             f"A ref is wanted, as app.ref(Account, key) makes one, and {ref!r} is none. Nothing was sent."
         )
     return ref._kind, ref._key
+
+
+def engine_message(ref: Ref | Entity, handler: str, caller: Caller) -> Message[bool]:
+    """Return a message to one of the handlers that every entity has, such as DELETE; it is answered by a bool."""
+    kind, key = address_of(ref)
+    return Message(kind=kind, key=key, handler=handler, args="{}", load=lambda body: body == "true", caller=caller)
 
 
 def message_builder(ref: Ref, name: str) -> Callable[..., Message[Any]]:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Any
 
 from revenant.entities.entity import Entity, readable_shape
+from revenant.entities.lifetime import EXPIRE
+from revenant.entities.partner import check_strict
 from revenant.errors import ConfigurationError
 
 
@@ -33,13 +36,25 @@ class Registry:
             for found in definition.entity_handlers.values():
                 # Read the annotations now: a mistake in them belongs to the start, not to the first message.
                 _ = found.arguments, found.result
+                for partner in (definition, *found.partners.values()) if found.partners else ():
+                    check_strict(partner, found.label)
         self.kinds: Mapping[str, type[Entity]] = MappingProxyType(kinds)
+
+    def histories(self) -> dict[str, timedelta]:
+        """Return how long the kinds that keep a history do so."""
+        return {kind: found.entity_history for kind, found in self.kinds.items() if found.entity_history is not None}
 
     def described(self, only: Iterable[str] | None = None) -> dict[str, Any]:
         """Return what a worker's row says of its kinds: {kind: {"vsn": n, "handlers": [name, …]}}."""
         wanted = set(self.kinds if only is None else only)
         return {
-            kind: {"vsn": definition.entity_vsn, "handlers": sorted(definition.entity_handlers)}
+            kind: {"vsn": definition.entity_vsn, "handlers": _handlers(definition)}
             for kind, definition in sorted(self.kinds.items())
             if kind in wanted
         }
+
+
+def _handlers(definition: type[Entity]) -> list[str]:
+    # An older worker leaves the end of an idle entity to those that say that they know of it.
+    own = [EXPIRE] if definition.entity_idle_delete else []
+    return sorted([*definition.entity_handlers, *own])

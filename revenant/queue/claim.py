@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 
-from revenant.queue.records import Claim, Claimed, Delivery, Hint, Reply
+from revenant.queue.records import Claim, Claimed, Delivery, Hint, Mark, Reply
 from revenant.queue.replies import fetch_replies
 from revenant.queue.script import array, columns, run_script
 from revenant.sql import statement
@@ -28,27 +28,30 @@ async def claim(
     vsns: Mapping[str, int],
     *,
     most: int = ENTITY_LIMIT,
+    known: Sequence[Mark] = (),
 ) -> Claim:
     """Open a transaction and claim what the hints name, in one round trip.
 
     `vsns` maps each kind to the newest state version that this worker's class reads; `most` is how many messages
-    of one entity are taken.
+    of one entity are taken; `known` are the states, in the order of the hints, that need not be read again.
     """
-    _, ((xid, now),), rows = await run_script(
-        connection,
-        statement("begin_turn"),
-        {
-            **columns([hint[:3] for hint in hints], ("buckets", "kinds", "keys")),
-            # Reading starts at the entity's mark, or at the named number where that is lower: a message may have
-            # been numbered early and committed late. 0 ignores the mark.
-            "since": array(max(hint.seq - 1, 0) for hint in hints),
-            "vsns": array(vsns[hint.kind] for hint in hints),
-            "entity_limit": most,
-            "message_limit": MESSAGE_LIMIT,
-            "byte_limit": BYTE_LIMIT,
-        },
-    )
+    parameters = {**claim_parameters(hints, vsns, most=most), **columns(known, ("known_versions", "known_writers"))}
+    _, ((xid, now),), rows = await run_script(connection, statement("begin_turn"), parameters)
     return read_rows(rows, hints, Claim(xid=xid, now=now))
+
+
+def claim_parameters(hints: Sequence[Hint], vsns: Mapping[str, int], *, most: int) -> dict[str, Any]:
+    """Return the parameters of `claim_v1`."""
+    return {
+        **columns([hint[:3] for hint in hints], ("buckets", "kinds", "keys")),
+        # Reading starts at the entity's mark, or at the named number where that is lower: a message may have
+        # been numbered early and committed late. 0 ignores the mark.
+        "since": array(max(hint.seq - 1, 0) for hint in hints),
+        "vsns": array(vsns[hint.kind] for hint in hints),
+        "entity_limit": most,
+        "message_limit": MESSAGE_LIMIT,
+        "byte_limit": BYTE_LIMIT,
+    }
 
 
 async def recall_replies(connection: psycopg.AsyncConnection[Any], claim: Claim) -> None:
@@ -93,7 +96,7 @@ async def give_back(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 def read_rows(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) -> Claim:
-    """Sort what claim_v1 returned for these hints into a claim, and return it."""
+    """Sort what claim_v1 or claim_v2 returned for these hints into a claim, and return it."""
     others = {"locked": claim.locked, "later": claim.later, "newer": claim.newer}
     last = -1
     for row in rows:
@@ -105,7 +108,9 @@ def read_rows(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Cla
             last = slot
             hint = hints[slot]
             deliveries: list[Delivery] = []
-            claim.entities.append(Claimed(hint.bucket, hint.kind, hint.key, row[2], row[3], row[4], row[5], deliveries))
+            claim.entities.append(
+                Claimed(hint.bucket, hint.kind, hint.key, row[2], row[3], row[4], row[5], deliveries, *row[18:20])
+            )
         done = None if row[14] is None else Reply(row[8], row[14], row[15], row[16], row[17])
         deliveries.append(Delivery._make((*row[6:14], done)))
     return claim

@@ -8,11 +8,14 @@ from typing import Literal
 
 from revenant.errors import SchemaMismatch
 from revenant.queue.facts import Facts, Server, Traffic
+from revenant.queue.rights import Rights
 from revenant.sql import Missing, NewerCompatible, Old, SchemaStatus, require_schema
 
 Status = Literal["ok", "warn", "fail"]
 OLDEST_POSTGRES = 15
 ENCODING = "UTF8"
+CLIENT_CONNECTIONS = 2
+"""What a sending process takes."""
 MUCH_SKEW = 1.0
 """Seconds between our clock and the database's that are worth a word."""
 
@@ -51,11 +54,13 @@ def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:
     """Yield one finding a check, in the order in which to mend them."""
     yield _version(facts.server)
     yield _encoding(facts.encoding)
-    yield _writable(facts.server)
+    yield _writable(facts)
     yield _pooler(facts)
     yield _durable(facts.server)
-    yield _room(facts.server, plans.connections)
+    yield _room(facts, plans.connections)
     yield _schema(facts)
+    if facts.rights is not None:
+        yield _role(facts.rights)
     if facts.traffic is not None:
         yield from _served(facts.traffic, plans)
         yield _dead(facts.traffic)
@@ -77,9 +82,11 @@ def _encoding(encoding: str) -> Finding:
     return Finding("encoding", "fail", f"The database is encoded in {encoding}, which does not hold any text", cure)
 
 
-def _writable(server: Server) -> Finding:
-    if not server.read_only:
+def _writable(facts: Facts) -> Finding:
+    if not facts.server.read_only:
         return Finding("writable", "ok", "Takes writes")
+    if facts.rights is not None and not (facts.rights.casts or facts.rights.serves):
+        return Finding("writable", "ok", "Takes no writes, and this role makes none")
     cure = "Point DATABASE_URL at the primary, or add ?target_session_attrs=read-write"
     return Finding("writable", "fail", "Read-only: a standby, or default_transaction_read_only", cure)
 
@@ -109,8 +116,11 @@ def _durable(server: Server) -> Finding:
     return Finding("durability", "warn", f"A crash can lose what was committed: {', '.join(risky)}", cure)
 
 
-def _room(server: Server, needed: int) -> Finding:
+def _room(facts: Facts, for_workers: int) -> Finding:
     """Each limit less what others hold of it; a superuser is bound by max_connections alone."""
+    server, rights = facts.server, facts.rights
+    works = rights is None or rights.works
+    needed, by = (for_workers, "the workers") if works else (CLIENT_CONNECTIONS, "a client")
     limits: dict[str, tuple[int, int]] = {
         "max_connections": (
             server.max_connections - (0 if server.superuser else server.reserved),
@@ -123,14 +133,16 @@ def _room(server: Server, needed: int) -> Finding:
     rooms = {name: limit - others for name, (limit, others) in limits.items() if limit >= 0}
     tightest = min(rooms, key=lambda name: rooms[name])
     room = max(0, rooms[tightest])
-    found = f"{needed} needed by the workers, {room} left by {tightest}"
+    found = f"{needed} needed by {by}, {room} left by {tightest}"
     if needed > room:
-        cure = f"Fewer --lanes, --jobs or --processes, or raise {tightest}"
+        cure = f"Fewer --lanes, --jobs or --processes, or raise {tightest}" if works else f"Raise {tightest}"
         return Finding("connections", "fail", found, cure)
     return Finding("connections", "ok", found)
 
 
 def _schema(facts: Facts) -> Finding:
+    if facts.schema is None and facts.rights is not None and facts.rights.any:
+        return Finding("schema", "ok", "Not looked at: this role may not read revenant.migrations, and need not")
     if facts.schema is None:
         return Finding("schema", "fail", facts.refusal or "Not known", "Grant the role USAGE on the schema revenant")
     try:
@@ -140,6 +152,13 @@ def _schema(facts: Facts) -> Finding:
         return Finding("schema", "fail", first, _schema_cure(facts.schema))
     newer = " (of a newer release, which suits this code)" if isinstance(facts.schema, NewerCompatible) else ""
     return Finding("schema", "ok", f"Up to date{newer}")
+
+
+def _role(rights: Rights) -> Finding:
+    if rights.any:
+        return Finding("role", "ok", rights.words)
+    cure = f"Grant {rights.role} usage on the schema revenant, and what docs/reference/sql.md names for its work"
+    return Finding("role", "fail", rights.words, cure)
 
 
 def _schema_cure(status: SchemaStatus) -> str:

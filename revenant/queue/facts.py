@@ -15,6 +15,7 @@ from psycopg.rows import class_row
 from revenant.errors import ConfigurationError
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import notify
+from revenant.queue.rights import Rights, rights
 from revenant.queue.views import Row, workers
 from revenant.sql import Current, NewerCompatible, SchemaStatus, statement, status
 
@@ -66,6 +67,8 @@ class Facts:
     traffic: Traffic | None = None
     encoding: str = "UTF8"
     """The database's."""
+    rights: Rights | None = None
+    """What the role may do; None where there is no schema."""
 
 
 async def gather(url: str) -> Facts:
@@ -79,17 +82,19 @@ async def gather(url: str) -> Facts:
         assert server is not None
         shared = await _share_backends(connection, other)
         listens = await _listens(url, connection)
+        may = await rights(connection)
         encoding = connection.info.parameter_status("server_encoding") or "UTF8"  # a proxy may keep it to itself
         try:
             schema = await status(connection)
             fit = isinstance(schema, Current | NewerCompatible)
-            traffic = await _traffic(connection) if fit else None
-            return Facts(server, shared, listens, schema, traffic=traffic, encoding=encoding)
+            readable = may is not None and may.usage and may.reads
+            traffic = await _traffic(connection) if fit and readable else None
+            return Facts(server, shared, listens, schema, traffic=traffic, encoding=encoding, rights=may)
         except ConfigurationError as error:
-            return Facts(server, shared, listens, None, refusal=str(error), encoding=encoding)
+            return Facts(server, shared, listens, None, refusal=str(error), encoding=encoding, rights=may)
         except InsufficientPrivilege as error:
             refusal = f"{error.diag.message_primary}."
-            return Facts(server, shared, listens, None, refusal=refusal, encoding=encoding)
+            return Facts(server, shared, listens, None, refusal=refusal, encoding=encoding, rights=may)
 
 
 async def _plain(url: str) -> psycopg.AsyncConnection[Any]:

@@ -74,5 +74,6 @@ class Link:
 
 
 def brief(error: BaseException) -> str:
-    """Return an error's text on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
+    """Return an error's text on one line; of Postgres' words the first part, as the others quote what was sent."""
+    primary = error.diag.message_primary if isinstance(error, psycopg.Error) else None
+    return " ".join((primary or str(error)).split()) or type(error).__name__

@@ -7,8 +7,9 @@ from typing import Any, LiteralString
 
 import psycopg
 
-from revenant.queue.records import Envelope, Scheduled
+from revenant.queue.records import Envelope
 from revenant.queue.script import array, columns, run_script
+from revenant.queue.traces import trace_columns, traced, traces_of
 from revenant.sql import statement
 
 WAKE_CHANNEL = "revenant_wake"
@@ -30,10 +31,12 @@ async def enqueue(
     batches that nobody will try again, and `read_ids` replies that nobody will ask for: their rows go.
     """
     flush = any(envelope.origin is None for envelope in envelopes)
-    (hints,) = await run_script(
+    traces = traces_of(envelope.id for envelope in envelopes)
+    hints, *_ = await run_script(
         connection,
-        statement("enqueue_batch"),
+        traced(statement("enqueue_batch"), traces),
         {
+            **trace_columns(traces),
             "batch": batch,
             "settled": array(settled),
             "flush": flush,
@@ -46,13 +49,10 @@ async def enqueue(
 
 async def send(connection: psycopg.AsyncConnection[Any], envelopes: Sequence[Envelope]) -> list[str]:
     """Put messages into their mailboxes inside the caller's own transaction; return the wake-ups."""
-    (hints,) = await run_script(connection, statement("send_messages"), columns(envelopes, _COLUMNS))
+    traces = traces_of(envelope.id for envelope in envelopes)
+    script = traced(statement("send_messages"), traces)
+    hints, *_ = await run_script(connection, script, {**columns(envelopes, _COLUMNS), **trace_columns(traces)})
     return [hint for (hint,) in hints]
-
-
-async def schedule(connection: psycopg.AsyncConnection[Any], rows: Sequence[Scheduled]) -> None:
-    """Store messages that become due later."""
-    await run_script(connection, statement("schedule_messages"), columns(rows, Scheduled._fields))
 
 
 async def notify(connection: psycopg.AsyncConnection[Any], wakes: Sequence[tuple[str, str]]) -> None:
@@ -60,18 +60,9 @@ async def notify(connection: psycopg.AsyncConnection[Any], wakes: Sequence[tuple
     await run_script(connection, statement("notify_many"), columns(wakes, ("channels", "payloads")))
 
 
-async def schedule_batch(connection: psycopg.AsyncConnection[Any], *, batch: str, rows: Sequence[Scheduled]) -> None:
-    """Store one client's messages for later, exactly once however often it is retried."""
-    parameters = {"batch": batch, **columns(rows, Scheduled._fields)}
-    await run_script(connection, statement("schedule_batch"), parameters)
-
-
 def transactional_send(envelopes: Sequence[Envelope]) -> tuple[LiteralString, dict[str, str]]:
     """Return the statement and its parameters that send inside somebody else's transaction."""
-    return statement("send_in_transaction"), columns(envelopes, _COLUMNS)
-
-
-async def release_due(connection: psycopg.AsyncConnection[Any], *, page: int) -> tuple[list[str], float | None]:
-    """Move due messages into their mailboxes; return the wake-ups, and the seconds to the next due time, if any."""
-    (rows,) = await run_script(connection, statement("release_due"), {"page": page})
-    return [hint for hint, _ in rows if hint is not None], next((due for hint, due in rows if hint is None), None)
+    traces = traces_of(envelope.id for envelope in envelopes)
+    if not traces:
+        return statement("send_in_transaction"), columns(envelopes, _COLUMNS)
+    return statement("send_traced"), {**columns(envelopes, _COLUMNS), **trace_columns(traces)}

@@ -5,7 +5,7 @@ They are named tuples, not dataclasses: a batch becomes the columns of one state
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -33,6 +33,17 @@ class Hint(NamedTuple):
     kind: str
     key: str
     seq: int
+
+
+RELEASED = 1
+"""The number in a hint to an entity that nobody keeps in memory any more, and for which messages wait."""
+
+
+class Mark(NamedTuple):
+    """What tells one stored state of an entity from all others: its version, and the low 32 bits of who wrote it."""
+
+    version: int | None
+    writer: int | None
 
 
 class Delivery(NamedTuple):
@@ -92,6 +103,49 @@ class DeadLetter(NamedTuple):
     error: str
 
 
+class ReminderWrite(NamedTuple):
+    """A reminder to set; without `due`, one to cancel; without `name`, all of that entity. The order of `remind_v1`."""
+
+    bucket: int
+    kind: str
+    key: str
+    name: str | None
+    due: datetime | None = None
+    every: float | None = None
+    cron: str | None = None
+    timezone: str | None = None
+    missed: str | None = None
+    to_bucket: int | None = None
+    to_kind: str | None = None
+    to_key: str | None = None
+    handler: str | None = None
+    args: str | None = None
+
+
+class Touch(NamedTuple):
+    """A message reached an entity that would expire else; noted where the last note is older than `slack` seconds."""
+
+    bucket: int
+    kind: str
+    key: str
+    slack: float
+
+
+class Past(NamedTuple):
+    """A version of an entity that keeps a history, and the message that made it; the order of `record_history_v1`."""
+
+    bucket: int
+    kind: str
+    key: str
+    seq: int
+    version: int
+    """0: it was deleted."""
+    vsn: int
+    state: str | None
+    message: str
+    handler: str
+
+
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """One entity that a turn holds: its row as locked, and its messages in order."""
@@ -105,6 +159,10 @@ class Claimed:
     vsn: int | None
     state: str | None
     deliveries: list[Delivery]
+    writer: int = 0
+    """The transaction that wrote the row, as its low 32 bits; 0 where that was not asked for."""
+    known: bool = False
+    """Whether the state is the one that was said to be known, and was therefore not read."""
 
 
 @dataclass(slots=True)
@@ -150,5 +208,20 @@ class Settlement:
     sends: list[Envelope] = field(default_factory=list)
     schedules: list[Scheduled] = field(default_factory=list)
     burials: list[DeadLetter] = field(default_factory=list)
+    reminders: list[ReminderWrite] = field(default_factory=list)
+    """In order."""
+    cancels: list[str] = field(default_factory=list)
+    """Ids of messages that are not to become due."""
+    touches: list[Touch] = field(default_factory=list)
+    past: list[Past] = field(default_factory=list)
+    """Versions for the histories of the kinds that keep one, in order."""
     wakes: dict[str, list[Reply]] = field(default_factory=dict)
     """Replies by the channel that waits for them."""
+
+    def absorb(self, other: Settlement) -> None:
+        """Add what another did, which then comes after all of this."""
+        for known in fields(self):
+            if known.name != "wakes":
+                getattr(self, known.name).extend(getattr(other, known.name))
+        for channel, replies in other.wakes.items():
+            self.wakes.setdefault(channel, []).extend(replies)

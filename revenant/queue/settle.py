@@ -8,9 +8,11 @@ from typing import Any
 import psycopg
 
 from revenant.errors import Conflict
-from revenant.queue.mailbox import WAKE_CHANNEL, schedule, send
+from revenant.queue.history import record
+from revenant.queue.mailbox import WAKE_CHANNEL, send
 from revenant.queue.records import DeadLetter, Reply, Settlement
 from revenant.queue.script import array, columns, run_script
+from revenant.queue.timetable import keep_time
 from revenant.sql import statement
 
 _WRITE_COLUMNS = ("tids", "buckets", "kinds", "keys", "expected", "versions", "vsns", "states", "applied")
@@ -29,8 +31,9 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
     wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
     if settlement.sends:
         wakes += [(WAKE_CHANNEL, hint) for hint in await send(connection, settlement.sends)]
-    if settlement.schedules:
-        await schedule(connection, settlement.schedules)
+    wakes += await keep_time(connection, settlement)
+    if settlement.past:
+        await record(connection, settlement.past)
     if settlement.burials:
         await run_script(connection, statement("bury_messages"), columns(settlement.burials, DeadLetter._fields))
     try:

@@ -30,7 +30,7 @@ async def fetch(connection: Connection, query: LiteralString, **parameters: Any)
 async def find_entity(connection: Connection, kind: str, key: str) -> Row | None:
     """Return an entity's state and what waits for it; None where there is neither."""
     (row,) = await fetch(connection, statement("show_entity"), bucket=bucket_of(kind, key), kind=kind, key=key)
-    known = row["version"] is not None or row["waiting"] or row["scheduled"] or row["dead"]
+    known = row["version"] is not None or row["waiting"] or row["scheduled"] or row["reminders"] or row["dead"]
     return {"kind": kind, "key": key, **row} if known else None
 
 
@@ -75,9 +75,25 @@ async def waiting(connection: Connection, kind: str, *, after: str | None) -> As
         yield page
 
 
+async def residents(connection: Connection, kind: str | None, *, after: str | None) -> AsyncIterator[list[Row]]:
+    """Yield the relaxed entities that live in memory, of one kind or of all, and with which worker."""
+    place = {"bucket": bucket_of(kind, after) if kind and after else -1, "after_kind": kind or "", "after": after or ""}
+    query = statement("list_residents")
+    while page := await fetch(connection, query, kind=kind, page=PAGE, **place):
+        place = {"bucket": page[-1]["bucket"], "after_kind": page[-1]["kind"], "after": page[-1]["key"]}
+        for row in page:
+            del row["bucket"]
+        yield page
+
+
 async def workers(connection: Connection) -> list[Row]:
     """Return the workers' rows, with whether each is alive."""
     return await fetch(connection, statement("list_workers"))
+
+
+async def schedules(connection: Connection) -> list[Row]:
+    """Return the schedules of all applications, with whether a worker has each now."""
+    return await fetch(connection, statement("list_schedules"))
 
 
 async def limited(pages: AsyncIterator[list[Row]], limit: int | None) -> AsyncIterator[Sequence[Row]]:

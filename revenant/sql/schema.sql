@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 1, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 2, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -144,6 +144,181 @@ create table revenant.workers (
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (1, 'mailbox', 'd694416cdc63b196d99cd15ce5b85c7512ec1afa1e22d3d2ad8ecfd82712dff5', 1);
 
+-- 0002_complete_entities.sql
+-- Promise: what makes entities complete: each section says which tables and columns it adds; no table is rewritten.
+-- Locks: ACCESS EXCLUSIVE on the tables whose columns it adds, for as long as a catalogue entry takes.
+
+-- Time: reminders, schedules, and when an entity was last sent to.
+
+-- When a message last reached the entity without changing it; noted coarsely, and only for kinds that expire.
+alter table revenant.entities add column touched_at timestamptz;
+
+-- Named reminders of entities: each fires a message when due, and gets its next due time in the same step.
+create table revenant.reminders (
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    name text collate "C" not null check (name <> '' and octet_length(name) <= 128),
+    due timestamptz not null,
+    -- Seconds between two; null with cron, and for one that fires once.
+    every double precision check (every >= 1),
+    cron text check (cron <> ''),
+    timezone text not null check (timezone <> ''),
+    missed text not null check (missed in ('skip', 'once', 'all')),
+    -- Whom it sends which message: as a rule the entity itself.
+    to_bucket smallint not null check (to_bucket between 0 and 255),
+    to_kind text collate "C" not null check (to_kind <> '' and octet_length(to_kind) <= 128),
+    to_key text collate "C" not null check (to_key <> '' and octet_length(to_key) <= 512),
+    handler text not null check (handler <> ''),
+    args json not null,
+    set_at timestamptz not null default now(),
+    fired_at timestamptz,
+    primary key (bucket, kind, key, name),
+    check (every is null or cron is null)
+) with (
+    fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+create index reminders_due on revenant.reminders (due);
+
+-- Schedules of applications: one row per name, with the definition that is current.
+create table revenant.schedules (
+    name text collate "C" not null check (name <> '' and octet_length(name) <= 128),
+    -- What the definition is known by: a hash of all that it says.
+    digest bytea not null,
+    due timestamptz not null,
+    every double precision check (every >= 1),
+    cron text check (cron <> ''),
+    timezone text not null check (timezone <> ''),
+    missed text not null check (missed in ('skip', 'once', 'all')),
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    handler text not null check (handler <> ''),
+    args json not null,
+    -- Definitions that were current before: an old worker that is started again does not bring them back.
+    former bytea[] not null default '{}',
+    since timestamptz not null,
+    -- When a worker that has this definition last said so.
+    seen_at timestamptz not null,
+    fired_at timestamptz,
+    primary key (name),
+    check ((every is null) <> (cron is null))
+);
+
+-- Seeing: messages that may have killed their workers, and the traces that messages belong to.
+
+-- Messages handled while workers are cautious: noted before the handler runs, and gone with its commit. One that is
+-- still here, of a worker that is dead, was being handled when it died.
+create table revenant.suspects (
+    bucket smallint not null check (bucket between 0 and 255),
+    id uuid not null,
+    kind text collate "C" not null,
+    key text collate "C" not null,
+    seq bigint not null,
+    worker uuid not null,
+    deaths integer not null default 0 check (deaths >= 0),
+    noted_at timestamptz not null default now(),
+    primary key (bucket, id)
+);
+
+-- Which trace a message belongs to (W3C trace context); only of messages whose senders trace.
+create table revenant.traces (
+    bucket smallint not null check (bucket between 0 and 255),
+    id uuid not null,
+    traceparent text not null check (octet_length(traceparent) <= 128),
+    sent_at timestamptz not null default now(),
+    primary key (bucket, id)
+);
+
+-- Residence: which worker keeps a relaxed entity in memory, and by which fence.
+
+-- The owner lives while its heartbeat and its connection do (alive_v1); there is no lease per entity. A fence is given
+-- out once, so a row that came back is never taken for the one that went.
+create table revenant.residents (
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    owner uuid not null,
+    fence bigint generated always as identity,
+    since timestamptz not null default now(),
+    primary key (bucket, kind, key)
+) with (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+-- To find what a dead worker owned.
+create index residents_owner on revenant.residents (owner);
+
+-- History: each version of an entity with the message that made it, for the kinds that keep one.
+
+-- A partition a day, made ahead and dropped as a whole by keep_history_v1. Each stands alone: the first change of an
+-- entity in it is preceded by the state as it was before (without a message).
+create table revenant.history (
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (kind <> '' and octet_length(kind) <= 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    at timestamptz not null,
+    -- The message's number; 0: the state as it was before the day's first change.
+    seq bigint not null check (seq >= 0),
+    -- 0: the entity was deleted.
+    version bigint not null check (version >= 0),
+    vsn integer not null check (vsn > 0),
+    state jsonb check ((state is null) = (version = 0)),
+    message uuid check ((message is null) = (seq = 0)),
+    handler text check ((handler is null) = (seq = 0)),
+    primary key (bucket, kind, key, at, seq)
+) partition by range (at);
+
+-- What comes when its day has no partition yet: it is moved into one as soon as somebody makes it.
+create table revenant.history_rest partition of revenant.history default;
+
+-- How long the history of a kind is kept, as the last worker to start has said.
+create table revenant.history_kinds (
+    kind text collate "C" primary key check (kind <> '' and octet_length(kind) <= 128),
+    keep interval not null check (keep > make_interval(secs => 0))
+);
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (2, 'complete_entities', 'eb49777f577ba3c98ffc0f68e5726f73516a105f98a7ec0d1e115892efeeb5e2', 1);
+
+-- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
+-- Locks: none.
+create or replace function revenant.alive_v1(worker uuid) returns boolean language plpgsql volatile as $$
+begin
+    return exists (
+        select from revenant.workers w
+        where w.id = worker and w.heartbeat_at > now() - make_interval(secs => 8)
+            and exists (
+                -- Another role's start time is hidden (null): then the pid alone has to do.
+                select from pg_stat_get_activity(w.backend_pid) a
+                where coalesce(a.backend_start, w.backend_start) = w.backend_start
+            )
+    );
+end
+$$;
+
+-- Promise: wakes the callers if this worker still owns all the named entities; else returns the slots that it has lost, and wakes nobody.
+-- Locks: the instance-wide NOTIFY lock, for microseconds; nothing is written.
+create or replace function revenant.answer_v1(
+    worker uuid, buckets smallint[], kinds text[], keys text[], fences bigint[], channels text[], payloads text[]
+) returns setof integer language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    return query
+    select h.slot::integer
+    from unnest(buckets, kinds, keys, fences) with ordinality as h (bucket, kind, key, fence, slot)
+    where not exists (
+        select from revenant.residents r
+        where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key and r.owner = worker and r.fence = h.fence
+    );
+    if not found then
+        perform pg_notify(w.channel, w.payload) from unnest(channels, payloads) as w (channel, payload);
+    end if;
+end
+$$;
+
 -- Promise: the bucket of an entity, 0 to 255, fixed for ever: the first byte of sha256('kind/key').
 -- Locks: none.
 create or replace function revenant.bucket_v1(kind text, key text) returns smallint
@@ -162,6 +337,42 @@ create or replace function revenant.bury_v1(
     from unnest(buckets, kinds, keys, ids, handlers, args, digests, attempts, errors)
         as m (bucket, kind, key, id, handler, args, digest, attempts, error)
     on conflict (bucket, id) do update set error = excluded.error, attempts = excluded.attempts, died_at = now()
+$$;
+
+-- Promise: sends a message whose reply is kept for a while, and returns its id, for `revenant.reply`: if and only if you commit.
+-- Locks: the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.call(kind text, key text, handler text, args json default '{}')
+returns uuid language plpgsql volatile as $$
+declare
+    bucket smallint := revenant.bucket_v1(kind, key);
+    id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
+begin
+    perform pg_notify('revenant_wake', w.hint)
+    from revenant.send_v1(
+        array[bucket], array[kind], array[key], array[id], array[handler], array[args::text],
+        -- A channel on which nobody listens: it says that a reply is wanted.
+        array['revenant_sql'], array[null]::bytea[]
+    ) as w (hint);
+    return id;
+end
+$$;
+
+-- Promise: takes messages that are not due yet out of the schedule; returns the ids of those that were still there.
+-- Locks: the scheduled rows, in the order of their ids.
+create or replace function revenant.cancel_v1(ids uuid[]) returns setof uuid language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    wanted uuid;
+begin
+    for wanted in select distinct w.id from unnest(ids) as w (id) order by w.id loop
+        delete from revenant.scheduled s
+        where s.bucket = get_byte(uuid_send(wanted), 15)::smallint and s.id = wanted;
+        if found then
+            return next wanted;
+        end if;
+    end loop;
+end
 $$;
 
 -- Promise: sends a message from plain SQL or a trigger: it exists, and workers hear of it, if and only if you commit.
@@ -220,8 +431,8 @@ begin
 end
 $$;
 
--- Promise: locks each named entity that is free, then reads its messages in a later snapshot, in order; never waits.
--- Locks: the entities' rows FOR NO KEY UPDATE, SKIP LOCKED, in the order given; then an advisory lock per entity to be created.
+-- Promise: as claim_v2, for a worker that knows no states.
+-- Locks: those of claim_v2.
 create or replace function revenant.claim_v1(
     buckets smallint[], kinds text[], keys text[], since bigint[], vsns integer[],
     entity_limit integer, message_limit integer, byte_limit bigint
@@ -229,6 +440,24 @@ create or replace function revenant.claim_v1(
     slot integer, outcome text, tid text, version bigint, vsn integer, state text,
     seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
     done_status text, done_version bigint, done_body text, done_digest bytea
+) language sql volatile as $$
+    select c.slot, c.outcome, c.tid, c.version, c.vsn, c.state, c.seq, c.message_tid, c.id, c.handler, c.args, c.origin,
+        c.digest, c.attempts, c.done_status, c.done_version, c.done_body, c.done_digest
+    from revenant.claim_v2(
+        buckets, kinds, keys, since, vsns, array[]::bigint[], array[]::bigint[], entity_limit, message_limit, byte_limit
+    ) c
+$$;
+
+-- Promise: locks each named entity that is free, then reads its messages in a later snapshot, in order; never waits.
+-- Locks: the entities' rows FOR NO KEY UPDATE, SKIP LOCKED, in the order given; then an advisory lock per entity to be created.
+create or replace function revenant.claim_v2(
+    buckets smallint[], kinds text[], keys text[], since bigint[], vsns integer[],
+    known_versions bigint[], known_writers bigint[],
+    entity_limit integer, message_limit integer, byte_limit bigint
+) returns table (
+    slot integer, outcome text, tid text, version bigint, vsn integer, state text,
+    seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
+    done_status text, done_version bigint, done_body text, done_digest bytea, writer bigint, is_known boolean
 ) language plpgsql volatile
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -238,6 +467,7 @@ declare
     versions bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
     stored_vsns integer[] := array_fill(null::integer, array[cardinality(keys)]);
     marks bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
+    writers bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
     held record;
     missing record;
     message record;
@@ -252,17 +482,17 @@ declare
 begin
     -- Statements are over all entities at once: one of its own for each costs three times as much as the look-up in it.
     for held in
-        select h.slot, e.tid, e.version, e.vsn, least(e.applied, h.since) as mark
+        select h.slot, e.tid, e.version, e.vsn, e.writer, least(e.applied, h.since) as mark
         from unnest(buckets, kinds, keys, since) with ordinality as h (bucket, kind, key, since, slot)
         cross join lateral (
-            select e.ctid as tid, e.version, e.vsn, e.applied
+            select e.ctid as tid, e.version, e.vsn, e.applied, e.xmin::text::bigint as writer
             from revenant.entities e
             where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
             for no key update skip locked
         ) e
     loop
         tids[held.slot] := held.tid; versions[held.slot] := held.version;
-        stored_vsns[held.slot] := held.vsn; marks[held.slot] := held.mark;
+        stored_vsns[held.slot] := held.vsn; marks[held.slot] := held.mark; writers[held.slot] := held.writer;
         free := free + 1;
     end loop;
 
@@ -317,10 +547,15 @@ begin
     end loop;
 
     for message in
-        select h.slot::integer as slot, h.tid, h.version, h.vsn, e.state, m.*
-        from unnest(buckets, kinds, keys, marks, tids, versions, stored_vsns)
-            with ordinality as h (bucket, kind, key, mark, tid, version, vsn, slot)
+        select h.slot::integer as slot, h.tid, h.version, h.vsn, h.writer,
+            h.version = h.known_version and h.writer = h.known_writer as is_known, e.state, m.*
+        from unnest(buckets, kinds, keys, marks, tids, versions, stored_vsns, writers, known_versions, known_writers)
+            with ordinality as h (
+                bucket, kind, key, mark, tid, version, vsn, writer, known_version, known_writer, slot
+            )
         left join revenant.entities e on e.ctid = h.tid and e.kind = h.kind and e.key = h.key
+            -- A version alone comes again, when an entity is deleted and made anew.
+            and (h.version = h.known_version and h.writer = h.known_writer) is not true
         cross join lateral (
             select m.seq, m.ctid as message_tid, m.id, m.handler, m.args, m.origin, m.digest, m.attempts
             from revenant.messages m
@@ -335,6 +570,7 @@ begin
         if slot <> last_slot then
             last_slot := slot; taken := 0;
             tid := message.tid::text; version := coalesce(message.version, 0); vsn := message.vsn;
+            writer := coalesce(message.writer, 0); is_known := coalesce(message.is_known, false);
         end if;
         if taken = share or total >= message_limit or (total > 0 and bytes >= byte_limit) then
             outcome := 'later'; seq := null; skipped := slot;
@@ -356,6 +592,29 @@ begin
         bytes := bytes + octet_length(args) + coalesce(octet_length(state), 0);
         return next;
     end loop;
+end
+$$;
+
+-- Promise: a page of due reminders, oldest first; then a row that says in how many seconds the next later one is due.
+-- Locks: none.
+create or replace function revenant.due_reminders_v1(page integer) returns table (
+    moment timestamptz, bucket smallint, kind text, key text, name text, mark text,
+    due timestamptz, every double precision, cron text, timezone text, missed text, next_due double precision
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    moment := revenant.now();
+    return query
+    select moment, r.bucket, r.kind, r.key, r.name, r.xmin::text,
+        r.due, r.every, r.cron, r.timezone, r.missed, null::double precision
+    from revenant.reminders r
+    where r.due <= moment order by r.due limit page;
+    next_due := (
+        select extract(epoch from r.due - moment)::double precision
+        from revenant.reminders r where r.due > moment order by r.due limit 1
+    );
+    return next;
 end
 $$;
 
@@ -405,6 +664,78 @@ begin
 end
 $$;
 
+-- Promise: tells the idle entities of a page to end, by a message each; returns wake-ups, then the place to go on from.
+-- Locks: the rows of those entities, SKIP LOCKED, in index order: one whose turn runs is not idle.
+create or replace function revenant.expire_v1(
+    kind text, idle double precision, buckets smallint[], after_bucket smallint, after_key text, page integer
+) returns table (hint text, bucket smallint, key text) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    since timestamptz := revenant.now() - make_interval(secs => idle);
+    here smallint;
+    seen record;
+    idle_version bigint;
+    looked integer := 0;
+    ended_buckets smallint[] := '{}';
+    ended_keys text[] := '{}';
+    versions bigint[] := '{}';
+begin
+    foreach here in array buckets loop
+        continue when here < after_bucket;
+        for seen in
+            select e.key, greatest(e.updated_at, e.touched_at) < since as is_idle
+            from revenant.entities e
+            where e.bucket = here and e.kind = expire_v1.kind
+                and e.key > case when here = after_bucket then after_key else '' end collate "C"
+            order by e.key
+            limit page - looked
+        loop
+            looked := looked + 1;
+            bucket := here; key := seen.key;
+            continue when not seen.is_idle;
+            select e.version into idle_version
+            from revenant.entities e
+            where e.bucket = here and e.kind = expire_v1.kind and e.key = seen.key
+                and greatest(e.updated_at, e.touched_at) < since
+                and not exists (
+                    select from revenant.messages m
+                    where m.bucket = here and m.kind = expire_v1.kind and m.key = seen.key
+                )
+                and not exists (
+                    select from revenant.scheduled s
+                    where s.bucket = here and s.kind = expire_v1.kind and s.key = seen.key
+                )
+                and not exists (
+                    select from revenant.reminders r
+                    where r.bucket = here and r.kind = expire_v1.kind and r.key = seen.key
+                )
+            for no key update of e skip locked;
+            continue when not found;
+            ended_buckets := ended_buckets || here;
+            ended_keys := ended_keys || seen.key;
+            versions := versions || idle_version;
+        end loop;
+        exit when looked = page;
+    end loop;
+    return query
+    select w.hint, null::smallint, null::text
+    from revenant.send_v1(
+        ended_buckets, array_fill(expire_v1.kind, array[cardinality(ended_keys)]), ended_keys,
+        array(select revenant.new_id_v1(b) from unnest(ended_buckets) as e (b)),
+        array_fill('revenant:expire'::text, array[cardinality(ended_keys)]),
+        array(select json_build_object('version', v)::text from unnest(versions) as e (v)),
+        array_fill(null::text, array[cardinality(ended_keys)]),
+        array_fill(null::bytea, array[cardinality(ended_keys)])
+    ) as w (hint);
+    if looked < page then
+        bucket := null; key := null;
+    end if;
+    hint := null;
+    return next;
+end
+$$;
+
 -- Promise: the replies of those ids that have one, by point look-ups.
 -- Locks: none.
 create or replace function revenant.fetch_replies_v1(ids uuid[])
@@ -422,7 +753,80 @@ begin
 end
 $$;
 
--- Promise: writes this worker's row and returns all: alive are those with a heartbeat under 10 s old whose backend is there.
+-- Promise: fires reminders that are as they were read, each in one step with its next due time; returns wake-up payloads.
+-- Locks: the reminders' rows, SKIP LOCKED, in the order given: it waits for nobody.
+create or replace function revenant.fire_reminders_v1(
+    buckets smallint[], kinds text[], keys text[], names text[], marks text[], counts integer[], nexts timestamptz[]
+) returns setof text language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    fired revenant.reminders[] := '{}';
+    held revenant.reminders;
+begin
+    for i in 1 .. cardinality(keys) loop
+        -- The row's xmin is the mark of the state that was read: another worker's firing, or a new setting, changes it.
+        select r.* into held from revenant.reminders r
+        where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i] and r.name = names[i]
+            and r.xmin::text = marks[i]
+        for update skip locked;
+        continue when not found;
+        if nexts[i] is null then
+            delete from revenant.reminders r
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i] and r.name = names[i];
+        else
+            update revenant.reminders r
+            set due = nexts[i], fired_at = case when counts[i] > 0 then revenant.now() else r.fired_at end
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i] and r.name = names[i];
+        end if;
+        for n in 1 .. counts[i] loop
+            fired := fired || held;
+        end loop;
+    end loop;
+    return query
+    select revenant.send_v1(
+        array_agg(f.to_bucket), array_agg(f.to_kind), array_agg(f.to_key),
+        array_agg(revenant.new_id_v1(f.to_bucket)), array_agg(f.handler), array_agg(f.args::text),
+        array_agg(null::text), array_agg(null::bytea)
+    )
+    from unnest(fired) as f
+    having count(*) > 0;
+end
+$$;
+
+-- Promise: fires schedules that are as they were read, each in one step with its next due time; returns wake-up payloads.
+-- Locks: the schedules' rows, SKIP LOCKED, in the order given: it waits for nobody.
+create or replace function revenant.fire_schedules_v1(
+    names text[], digests bytea[], dues timestamptz[], counts integer[], nexts timestamptz[]
+) returns setof text language plpgsql volatile as $$
+declare
+    fired revenant.schedules[] := '{}';
+    held revenant.schedules;
+begin
+    for i in 1 .. cardinality(names) loop
+        select s.* into held from revenant.schedules s
+        where s.name = names[i] and s.digest = digests[i] and s.due = dues[i]
+        for update skip locked;
+        continue when not found;
+        update revenant.schedules s
+        set due = nexts[i], fired_at = case when counts[i] > 0 then revenant.now() else s.fired_at end
+        where s.name = names[i];
+        for n in 1 .. counts[i] loop
+            fired := fired || held;
+        end loop;
+    end loop;
+    return query
+    select revenant.send_v1(
+        array_agg(f.bucket), array_agg(f.kind), array_agg(f.key),
+        array_agg(revenant.new_id_v1(f.bucket)), array_agg(f.handler), array_agg(f.args::text),
+        array_agg(null::text), array_agg(null::bytea)
+    )
+    from unnest(fired) as f
+    having count(*) > 0;
+end
+$$;
+
+-- Promise: writes this worker's row and returns all: and whether each lives.
 -- Locks: this worker's own row.
 create or replace function revenant.heartbeat_v1(
     worker uuid, host text, pid integer, kinds jsonb, lanes integer, jobs integer, draining boolean,
@@ -437,23 +841,226 @@ create or replace function revenant.heartbeat_v1(
     on conflict (id) do update
     set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
         backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, heartbeat_at = now();
-    select w.id::text, w.kinds, w.draining,
-        w.heartbeat_at > now() - make_interval(secs => 10)
-        and exists (
-            -- Another role's start time is hidden (null): then the pid alone has to do.
-            select from pg_stat_get_activity(w.backend_pid) a
-            where coalesce(a.backend_start, w.backend_start) = w.backend_start
-        )
-    from revenant.workers w
+    select w.id::text, w.kinds, w.draining, revenant.alive_v1(w.id) from revenant.workers w
 $$;
 
--- Promise: the clock that decides due times; tests may set it with revenant.fake_now while revenant.testing is on.
+-- Promise: of the named entities, locks those that this worker still owns, for a flush: where their rows and handled messages are.
+-- Locks: the rows of residents, then of entities, in the order given, which is key order; those that leave lose their residence.
+create or replace function revenant.hold_v1(
+    worker uuid, buckets smallint[], kinds text[], keys text[], fences bigint[], leaving boolean[],
+    slots integer[], seqs bigint[]
+) returns table (slot integer, tid text, version bigint, message_tids text[]) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    place integer := 1;
+    first integer;
+begin
+    for i in 1 .. cardinality(keys) loop
+        first := place;
+        while slots[place] = i loop
+            place := place + 1;
+        end loop;
+        if leaving[i] then
+            delete from revenant.residents r
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                and r.owner = worker and r.fence = fences[i];
+        else
+            perform 1 from revenant.residents r
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                and r.owner = worker and r.fence = fences[i]
+            for no key update;
+        end if;
+        continue when not found;
+        slot := i;
+        select e.ctid::text, e.version into tid, version from revenant.entities e
+        where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i]
+        for no key update;
+        version := coalesce(version, 0);
+        message_tids := array(
+            select m.ctid::text from revenant.messages m
+            where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i]
+                and m.seq = any (seqs[first:place - 1])
+            order by m.seq
+        );
+        return next;
+    end loop;
+end
+$$;
+
+-- Promise: makes the partitions of today and the next three days, moves strays into theirs, and drops those past the longest keep.
+-- Locks: an advisory lock, one caller at a time; history and its partitions for a moment, waited for 250 ms at most each.
+create or replace function revenant.keep_history_v1() returns integer language plpgsql volatile
+-- Only the owner of a table may give it partitions, or drop them; what happens here is decided by the tables alone.
+security definer set search_path = pg_catalog, pg_temp
+set lock_timeout = '250ms' as $$
+declare
+    moment timestamptz := revenant.now();
+    longest interval;
+    today date := (moment at time zone 'UTC')::date;
+    day date;
+    first timestamptz;
+    part text;
+    done integer := 0;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('revenant.history', 7)) then
+        return 0;
+    end if;
+    for day in
+        select distinct (r.at at time zone 'UTC')::date from revenant.history_rest r
+        union
+        select today + n from generate_series(0, 3) as n
+        order by 1
+    loop
+        part := 'history_' || to_char(day, 'YYYYMMDD');
+        continue when to_regclass('revenant.' || part) is not null;
+        first := to_timestamp(extract(epoch from day));
+        begin
+            -- Attaching looks into the rest, which must not get more rows of that day meanwhile.
+            lock table revenant.history_rest in access exclusive mode;
+            execute format('create table revenant.%I (like revenant.history including constraints)', part);
+            execute format(
+                'with strays as (delete from revenant.history_rest where at >= %L and at < %L returning *) '
+                'insert into revenant.%I select * from strays', first, first + make_interval(days => 1), part
+            );
+            execute format(
+                'alter table revenant.history attach partition revenant.%I for values from (%L) to (%L)',
+                part, first, first + make_interval(days => 1)
+            );
+            done := done + 1;
+        exception when lock_not_available then
+            -- Somebody reads for long: another round will do it.
+            return done;
+        end;
+    end loop;
+    select max(k.keep) into longest from revenant.history_kinds k;
+    for part in
+        select c.relname from pg_inherits i join pg_class c on c.oid = i.inhrelid
+        where i.inhparent = 'revenant.history'::regclass and c.relname ~ '^history_\d{8}$'
+            and to_timestamp(extract(epoch from to_date(substr(c.relname, 9), 'YYYYMMDD') + 1)) <= moment - longest
+        order by c.relname
+    loop
+        begin
+            execute format('drop table revenant.%I', part);
+            done := done + 1;
+        exception when lock_not_available then
+            return done;
+        end;
+    end loop;
+    return done;
+end
+$$;
+
+-- Promise: locks the named entities and returns a row for each, or fewer where one is busy; it waits `patience` ms for a lock, then raises 55P03.
+-- Locks: the entities' rows FOR NO KEY UPDATE, an advisory lock for one without a row; in key order where it waits, else SKIP LOCKED.
+create or replace function revenant.lock_v1(buckets smallint[], kinds text[], keys text[], patience integer)
+returns table (slot integer, tid text, version bigint, vsn integer, state text) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set lock_timeout = 0
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    wanted record;
+    held record;
+    ours boolean;
+begin
+    perform set_config('lock_timeout', patience::text, true);
+    -- Whoever waits for a row holds only rows that come before it: two who wait cannot wait for each other.
+    for wanted in
+        select h.slot::integer as slot, h.bucket, h.kind, h.key
+        from unnest(buckets, kinds, keys) with ordinality as h (bucket, kind, key, slot)
+        order by h.kind collate "C", h.key collate "C"
+    loop
+        for attempt in 1 .. 2 loop
+            if patience > 0 then
+                select e.ctid::text as tid, e.version, e.vsn, e.state::text as state into held
+                from revenant.entities e
+                where e.bucket = wanted.bucket and e.kind = wanted.kind and e.key = wanted.key
+                for no key update;
+            else
+                select e.ctid::text as tid, e.version, e.vsn, e.state::text as state into held
+                from revenant.entities e
+                where e.bucket = wanted.bucket and e.kind = wanted.kind and e.key = wanted.key
+                for no key update skip locked;
+            end if;
+            exit when found or attempt = 2;
+            -- No row, or one that another turn has. Whoever creates an entity holds its advisory lock until the commit.
+            perform 1 from revenant.entities e
+            where e.bucket = wanted.bucket and e.kind = wanted.kind and e.key = wanted.key;
+            ours := not found or patience > 0;
+            if ours and patience > 0 then
+                perform pg_advisory_xact_lock(hashtextextended(wanted.kind || '/' || wanted.key, 7));
+            elsif ours then
+                ours := pg_try_advisory_xact_lock(hashtextextended(wanted.kind || '/' || wanted.key, 7));
+            end if;
+            if not ours then
+                return;
+            end if;
+            -- The lock may be ours because its last holder has just committed the row: look again.
+        end loop;
+        slot := wanted.slot; tid := null; version := 0; vsn := null; state := null;
+        if held.tid is not null then
+            tid := held.tid; version := held.version; vsn := held.vsn; state := held.state;
+        else
+            perform 1 from revenant.entities e
+            where e.bucket = wanted.bucket and e.kind = wanted.kind and e.key = wanted.key;
+            if found then
+                return;
+            end if;
+        end if;
+        return next;
+    end loop;
+end
+$$;
+
+-- Promise: a new message id, whose last byte is its bucket.
+-- Locks: none.
+create or replace function revenant.new_id_v1(bucket smallint) returns uuid language sql volatile as $$
+    select encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid
+$$;
+
+-- Promise: notes who is about to handle a message; returns how many workers have died while they handled it so noted.
+-- Locks: the message's row in suspects.
+create or replace function revenant.note_suspect_v1(
+    worker uuid, bucket smallint, kind text, key text, seq bigint, id uuid
+) returns integer language plpgsql volatile as $$
+declare
+    counted integer;
+begin
+    -- It has to outlive this process, not the server.
+    perform set_config('synchronous_commit', 'off', true);
+    insert into revenant.suspects as s (bucket, id, kind, key, seq, worker)
+    values (
+        note_suspect_v1.bucket, note_suspect_v1.id, note_suspect_v1.kind, note_suspect_v1.key, note_suspect_v1.seq,
+        note_suspect_v1.worker
+    )
+    on conflict on constraint suspects_pkey do update
+    set worker = excluded.worker, seq = excluded.seq, noted_at = revenant.now(),
+        deaths = s.deaths + case
+            -- A worker that left in good order has no row; one that lives only failed to commit.
+            when s.worker <> excluded.worker and exists (
+                select from revenant.workers w
+                where w.id = s.worker and not exists (
+                    select from pg_stat_get_activity(w.backend_pid) a
+                    where coalesce(a.backend_start, w.backend_start) = w.backend_start
+                )
+            ) then 1
+            else 0
+        end
+    returning s.deaths into counted;
+    return counted;
+end
+$$;
+
+-- Promise: the clock that decides due times; tests set it, for one connection or for all of a database, in testing mode.
 -- Locks: none.
 create or replace function revenant.now() returns timestamptz language plpgsql volatile parallel safe as $$
 begin
     -- Not in SQL: that would be parsed and planned anew by every statement that asks.
     if current_setting('revenant.testing', true) = 'on' then
         return coalesce(nullif(current_setting('revenant.fake_now', true), '')::timestamptz, clock_timestamp());
+    elsif current_setting('revenant.testing', true) = 'clock' then
+        -- A table, so that all connections have the same time at once, whenever they were made.
+        return (select c.moment from revenant_testing.clock c);
     end if;
     return clock_timestamp();
 end
@@ -473,6 +1080,161 @@ begin
         if found then
             return next i;
         end if;
+    end loop;
+end
+$$;
+
+-- Promise: which of the named entities have a message at or after the named number, and no worker alive that keeps them; looks only.
+-- Locks: none.
+create or replace function revenant.peek_v2(buckets smallint[], kinds text[], keys text[], seqs bigint[])
+returns setof integer language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    living uuid[];
+    keeper uuid;
+begin
+    for i in 1 .. cardinality(keys) loop
+        perform 1 from revenant.messages m
+        where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i] and m.seq >= seqs[i]
+        limit 1;
+        continue when not found;
+        select r.owner into keeper from revenant.residents r
+        where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i];
+        if found then
+            if living is null then
+                living := array(select w.id from revenant.workers w where revenant.alive_v1(w.id));
+            end if;
+            -- Its messages wait until it flushes: they are handled, or about to be.
+            continue when keeper = any (living);
+        end if;
+        return next i;
+    end loop;
+end
+$$;
+
+-- Promise: adds versions to the histories; before an entity's first of a day, also the state as it was before it.
+-- Locks: none that anybody waits for (inserts only); the entities' rows are those that the turn has locked.
+create or replace function revenant.record_history_v1(
+    buckets smallint[], kinds text[], keys text[], seqs bigint[], versions bigint[], vsns integer[], states text[],
+    messages uuid[], handlers text[]
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    moment timestamptz := revenant.now();
+    day timestamptz := date_trunc('day', moment at time zone 'UTC') at time zone 'UTC';
+begin
+    for i in 1 .. cardinality(keys) loop
+        perform 1 from revenant.history h
+        where h.bucket = buckets[i] and h.kind = kinds[i] and h.key = keys[i] and h.at >= day and h.at <= moment
+        limit 1;
+        if not found then
+            insert into revenant.history (bucket, kind, key, at, seq, version, vsn, state)
+            select e.bucket, e.kind, e.key, moment, 0, e.version, e.vsn, e.state
+            from revenant.entities e
+            where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i];
+        end if;
+        insert into revenant.history (bucket, kind, key, at, seq, version, vsn, state, message, handler)
+        values (
+            buckets[i], kinds[i], keys[i], moment, seqs[i], versions[i], vsns[i], states[i]::jsonb,
+            messages[i], handlers[i]
+        );
+    end loop;
+end
+$$;
+
+-- Promise: says that this worker's application has these schedules; returns those whose current definition is its own.
+-- Locks: the rows of schedules that it changes, in the order given; forgotten ones SKIP LOCKED.
+create or replace function revenant.register_schedules_v1(
+    names text[], digests bytea[], dues timestamptz[],
+    everys double precision[], crons text[], timezones text[], misseds text[],
+    buckets smallint[], kinds text[], keys text[], handlers text[], args text[]
+) returns table (name text, due timestamptz) language plpgsql volatile as $$
+declare
+    moment timestamptz := revenant.now();
+    fresh timestamptz := moment - make_interval(secs => 30);
+    gone timestamptz := moment - make_interval(secs => 120);
+    held revenant.schedules;
+begin
+    for i in 1 .. cardinality(names) loop
+        insert into revenant.schedules (
+            name, digest, due, every, cron, timezone, missed, bucket, kind, key, handler, args, since, seen_at
+        ) values (
+            names[i], digests[i], dues[i], everys[i], crons[i], timezones[i], misseds[i],
+            buckets[i], kinds[i], keys[i], handlers[i], register_schedules_v1.args[i]::json, moment, moment
+        )
+        on conflict on constraint schedules_pkey do nothing;
+        continue when found;
+        -- Looked at without a lock first: as a rule there is nothing to change.
+        select s.* into held from revenant.schedules s where s.name = names[i];
+        continue when held.digest = digests[i] and held.seen_at > fresh;
+        continue when held.digest <> digests[i] and held.seen_at > gone and digests[i] = any (held.former);
+        select s.* into held from revenant.schedules s where s.name = names[i] for update;
+        if held.digest = digests[i] then
+            update revenant.schedules s set seen_at = moment where s.name = names[i];
+        elsif held.seen_at <= gone or digests[i] <> all (held.former) then
+            -- A definition that is new takes the name over. One that was current before, as an old worker that is
+            -- started again brings it, does so only once nobody has the newer one any more.
+            if held.seen_at <= gone then
+                held.former := array_remove(held.former, digests[i]);
+            else
+                held.former := (held.digest || held.former)[1:50];
+            end if;
+            update revenant.schedules s
+            set digest = digests[i], every = everys[i], cron = crons[i], timezone = timezones[i],
+                missed = misseds[i], bucket = buckets[i], kind = kinds[i], key = keys[i], handler = handlers[i],
+                args = register_schedules_v1.args[i]::json, former = held.former, since = moment, seen_at = moment,
+                -- Where the times are the same the due time stays: an occurrence of these moments is not lost.
+                due = case
+                    when (s.every, s.cron, s.timezone) is not distinct from (everys[i], crons[i], timezones[i])
+                    then s.due else dues[i]
+                end
+            where s.name = names[i];
+        end if;
+    end loop;
+    delete from revenant.schedules s
+    where s.ctid = any (array(
+        select o.ctid from revenant.schedules o where o.seen_at < moment - make_interval(days => 1)
+        for update skip locked
+    ));
+    return query
+    select s.name, s.due from revenant.schedules s
+    join unnest(names, digests) as own (name, digest) on s.name = own.name and s.digest = own.digest;
+end
+$$;
+
+-- Promise: ends the residence of entities whose owner is dead, a page at a time; returns those for which messages wait.
+-- Locks: the rows that it deletes, SKIP LOCKED: it waits for nobody.
+create or replace function revenant.release_dead_v1(worker uuid, page integer)
+returns table (bucket smallint, kind text, key text) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    seen uuid := '00000000-0000-0000-0000-000000000000';
+    resident record;
+begin
+    loop
+        -- One index probe for each owner, however many entities it has.
+        select r.owner into seen from revenant.residents r where r.owner > seen order by r.owner limit 1;
+        exit when not found;
+        continue when seen = worker or revenant.alive_v1(seen);
+        perform set_config('synchronous_commit', 'off', true);
+        for resident in
+            delete from revenant.residents r
+            where (r.bucket, r.kind, r.key) in (
+                select o.bucket, o.kind, o.key from revenant.residents o
+                where o.owner = seen limit page for update skip locked
+            )
+            returning r.bucket, r.kind, r.key
+        loop
+            perform 1 from revenant.messages m
+            where m.bucket = resident.bucket and m.kind = resident.kind and m.key = resident.key limit 1;
+            if found then
+                bucket := resident.bucket; kind := resident.kind; key := resident.key;
+                return next;
+            end if;
+        end loop;
     end loop;
 end
 $$;
@@ -505,6 +1267,80 @@ begin
 end
 $$;
 
+-- Promise: moves a page of due messages into their mailboxes, oldest first; returns their hints, then a row that says in how many seconds the next is due.
+-- Locks: the scheduled rows that it moves, SKIP LOCKED, in order of due.
+create or replace function revenant.release_due_v2(page integer)
+returns table (bucket smallint, kind text, key text, seq bigint, next_due double precision) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    moment timestamptz := revenant.now();
+begin
+    return query
+    with due as (
+        select s.ctid as tid, s.due from revenant.scheduled s
+        where s.due <= moment order by s.due limit page for update skip locked
+    ),
+    taken as (
+        delete from revenant.scheduled s using due d where s.ctid = d.tid returning s.*
+    ),
+    moved as (
+        insert into revenant.messages (bucket, kind, key, id, handler, args, digest, attempts, sent_at)
+        select t.bucket, t.kind, t.key, t.id, t.handler, t.args, t.digest, t.attempts, t.sent_at
+        from taken t order by t.due
+        returning messages.bucket, messages.kind, messages.key, messages.seq
+    )
+    select m.bucket, m.kind, m.key, m.seq, null::double precision from moved m;
+    return query
+    select null::smallint, null::text, null::text, null::bigint,
+        extract(epoch from s.due - moment)::double precision
+    from revenant.scheduled s order by s.due limit 1;
+end
+$$;
+
+-- Promise: sets, replaces and cancels reminders in the order given; returns the seconds until the earliest of those set is due.
+-- Locks: the reminders' rows, in the order given; their owner's row is locked by the turn, so only firing, which skips, meets them.
+create or replace function revenant.remind_v1(
+    buckets smallint[], kinds text[], keys text[], names text[], dues timestamptz[],
+    everys double precision[], crons text[], timezones text[], misseds text[],
+    to_buckets smallint[], to_kinds text[], to_keys text[], handlers text[], args text[]
+) returns double precision language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    for i in 1 .. cardinality(keys) loop
+        if dues[i] is null then
+            -- Without a name: all that this entity has, since it is deleted.
+            delete from revenant.reminders r
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                and (names[i] is null or r.name = names[i]);
+        else
+            insert into revenant.reminders as r (
+                bucket, kind, key, name, due, every, cron, timezone, missed,
+                to_bucket, to_kind, to_key, handler, args
+            ) values (
+                buckets[i], kinds[i], keys[i], names[i], dues[i], everys[i], crons[i], timezones[i], misseds[i],
+                to_buckets[i], to_kinds[i], to_keys[i], handlers[i], args[i]::json
+            )
+            on conflict (bucket, kind, key, name) do update
+            set due = excluded.due, every = excluded.every, cron = excluded.cron, timezone = excluded.timezone,
+                missed = excluded.missed, to_bucket = excluded.to_bucket, to_kind = excluded.to_kind,
+                to_key = excluded.to_key, handler = excluded.handler, args = excluded.args,
+                set_at = excluded.set_at, fired_at = null;
+        end if;
+    end loop;
+    return (select extract(epoch from min(d.due) - revenant.now())::double precision from unnest(dues) as d (due));
+end
+$$;
+
+-- Promise: the reply to a message that was called, once there is one and while it is kept; before and after that no row.
+-- Locks: none.
+create or replace function revenant.reply(id uuid)
+returns table (status text, version bigint, body json) language sql stable as $$
+    select r.status, r.version, r.body from revenant.replies r
+    where r.bucket = get_byte(uuid_send(reply.id), 15)::smallint and r.id = reply.id
+$$;
+
 -- Promise: removes what a handler has left on its session: temporary tables, prepared statements, advisory locks, LISTEN.
 -- Locks: none new but those of dropped temporary tables; gives up the session's advisory locks.
 create or replace function revenant.restore_session_v1() returns void language plpgsql volatile as $$
@@ -522,7 +1358,7 @@ end
 $$;
 
 -- Promise: stores one client's batch of messages for later exactly once, however often it is retried.
--- Locks: the batch's row in sends (a retry waits for its first try).
+-- Locks: the batch's row in sends (a retry waits for its first try); the NOTIFY lock during its commit, if due soon.
 create or replace function revenant.schedule_batch_v1(
     batch uuid, buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
     digests bytea[], attempts smallint[], delays double precision[], dues timestamptz[]
@@ -530,10 +1366,28 @@ create or replace function revenant.schedule_batch_v1(
 begin
     insert into revenant.sends (id) values (batch) on conflict do nothing;
     if found then
-        perform revenant.schedule_v1(
-            buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues
-        );
+        -- For clients of before schedule_batch_v2: their workers looked twice a second, and these do not.
+        perform pg_notify('revenant_due', due.seconds::text)
+        from (
+            select revenant.schedule_v2(buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues)
+        ) as due (seconds)
+        where due.seconds < 5;
     end if;
+end
+$$;
+
+-- Promise: as schedule_batch_v1; returns the seconds until the earliest of these messages is due, 0 on a retry.
+-- Locks: the batch's row in sends (a retry waits for its first try).
+create or replace function revenant.schedule_batch_v2(
+    batch uuid, buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[],
+    digests bytea[], attempts smallint[], delays double precision[], dues timestamptz[]
+) returns double precision language plpgsql volatile as $$
+begin
+    insert into revenant.sends (id) values (batch) on conflict do nothing;
+    if not found then
+        return 0;
+    end if;
+    return revenant.schedule_v2(buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues);
 end
 $$;
 
@@ -549,6 +1403,24 @@ create or replace function revenant.schedule_v1(
     from unnest(buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues)
         as m (bucket, kind, key, id, handler, args, digest, attempts, delay, due)
     on conflict (bucket, id) do nothing
+$$;
+
+-- Promise: as schedule_v1; returns the seconds until the earliest of these messages is due, for a wake-up after the commit.
+-- Locks: none that anybody waits for (inserts only).
+create or replace function revenant.schedule_v2(
+    buckets smallint[], kinds text[], keys text[], ids uuid[], handlers text[], args text[], digests bytea[],
+    attempts smallint[], delays double precision[], dues timestamptz[]
+) returns double precision language sql volatile as $$
+    with stored as (
+        insert into revenant.scheduled (bucket, kind, key, id, handler, args, digest, attempts, due)
+        select m.bucket, m.kind, m.key, m.id, m.handler, m.args::json, m.digest, m.attempts,
+            coalesce(m.due, revenant.now() + make_interval(secs => m.delay))
+        from unnest(buckets, kinds, keys, ids, handlers, args, digests, attempts, delays, dues)
+            as m (bucket, kind, key, id, handler, args, digest, attempts, delay, due)
+        on conflict (bucket, id) do nothing
+        returning due
+    )
+    select extract(epoch from min(s.due) - revenant.now())::double precision from stored s
 $$;
 
 -- Promise: puts messages into their mailboxes, in the order given, and returns the wake-up payloads that name them.
@@ -597,6 +1469,8 @@ create or replace function revenant.settle_v1(
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
+    -- What idle_delete is reckoned from, and so by the clock that tests move; once, and not for each row.
+    moment timestamptz := revenant.now();
     written integer := 0;
     step integer;
 begin
@@ -609,15 +1483,17 @@ begin
                 when e.recent_at < now() - make_interval(secs => 2) then greatest(e.recent, w.applied) else e.recent
             end,
             recent_at = case when e.recent_at < now() - make_interval(secs => 2) then now() else e.recent_at end,
-            updated_at = now()
+            updated_at = moment
         from unnest(tids::tid[], buckets, kinds, keys, expected, versions, settle_v1.vsns, states, settle_v1.applied)
             as w (tid, bucket, kind, key, expected, version, vsn, state, applied)
         where e.ctid = w.tid and e.version = w.expected and w.state is not null
             and e.bucket = w.bucket and e.kind = w.kind and e.key = w.key;
         get diagnostics written = row_count;
         if written < cardinality(keys) then
-            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied, recent)
-            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, 0, w.applied
+            insert into revenant.entities (
+                bucket, kind, key, version, vsn, state, applied, recent, created_at, updated_at
+            )
+            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, 0, w.applied, moment, moment
             from unnest(tids::tid[], buckets, kinds, keys, versions, settle_v1.vsns, states, settle_v1.applied)
                 as w (tid, bucket, kind, key, version, vsn, state, applied)
             where w.tid is null
@@ -629,6 +1505,13 @@ begin
             where e.ctid = w.tid and e.version = w.expected and w.state is null;
             get diagnostics step = row_count;
             written := written + step;
+            if step > 0 then
+                -- Workers of before 0002 do not know of reminders. Those that this turn has set itself stay.
+                delete from revenant.reminders r
+                using unnest(buckets, kinds, keys, states) as w (bucket, kind, key, state)
+                where r.bucket = w.bucket and r.kind = w.kind and r.key = w.key and w.state is null
+                    and r.xmin::text <> pg_current_xact_id()::xid::text;
+            end if;
         end if;
         if written < cardinality(keys) then
             raise exception 'the rows of % entities are not as they were locked', cardinality(keys) - written
@@ -689,7 +1572,7 @@ begin
 end
 $$;
 
--- Promise: removes old batch markers and rows of workers long gone; returns how many.
+-- Promise: removes old batch markers, notes and traces, and rows of workers long gone; returns how many.
 -- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_v1(page integer) returns integer language plpgsql volatile as $$
 declare
@@ -712,7 +1595,190 @@ begin
         for update skip locked
     ));
     get diagnostics step = row_count;
+    removed := removed + step;
+    -- Notes of messages that were handled later, when nobody was cautious any more; traces of handled messages.
+    delete from revenant.suspects s
+    where s.ctid = any (array(
+        select o.ctid from revenant.suspects o where o.noted_at < now() - make_interval(days => 1)
+        limit page for update skip locked
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.traces t
+    where t.ctid = any (array(
+        select o.ctid from revenant.traces o where o.sent_at < now() - make_interval(days => 7)
+        limit page for update skip locked
+    ));
+    get diagnostics step = row_count;
     return removed + step;
+end
+$$;
+
+-- Promise: notes that messages reached these entities, where the last note of it is older than its slack (seconds).
+-- Locks: the entities' rows, SKIP LOCKED, in the order given; as a rule the turn holds them already.
+create or replace function revenant.touch_v1(
+    buckets smallint[], kinds text[], keys text[], slacks double precision[]
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    moment timestamptz := revenant.now();
+begin
+    for i in 1 .. cardinality(keys) loop
+        perform from revenant.entities e
+        where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i]
+            and greatest(e.updated_at, e.touched_at) < moment - make_interval(secs => slacks[i])
+        for no key update skip locked;
+        if found then
+            update revenant.entities e set touched_at = moment
+            where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i];
+        end if;
+    end loop;
+end
+$$;
+
+-- Promise: makes this worker the owner of named entities that nobody alive owns, then reads the messages of those it owns, in order.
+-- Locks: the rows of residents that it takes over or makes, in key order; it waits only for another visit that makes the same row.
+create or replace function revenant.visit_v1(
+    worker uuid, buckets smallint[], kinds text[], keys text[], fences bigint[], since bigint[],
+    counts integer[], lasts bigint[], vsns integer[], entity_limit integer, message_limit integer, byte_limit bigint
+) returns table (
+    slot integer, outcome text, fence bigint, version bigint, vsn integer, state text,
+    seq bigint, id text, handler text, args text, origin text, digest bytea, attempts smallint,
+    done_status text, done_version bigint, done_body text, done_digest bytea
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    -- Of full length from the start: an array that begins at another place than 1 is moved by unnest.
+    marks bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
+    living uuid[];
+    found_row record;
+    message record;
+    got bigint;
+    waiting integer;
+    share integer := least(entity_limit, greatest(32, message_limit / greatest(cardinality(keys), 1)));
+    taken integer := 0;
+    total integer := 0;
+    bytes bigint := 0;
+    last_slot integer := 0;
+    skipped integer := 0;
+begin
+    for found_row in
+        select h.slot::integer as slot, h.bucket, h.kind, h.key, h.fence as ours, h.since, h.vsn, h.count as known,
+            h.last,
+            r.owner, r.fence
+        from unnest(buckets, kinds, keys, fences, since, vsns, counts, lasts)
+            with ordinality as h (bucket, kind, key, fence, since, vsn, count, last, slot)
+        left join lateral (
+            select r.owner, r.fence from revenant.residents r
+            where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+        ) r on true
+        order by h.bucket, h.kind collate "C", h.key collate "C"
+    loop
+        slot := found_row.slot; outcome := null; got := null;
+        if found_row.ours > 0 then
+            if found_row.owner is distinct from worker or found_row.fence is distinct from found_row.ours then
+                outcome := 'lost';
+                return next;
+                continue;
+            end if;
+            marks[slot] := found_row.since;
+            if found_row.since = 0 and found_row.known > 0 then
+                select count(*) into waiting from revenant.messages m
+                where m.bucket = found_row.bucket and m.kind = found_row.kind and m.key = found_row.key
+                    and m.seq <= found_row.last;
+                if waiting = found_row.known then
+                    -- So far only what the owner has handled already, and not yet flushed: what is new comes behind.
+                    marks[slot] := found_row.last + 1;
+                end if;
+            end if;
+            continue;
+        end if;
+        perform 1 from revenant.messages m
+        where m.bucket = found_row.bucket and m.kind = found_row.kind and m.key = found_row.key limit 1;
+        continue when not found;
+        perform 1 from revenant.entities e
+        where e.bucket = found_row.bucket and e.kind = found_row.kind and e.key = found_row.key
+            and e.vsn > found_row.vsn;
+        if found then
+            outcome := 'newer';
+            return next;
+            continue;
+        end if;
+        -- What a crash of Postgres takes back, its owner finds out by the missing row.
+        perform set_config('synchronous_commit', 'off', true);
+        if found_row.owner is null then
+            insert into revenant.residents as r (bucket, kind, key, owner)
+            values (found_row.bucket, found_row.kind, found_row.key, worker)
+            on conflict do nothing
+            returning r.fence into got;
+        else
+            if living is null then
+                living := array(select w.id from revenant.workers w where revenant.alive_v1(w.id));
+            end if;
+            if found_row.owner = worker or found_row.owner <> all (living) then
+                perform 1 from revenant.residents r
+                where r.bucket = found_row.bucket and r.kind = found_row.kind and r.key = found_row.key
+                    and r.owner = found_row.owner and r.fence = found_row.fence
+                for no key update skip locked;
+                if found then
+                    update revenant.residents r set owner = worker, fence = default, since = now()
+                    where r.bucket = found_row.bucket and r.kind = found_row.kind and r.key = found_row.key
+                    returning r.fence into got;
+                end if;
+            end if;
+        end if;
+        if got is null then
+            outcome := 'elsewhere';
+            return next;
+            continue;
+        end if;
+        -- In a later snapshot than the lock's: what the last owner flushed is seen. All of the mailbox is looked at.
+        marks[slot] := 0; outcome := 'acquired'; fence := got; seq := found_row.fence;
+        select e.version, e.vsn, e.state::text into version, vsn, state from revenant.entities e
+        where e.bucket = found_row.bucket and e.kind = found_row.kind and e.key = found_row.key;
+        version := coalesce(version, 0);
+        bytes := bytes + coalesce(octet_length(state), 0);
+        return next;
+    end loop;
+
+    outcome := null; fence := null; version := null; vsn := null; state := null; seq := null;
+    for message in
+        select h.slot::integer as slot, m.*
+        from unnest(buckets, kinds, keys, marks) with ordinality as h (bucket, kind, key, mark, slot)
+        cross join lateral (
+            select m.seq, m.id, m.handler, m.args, m.origin, m.digest, m.attempts
+            from revenant.messages m
+            where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key and m.seq >= h.mark
+            order by m.seq
+            limit share + 1
+        ) m
+        order by h.slot, m.seq
+    loop
+        slot := message.slot;
+        continue when slot = skipped;
+        if slot <> last_slot then
+            last_slot := slot; taken := 0;
+        end if;
+        if taken = share or total >= message_limit or (total > 0 and bytes >= byte_limit) then
+            outcome := 'later'; seq := message.seq; skipped := slot;
+            return next;
+            continue;
+        end if;
+        outcome := 'claimed';
+        seq := message.seq; id := message.id::text; handler := message.handler; args := message.args::text;
+        origin := message.origin; digest := message.digest; attempts := message.attempts;
+        done_status := null; done_version := null; done_body := null; done_digest := null;
+        if digest is not null then
+            select r.status, r.version, r.body::text, r.digest
+            into done_status, done_version, done_body, done_digest
+            from revenant.replies r where r.bucket = buckets[slot] and r.id = message.id;
+        end if;
+        taken := taken + 1; total := total + 1;
+        bytes := bytes + octet_length(args);
+        return next;
+    end loop;
 end
 $$;
 
@@ -761,7 +1827,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '132f2caba46b677de0933d049db5b28c689ecb1785f14e895dc89be283088aa5', 0)
+values (0, 'functions', '7f11af1813b36a11963e160726a60536a35f11f3e355345a3346d01114b5247b', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

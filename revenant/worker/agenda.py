@@ -8,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from revenant.queue.records import Hint
 
@@ -26,12 +27,25 @@ MANY_BLOCKED = 10_000
 """With more blocked entities than this, those whose time is over are dropped: nobody may ask for them again."""
 
 
+class Inlet(Protocol):
+    """Where hints go in: an agenda, or the switchboard before several."""
+
+    def __len__(self) -> int:
+        """How many hints wait."""
+        ...
+
+    def add(self, hints: Iterable[Hint], *, backlog: bool = False) -> None:
+        """Take hints in."""
+
+
 @dataclass(eq=False, slots=True)
 class Portion:
     """What one lane took: hints that are running since `began` (monotonic seconds)."""
 
     hints: list[Hint]
     began: float
+    alone: bool = False
+    """Whether it is one entity that was set apart."""
 
 
 class Agenda:
@@ -41,6 +55,8 @@ class Agenda:
         self._ready: dict[Key, Hint] = {}
         self._backlog: dict[Key, Hint] = {}
         self._running: dict[Key, Hint | None] = {}
+        self._resting: dict[Key, Hint] = {}
+        self._apart: set[Key] = set()
         self._blocked: dict[Key, float] = {}
         self._prune_at = MANY_BLOCKED
         self._portions: list[Portion] = []
@@ -62,6 +78,8 @@ class Agenda:
                 continue
             if key in self._running:
                 self._running[key] = _merged(self._running[key], hint)
+            elif key in self._resting:
+                self._resting[key] = _merged(self._resting[key], hint)
             elif backlog and key not in self._ready:
                 self._backlog[key] = _merged(self._backlog.get(key), hint)
             else:
@@ -77,6 +95,34 @@ class Agenda:
             self._blocked = {key: until for key, until in self._blocked.items() if until > now}
             # Where all of them still count, the next look comes after as many again: each costs a walk.
             self._prune_at = max(MANY_BLOCKED, 2 * len(self._blocked))
+
+    def set_apart(self, key: Key) -> None:
+        """Have this entity taken alone, the next time that it is taken."""
+        self._apart.add(key)
+
+    def postpone(self, hint: Hint, seconds: float) -> None:
+        """Look at this entity in a while, and not before, whatever is hinted meanwhile."""
+        key = (hint.kind, hint.key)
+        self._resting[key] = _merged(self._resting.get(key), hint)
+        asyncio.get_running_loop().call_later(seconds, self._rested, key)
+
+    def _rested(self, key: Key) -> None:
+        hint = self._resting.pop(key, None)
+        if hint is not None:
+            self.add([hint])
+
+    def borrow(self, keys: Sequence[Key]) -> bool:
+        """Keep these entities from other lanes, until they are returned; not where a lane has one of them."""
+        if any(key in self._running for key in keys):
+            return False
+        for key in keys:
+            self._running[key] = _lowest(self._ready.pop(key, None), self._backlog.pop(key, None))
+        return True
+
+    def give_back(self, keys: Iterable[Key]) -> None:
+        """Return borrowed entities; what was hinted meanwhile is looked at."""
+        hinted = [self._running.pop(key, None) for key in keys]
+        self.add(hint for hint in hinted if hint is not None)
 
     def _is_blocked(self, key: Key) -> bool:
         until = self._blocked.get(key)
@@ -99,9 +145,14 @@ class Agenda:
         portion = Portion([], time.monotonic())
         # Some room is always left to a backlog, so that it moves on under any traffic.
         self._move(self._ready, portion, min(share, limit - limit // 8 if self._backlog else limit))
+        if portion.alone:
+            return self._begun(portion)
         # A backlog goes along with what is hinted, and gets whole portions where nothing is.
         room = max(SMALLEST_SHARE, len(portion.hints)) if portion.hints else limit
         self._move(self._backlog, portion, min(len(portion.hints) + room, limit))
+        return self._begun(portion)
+
+    def _begun(self, portion: Portion) -> Portion:
         self._portions.append(portion)
         if len(self):
             self._wake_one()
@@ -110,8 +161,15 @@ class Agenda:
     def _move(self, hints: dict[Key, Hint], portion: Portion, limit: int) -> None:
         while hints and len(portion.hints) < limit:
             key = next(iter(hints))
+            alone = key in self._apart
+            if alone and portion.hints:
+                return
             portion.hints.append(hints.pop(key))
             self._running[key] = None
+            if alone:
+                self._apart.discard(key)
+                portion.alone = True
+                return
 
     def _may_begin(self, limit: int) -> bool:
         if not len(self):
@@ -155,6 +213,10 @@ class Agenda:
             if not waiter.done():
                 waiter.set_result(None)
                 return
+
+
+def _lowest(*hints: Hint | None) -> Hint | None:
+    return min((hint for hint in hints if hint is not None), default=None, key=lambda hint: hint.seq)
 
 
 def _merged(known: Hint | None, hint: Hint) -> Hint:

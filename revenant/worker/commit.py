@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Any
 
 import psycopg
 
+from revenant import telemetry
 from revenant.errors import Conflict
 from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link
@@ -14,6 +16,7 @@ from revenant.queue.mailbox import notify
 from revenant.queue.outcome import Fate, fate_of
 from revenant.queue.records import Claim, Settlement
 from revenant.queue.settle import id_payloads, settle
+from revenant.worker.observer import committed, refused
 
 log = logging.getLogger("revenant.lane")
 
@@ -26,14 +29,21 @@ async def commit(
     Raises:
         Conflict: nothing was written; the messages will be handled again.
     """
+    began = time.perf_counter()
     try:
         await settle(connection, settlement)
+    except Conflict:
+        refused(settlement)
+        raise
     except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
         if refuses_data(error):
             raise
         await link.reset(error)
         await _look_up(link, claimed, settlement)
+        committed(settlement, len(claimed.entities), time.perf_counter() - began)
         return False
+    if telemetry.handlers or settlement.burials:
+        committed(settlement, len(claimed.entities), time.perf_counter() - began)
     return True
 
 

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
+import time
 from collections.abc import Coroutine, Generator
 from typing import Any
 
+from revenant import telemetry
+from revenant.entities.context import running
 from revenant.errors import HandlerTimeout
+from revenant.worker.observer import begun, handled, log
 
 
 class Guard:
@@ -21,6 +26,24 @@ class Guard:
         Raises:
             HandlerTimeout: it took longer, and was cancelled.
         """
+        began = time.perf_counter()
+        if telemetry.handlers and (turn := running.get()) is not None:
+            begun(turn, _name_of(handler))
+        try:
+            result = await self._judge(handler)
+        except BaseException as error:
+            self._tell(handler, began, error)
+            raise
+        if telemetry.handlers or log.isEnabledFor(logging.DEBUG):
+            self._tell(handler, began, None)
+        return result
+
+    def _tell(self, handler: Coroutine[Any, Any, Any], began: float, error: BaseException | None) -> None:
+        turn = running.get()
+        if turn is not None:
+            handled(turn, _name_of(handler), time.perf_counter() - began, error)
+
+    async def _judge(self, handler: Coroutine[Any, Any, Any]) -> Any:
         try:
             return await self._run(handler)
         except (Exception, SystemExit, GeneratorExit):
@@ -70,3 +93,7 @@ class _Rest:
                     waits_for = self._handler.send(value)
             except StopIteration as ended:
                 return ended.value
+
+
+def _name_of(handler: Coroutine[Any, Any, Any]) -> str:
+    return str(getattr(handler, "__name__", "?"))

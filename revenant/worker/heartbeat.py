@@ -14,6 +14,7 @@ from revenant.queue.link import Link
 from revenant.queue.mailbox import WAKE_CHANNEL, notify
 from revenant.queue.script import run_script
 from revenant.sql import statement
+from revenant.worker.caution import Caution
 from revenant.worker.fleet import Fleet, Member
 from revenant.worker.lane import Counters
 from revenant.worker.loop import Loop
@@ -24,7 +25,7 @@ CHANGED = "fleet"
 
 
 class Heartbeat(Loop):
-    """Writes the row every 2 seconds; a worker whose row is 10 seconds old counts as dead."""
+    """Writes the row every 2 seconds; a worker whose row is 8 seconds old counts as dead."""
 
     name = "heartbeat"
 
@@ -38,9 +39,11 @@ class Heartbeat(Loop):
         lanes: int,
         jobs: int,
         counters: Counters,
+        caution: Caution,
     ) -> None:
         super().__init__(desk=desk)
         self._fleet = fleet
+        self._caution = caution
         self._counters = counters
         self._row = {
             "worker": worker_id,
@@ -66,11 +69,18 @@ class Heartbeat(Loop):
                 "messages": self._counters.messages,
             },
         )
-        self._fleet.update(Member(*row) for row in rows)
+        members = [Member(*row) for row in rows]
+        self._fleet.update(members)
+        await self._caution.look(connection, members)
         if not self.beaten.is_set():
             self.beaten.set()
             await notify(connection, [(WAKE_CHANNEL, CHANGED)])
         return HEARTBEAT_SECONDS
+
+    @property
+    def draining(self) -> bool:
+        """Whether this worker takes nothing new."""
+        return self._draining
 
     async def drain(self) -> None:
         """Tell the others that this worker takes nothing new."""

@@ -11,11 +11,16 @@ from typing import Any
 
 import procrastinate
 import psycopg
+from procrastinate.exceptions import AlreadyEnqueued, ConnectorException
+from procrastinate.jobs import JobDeferrer
+from procrastinate.manager import JobManager
 
+from revenant import telemetry
 from revenant.entities.context import Job
 from revenant.eventloop import end
 from revenant.queue.connection import server_settings
 from revenant.queue.link import brief
+from revenant.worker.job_traces import keep_job_traces, observed
 
 log = logging.getLogger("revenant.jobs")
 RESCUE_SECONDS = 10.0
@@ -23,9 +28,45 @@ RESCUE_SECONDS = 10.0
 
 
 async def defer_jobs(connection: psycopg.AsyncConnection[Any], jobs: Sequence[Job]) -> None:
-    """Defer the jobs inside the turn's transaction, in order: they exist if and only if it commits."""
-    for task, group in groupby(jobs, key=lambda job: job.task):
-        await task.configure(connection=connection).batch_defer_async(*(job.kwargs for job in group))
+    """Defer the jobs inside the turn's transaction, in order: they exist if and only if it commits.
+
+    One whose queueing lock a waiting job has already is left out, as procrastinate leaves out its periodic ones.
+    """
+    deferrers = [(_deferrer(job.task), job.kwargs) for job in jobs]
+    made = [(deferrer.job_manager, deferrer.make_new_job(**kwargs)) for deferrer, kwargs in deferrers]
+    try:
+        for alone, group in groupby(made, key=lambda one: one[1].queueing_lock is not None):
+            if alone:
+                for manager, job in group:
+                    await _defer_locked(connection, manager, job)
+            else:
+                managers, batch = zip(*group, strict=True)
+                deferred = await _writer(managers[0]).batch_defer_jobs_async(list(batch), connection=connection)
+                await keep_job_traces(connection, deferred)
+    except ConnectorException as error:
+        # What Postgres says is what the message's sender should hear.
+        raise (error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error) from None
+
+
+def _deferrer(task: Any) -> JobDeferrer:
+    return task if isinstance(task, JobDeferrer) else task.configure()
+
+
+async def _defer_locked(
+    connection: psycopg.AsyncConnection[Any], manager: JobManager, job: procrastinate.jobs.Job
+) -> None:
+    try:
+        async with connection.transaction():
+            deferred = await _writer(manager).batch_defer_jobs_async([job], connection=connection)
+        await keep_job_traces(connection, deferred)
+    except AlreadyEnqueued:
+        log.info("Task %s was not deferred: a job with its queueing lock waits already.", job.task_name)
+
+
+def _writer(manager: JobManager) -> JobManager:
+    """Return what writes jobs on a connection of psycopg's, whatever the application's own connector is."""
+    known = isinstance(manager.connector, procrastinate.PsycopgConnector)
+    return manager if known else JobManager(procrastinate.PsycopgConnector())
 
 
 class JobRunner:
@@ -69,8 +110,13 @@ class JobRunner:
         async with self._app.open_async():
             rescuer = asyncio.create_task(self._rescue(), name="revenant-jobs-rescue")
             try:
+                tracing: dict[str, Any] = {} if telemetry.carrier is None else {"worker_middleware": [observed]}
                 await self._app.run_worker_async(
-                    concurrency=self.concurrency, install_signal_handlers=False, listen_notify=True, name="revenant"
+                    concurrency=self.concurrency,
+                    install_signal_handlers=False,
+                    listen_notify=True,
+                    name="revenant",
+                    **tracing,
                 )
             finally:
                 await end(rescuer)

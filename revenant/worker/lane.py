@@ -8,25 +8,31 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
 
 import psycopg
 
+from revenant import telemetry
 from revenant.config import Settings
 from revenant.entities.context import Turn
+from revenant.entities.failure import Sentence, ended_transaction, refused_by_postgres
 from revenant.entities.outcome import EntityTurn, Left
 from revenant.entities.registry import Registry
-from revenant.entities.turn import Rules, run_turn
+from revenant.entities.turn import PASSIVATE, Rules, run_turn
 from revenant.errors import Conflict
 from revenant.eventloop import end
-from revenant.queue.claim import ENTITY_LIMIT, claim, from_its_first, give_back, halve, recall_replies
+from revenant.queue.claim import ENTITY_LIMIT, from_its_first, give_back, halve, recall_replies
 from revenant.queue.link import Link, brief
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
+from revenant.queue.traces import take_traces
 from revenant.worker.agenda import Agenda
+from revenant.worker.budget import Budget
+from revenant.worker.cache import Cache, Warm
+from revenant.worker.caution import Caution
 from revenant.worker.census import Census
 from revenant.worker.commit import commit
 from revenant.worker.failure import is_passing
@@ -35,6 +41,7 @@ from revenant.worker.guard import Guard
 from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.ledger import Ledger
+from revenant.worker.partners import Loan, Partners
 from revenant.worker.stuck import Stuck
 from revenant.worker.watch import Watch
 
@@ -64,11 +71,14 @@ class Lane:
         registry: Registry,
         settings: Settings,
         agenda: Agenda,
+        partners: Partners,
         watch: Watch,
         fleet: Fleet,
         ledger: Ledger,
         counters: Counters,
-        condemned: dict[str, str],
+        condemned: dict[str, Sentence],
+        caution: Caution,
+        cache: Cache,
         ready: asyncio.Event,
     ) -> None:
         self._link = Link(
@@ -80,11 +90,14 @@ class Lane:
         self._registry = registry
         self._settings = settings
         self._agenda = agenda
+        self._partners = partners
         self._watch = watch
         self._fleet = fleet
         self._ledger = ledger
         self._counters = counters
         self._condemned = condemned
+        self._caution = caution
+        self._cache = cache
         self._ready = ready
         self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
         self._guard = Guard(seconds=settings.handler_timeout)
@@ -93,6 +106,11 @@ class Lane:
         self._busy = False
         self._current = ""
         self._careful = False
+
+    @property
+    def current(self) -> str:
+        """The id of the message that is being handled; empty without one."""
+        return self._current if self._busy else ""
 
     async def start(self) -> None:
         """Begin to take turns."""
@@ -118,17 +136,18 @@ class Lane:
             portion = await self._agenda.take(BATCH_ENTITIES)
             hints = portion.hints
             try:
-                again = await self.run_once(hints)
+                again = await self._caution.take(hints, self.run_once)
                 failures = 0
             except TransactionEnded:
                 log.exception("Message %s ended the turn's transaction; it fails, the others run anew.", self._current)
-                self._condemned[self._current] = ""
+                self._condemned[self._current] = ended_transaction
                 await self._link.reset()
                 again = list(hints)
             except Exception as error:
                 self._careful = isinstance(error, psycopg.errors.UniqueViolation)
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
+                telemetry.emit("turn.fail", {}, {"error": type(error).__qualname__})
                 await self._link.reset(error)
                 again = list(hints) if is_passing(error) else await self._one_by_one(hints)
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
@@ -146,33 +165,50 @@ class Lane:
         again: list[Hint] = []
         for hint in hints:
             try:
-                again += await self.run_once([hint], most=1)
+                again += await self._caution.take_apart(hint, self.run_once)
             except Exception as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
                 await self._link.reset(error)
                 again.append(hint)
                 if not is_passing(error) and self._current:
-                    self._condemned[self._current] = brief(error)
+                    self._condemned[self._current] = refused_by_postgres(brief(error))
         return again
 
-    async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT) -> list[Hint]:
-        """Run one turn over what the hints name; return what should be looked at again."""
+    async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, noted: bool = False) -> list[Hint]:
+        """Run one turn over what the hints name; return what should be looked at again.
+
+        `noted`: its one message is noted before its handler runs, by whoever is cautious.
+        """
         connection = cast(LaneConnection, await self._link.connection())
         self._busy, self._current = True, ""
-        claimed = await claim(connection, hints, self._vsns, most=most)
+        warm = self._cache.take(hints)
+        claimed, loan = await self._partners.claim(connection, hints, self._vsns, most=most, known=warm.marks)
         again = [hints[slot] for slot in claimed.later]
         self._watch.add(hints[slot] for slot in claimed.locked)
         for slot in claimed.newer:
             self._agenda.block((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
         if not claimed.entities:
             await give_back(connection)
+            warm.leave()
             return again
         if self._careful:
             await recall_replies(connection, claimed)
             self._careful = False
         again += halve(claimed)
+        if telemetry.carrier is not None:
+            await take_traces(connection, [one.id for entity in claimed.entities for one in entity.deliveries])
         settlement = Settlement()
-        await self._handle(connection, claimed, settlement, again)
-        answered = await commit(connection, claimed, settlement, link=self._link)
+        try:
+            async with self._caution.noting(claimed) if noted else _UNNOTED:
+                await self._handle(connection, claimed, settlement, again, loan=loan, warm=warm)
+                if not settlement.consumed:
+                    await give_back(connection)
+                    warm.leave()
+                    return again
+                answered = await commit(connection, claimed, settlement, link=self._link)
+        finally:
+            loan.end()
+        if answered:
+            warm.keep(claimed.xid)
         self._counters.turns += 1
         self._counters.messages += len(settlement.consumed)
         return again if answered else again + list(hints)
@@ -183,22 +219,28 @@ class Lane:
         claimed: Claim,
         settlement: Settlement,
         again: list[Hint],
+        *,
+        loan: Loan,
+        warm: Warm,
     ) -> None:
-        rules = self._rules(connection, claimed.now)
+        rules = self._rules(connection, claimed.now, loan)
         for position, entity in enumerate(claimed.entities):
             if position and rules.spent():
                 again += [from_its_first(other) for other in claimed.entities[position:]]
                 return
             definition = self._registry.kinds[entity.kind]
-            done = await run_turn(definition, entity, rules)
+            instance = warm.instance(definition, entity, limit=rules.limit, prove=rules.prove)
+            done = await run_turn(definition, entity, rules, instance=instance)
+            if any(outcome.delivery.handler == PASSIVATE for outcome in done.outcomes):
+                warm.forget(entity)
             self._ledger.book(settlement, done, vsn=definition.entity_vsn)
             stuck = Stuck.of(done, again)
             if stuck is None:
-                self._look_after(done, again, changed=done.changed)
+                self._look_after(done, again, loan, changed=done.changed)
             else:
                 again[:] = stuck.without_own(again)
                 deleted = await self._tell_callers(connection, stuck, rules, settlement, again)
-                self._look_after(done, again, changed=deleted)
+                self._look_after(done, again, loan, changed=deleted)
 
     async def _tell_callers(
         self, connection: LaneConnection, stuck: Stuck, rules: Rules, settlement: Settlement, again: list[Hint]
@@ -216,8 +258,9 @@ class Lane:
                 break
         return False
 
-    def _look_after(self, done: EntityTurn, again: list[Hint], *, changed: bool) -> None:
+    def _look_after(self, done: EntityTurn, again: list[Hint], loan: Loan, *, changed: bool) -> None:
         entity = done.claimed
+        again += self._partners.look_after(done, loan)
         left = [outcome for outcome in done.outcomes if isinstance(outcome, Left)]
         if left:
             log.warning(
@@ -225,12 +268,11 @@ class Lane:
             )
         if left and not (changed and left[-1].why == "state"):
             self._agenda.block((entity.kind, entity.key), BLOCKED_SECONDS)
-        elif left or done.unreached:
+        elif left or (done.unreached and done.awaits is None):
             again.append(_all_of(entity))
 
-    def _rules(self, connection: LaneConnection, now: datetime) -> Rules:
+    def _rules(self, connection: LaneConnection, now: datetime, loan: Loan) -> Rules:
         isolation = LaneIsolation(connection)
-        deadline = time.monotonic() + self._settings.turn_budget
         limit = self._settings.max_bytes
 
         def new_turn(claimed: Claimed, delivery: Delivery) -> Turn:
@@ -248,15 +290,18 @@ class Lane:
         return Rules(
             new_turn=new_turn,
             guard=self._guard,
-            spent=lambda: time.monotonic() > deadline,
+            spent=Budget(self._settings.turn_budget).spent,
             condemned=self._condemned.get,
             served_elsewhere=Census(connection=connection, fleet=self._fleet).served_elsewhere,
             isolation=isolation,
             defer=lambda jobs: defer_jobs(isolation.open(), jobs),
             limit=limit,
+            prove=self._settings.validate_state,
+            lender=loan,
         )
 
 
+_UNNOTED = nullcontext()
 _WHY = {
     "state": "the stored state does not fit the class; callers are told StateInvalid",
     "elsewhere": "this worker does not know their handler and another one does",

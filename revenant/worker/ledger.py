@@ -8,11 +8,13 @@ from typing import assert_never
 
 from pydantic_core import to_json
 
-from revenant.codec import bucket_of, new_id
+from revenant.codec import bucket_of
 from revenant.config import Settings
-from revenant.entities.context import Sent
+from revenant.entities.context import Effects, Sent
 from revenant.entities.outcome import Applied, EntityTurn, Failed, Left, Outcome, Repeated
+from revenant.entities.reminder import reminder_row
 from revenant.queue.records import (
+    Claimed,
     DeadLetter,
     Delivery,
     Envelope,
@@ -20,6 +22,7 @@ from revenant.queue.records import (
     Scheduled,
     Settlement,
     StateWrite,
+    Touch,
 )
 
 _LONGEST_BACKOFF = 3600.0
@@ -48,6 +51,11 @@ class Ledger:
                     claimed.version, turn.version, vsn, turn.state, applied,
                 )
             )  # fmt: skip
+        if turn.touched and turn.slack is not None:
+            settlement.touches.append(Touch(claimed.bucket, claimed.kind, claimed.key, turn.slack))
+        settlement.past += turn.past
+        for partner, partners_vsn in turn.partners:
+            self.book(settlement, partner, vsn=partners_vsn)
 
     def _book_outcome(self, settlement: Settlement, turn: EntityTurn, outcome: Outcome) -> None:
         delivery = outcome.delivery
@@ -57,8 +65,7 @@ class Ledger:
                     settlement, delivery, Reply(delivery.id, "ok", outcome.version, outcome.body, delivery.digest)
                 )
                 if outcome.effects is not None:
-                    for sent in outcome.effects.sends:
-                        _send(settlement, sent)
+                    _book_effects(settlement, outcome.effects)
             case Failed():
                 self._fail(settlement, turn, outcome)
             case Repeated():
@@ -84,14 +91,13 @@ class Ledger:
             details = {**failed.error, "traceback": failed.traceback} if self.tracebacks else failed.error
             body = to_json(details).decode()
             self._answer(settlement, delivery, Reply(delivery.id, "error", failed.version, body, delivery.digest))
+            if failed.error["error"] == "HandlerCrashed":
+                # What killed workers is kept for a person to look at; its caller knows that it has failed.
+                error = to_json({**failed.error, "answered": True}).decode()
+                settlement.burials.append(_dead(claimed, delivery, attempts, error))
         elif failed.final or attempts >= self.settings.cast_attempts:
             error = to_json({**failed.error, "traceback": failed.traceback}).decode()
-            settlement.burials.append(
-                DeadLetter(
-                    claimed.bucket, claimed.kind, claimed.key, delivery.id, delivery.handler, delivery.args,
-                    delivery.digest, attempts, error,
-                )
-            )  # fmt: skip
+            settlement.burials.append(_dead(claimed, delivery, attempts, error))
             if delivery.digest is not None:
                 self._answer(settlement, delivery, Reply(delivery.id, "error", failed.version, error, delivery.digest))
         else:
@@ -104,11 +110,25 @@ class Ledger:
             )  # fmt: skip
 
 
+def _book_effects(settlement: Settlement, effects: Effects) -> None:
+    for sent in effects.sends:
+        _send(settlement, sent)
+    settlement.reminders += map(reminder_row, effects.reminders)
+    settlement.cancels += effects.cancelled
+
+
+def _dead(claimed: Claimed, delivery: Delivery, attempts: int, error: str) -> DeadLetter:
+    return DeadLetter(
+        claimed.bucket, claimed.kind, claimed.key, delivery.id, delivery.handler, delivery.args, delivery.digest,
+        attempts, error,
+    )  # fmt: skip
+
+
 def _send(settlement: Settlement, sent: Sent) -> None:
     message = sent.message
     bucket = bucket_of(message.kind, message.key)
     envelope = Envelope(
-        bucket, message.kind, message.key, new_id(bucket), message.handler, message.args, origin=None, digest=None
+        bucket, message.kind, message.key, sent.id, message.handler, message.args, origin=None, digest=None
     )
     if sent.after is None and sent.at is None:
         settlement.sends.append(envelope)

@@ -13,6 +13,7 @@ from revenant.eventloop import end
 from revenant.queue.link import Link
 from revenant.sql import require_schema, status
 from revenant.worker.shutdown import Shutdown
+from revenant.worker.watchdog import Watchdog
 from revenant.worker.worker import Worker
 
 log = logging.getLogger("revenant.worker")
@@ -20,7 +21,9 @@ GRACE = 3.0
 """Seconds beyond the drain's time-out after which a process is ended that still has not."""
 
 
-async def serve(worker: Worker, *, url: str, drain_timeout: float, supervisor: int | None = None) -> None:
+async def serve(
+    worker: Worker, *, url: str, drain_timeout: float, watchdog: Watchdog, supervisor: int | None = None
+) -> None:
     """Serve until SIGTERM, SIGINT or the supervisor's death, and drain.
 
     Raises:
@@ -30,6 +33,7 @@ async def serve(worker: Worker, *, url: str, drain_timeout: float, supervisor: i
     shutdown.install()
     if not await until_told(shutdown, await_schema(url)):
         return
+    watchdog.start()
     await worker.start()
     if await until_told(shutdown, worker.ready()):
         log.info("Ready: worker %s, process %d.", worker.id, os.getpid())
@@ -39,6 +43,7 @@ async def serve(worker: Worker, *, url: str, drain_timeout: float, supervisor: i
     await shutdown.requested.wait()
     log.info("Draining: up to %g s for what runs.", drain_timeout)
     await worker.stop(drain_timeout=drain_timeout)
+    watchdog.stop()
 
 
 async def await_schema(url: str) -> None:

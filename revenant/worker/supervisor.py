@@ -12,7 +12,7 @@ import random
 import signal
 import time
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from revenant.worker.process import GRACE, await_schema, until_told
 from revenant.worker.shutdown import OVERRUN, Shutdown
@@ -25,10 +25,13 @@ HEALTHY_SECONDS = 10.0
 
 
 class Supervisor:
-    """Runs `processes` copies of `command`, which is given the number of the pipe's reading end as its last word."""
+    """Runs `processes` children; `command` says how number n (from 0) is started, but for its last word.
 
-    def __init__(self, *, command: Sequence[str], processes: int, drain_timeout: float) -> None:
-        self._command = list(command)
+    That is the number of the pipe's reading end.
+    """
+
+    def __init__(self, *, command: Callable[[int], Sequence[str]], processes: int, drain_timeout: float) -> None:
+        self._command = command
         self._processes = processes
         self._drain_timeout = drain_timeout
         self._children: set[Process] = set()
@@ -46,7 +49,7 @@ class Supervisor:
         if not await until_told(shutdown, await_schema(url)):
             return 0
         log.info("Supervisor %d keeps %d worker processes.", os.getpid(), self._processes)
-        keepers = [asyncio.create_task(self._keep(shutdown)) for _ in range(self._processes)]
+        keepers = [asyncio.create_task(self._keep(number, shutdown)) for number in range(self._processes)]
         await shutdown.requested.wait()
         for child in self._children:
             _signal(child, signal.SIGTERM)
@@ -57,12 +60,12 @@ class Supervisor:
             return OVERRUN
         return 0
 
-    async def _keep(self, shutdown: Shutdown) -> None:
+    async def _keep(self, number: int, shutdown: Shutdown) -> None:
         """Keep one child running; a successor waits a little longer after each that did not live long."""
         failures = 0
         while not shutdown.requested.is_set():
             began = time.monotonic()
-            await self._live(shutdown)
+            await self._live(number, shutdown)
             if shutdown.requested.is_set():
                 return
             failures = 0 if time.monotonic() - began > HEALTHY_SECONDS else failures + 1
@@ -74,11 +77,11 @@ class Supervisor:
             except TimeoutError:
                 pass  # the pause is over
 
-    async def _live(self, shutdown: Shutdown) -> None:
+    async def _live(self, number: int, shutdown: Shutdown) -> None:
         """Start a child and see it end."""
         try:
             child = await asyncio.create_subprocess_exec(
-                *self._command,
+                *self._command(number),
                 str(self._reader),
                 stdin=DEVNULL,
                 pass_fds=[self._reader],

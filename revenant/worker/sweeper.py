@@ -12,7 +12,7 @@ import psycopg
 from revenant.queue.claim import waiting
 from revenant.queue.link import Link
 from revenant.queue.records import Hint
-from revenant.worker.agenda import Agenda
+from revenant.worker.agenda import Inlet
 from revenant.worker.loop import Loop
 
 IDLE_SECONDS = 1.0
@@ -32,7 +32,7 @@ class Sweeper(Loop):
 
     name = "sweeper"
 
-    def __init__(self, *, desk: Link, agenda: Agenda, kinds: Sequence[str]) -> None:
+    def __init__(self, *, desk: Link, agenda: Inlet, kinds: Sequence[str]) -> None:
         super().__init__(desk=desk)
         self._agenda = agenda
         self._kinds = list(kinds)

@@ -6,15 +6,16 @@ It is what makes a peer's death cost tens of milliseconds: nobody waits for a le
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 import psycopg
 
+from revenant import telemetry
 from revenant.queue.claim import peek
 from revenant.queue.link import Link
-from revenant.queue.records import Hint
-from revenant.worker.agenda import Agenda, Key
+from revenant.queue.records import RELEASED, Hint
+from revenant.worker.agenda import Inlet, Key
 from revenant.worker.loop import Loop
 
 GRACE_SECONDS = 0.03
@@ -28,7 +29,13 @@ class Watch(Loop):
 
     name = "watch"
 
-    def __init__(self, *, desk: Link, agenda: Agenda, on_miss: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        *,
+        desk: Link,
+        agenda: Inlet,
+        on_miss: Callable[[psycopg.AsyncConnection[Any]], Awaitable[object]],
+    ) -> None:
         super().__init__(desk=desk)
         self._agenda = agenda
         self._on_miss = on_miss
@@ -61,9 +68,15 @@ class Watch(Loop):
             except BaseException:
                 self.add(hint for _, hint in due)
                 raise
-            self._agenda.add(due[place][1] for place in waiting)
-            if waiting and now > self._missed_at + MISS_SECONDS:
-                # Whoever goes first was late: busy, or dead. Look at the fleet: the dead are not waited for again.
-                self._missed_at = now
-                self._on_miss()
+            if waiting and telemetry.handlers:
+                telemetry.emit("wakeup.miss", {"count": len(waiting)}, {})
+            try:
+                released = any(due[place][1].seq == RELEASED for place in waiting)
+                if released or (waiting and now > self._missed_at + MISS_SECONDS):
+                    # Whoever goes first was late: busy, or dead. Look at the fleet first: the dead are not waited for
+                    # again, and what they died with is handled with caution.
+                    self._missed_at = now
+                    await self._on_miss(connection)
+            finally:
+                self._agenda.add(due[place][1] for place in waiting)
         return GRACE_SECONDS

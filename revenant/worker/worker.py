@@ -12,26 +12,42 @@ from typing import Any
 import psycopg
 from pydantic_core import from_json
 
+from revenant import telemetry
 from revenant.codec import new_id
 from revenant.config import Settings
+from revenant.entities.failure import Sentence
 from revenant.entities.registry import Registry
+from revenant.entities.schedule import Schedule
 from revenant.queue.link import Link
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import WAKE_CHANNEL, notify
 from revenant.queue.records import Hint
+from revenant.queue.timetable import DUE_CHANNEL
 from revenant.worker.agenda import Agenda
+from revenant.worker.cache import Cache
+from revenant.worker.caution import Caution
+from revenant.worker.chronicler import Chronicler
+from revenant.worker.clockwork import Clockwork
+from revenant.worker.estate import Estate
 from revenant.worker.fleet import Fleet
 from revenant.worker.heartbeat import CHANGED, Heartbeat
+from revenant.worker.home import Home
+from revenant.worker.host import Host
 from revenant.worker.janitor import Janitor
 from revenant.worker.jobs import JobRunner
 from revenant.worker.lane import Counters, Lane
 from revenant.worker.ledger import Ledger
 from revenant.worker.loop import Loop
+from revenant.worker.partners import Partners
+from revenant.worker.residence import Residence
+from revenant.worker.suspects import Suspects
 from revenant.worker.sweeper import Sweeper
-from revenant.worker.ticker import Ticker
+from revenant.worker.switchboard import Switchboard
 from revenant.worker.watch import Watch
 
 log = logging.getLogger("revenant.worker")
+RESIDENCES = 2
+"""Connections on which relaxed entities live: one is flushed while another is visited."""
 
 
 class Worker:
@@ -50,18 +66,29 @@ class Worker:
         registry: Registry,
         settings: Settings,
         jobs: JobRunner | None,
+        schedules: Sequence[Schedule] = (),
         tracebacks: bool = False,
     ) -> None:
         self.id = new_id(0)
         self.counters = Counters()
-        self._url = url
         self._settings = settings
         self._kinds = sorted(registry.kinds)
         self._jobs = jobs
         self._desk = Link(url=url, role="desk")
         self._agenda = Agenda()
         self._fleet = Fleet(own_id=self.id)
-        self._sweeper = Sweeper(desk=self._desk, agenda=self._agenda, kinds=self._kinds)
+        self._cache = Cache(limit=settings.cache_bytes)
+        self._homes = [Home() for _ in range(min(settings.lanes, RESIDENCES))]
+        self._switchboard = Switchboard(registry=registry, agenda=self._agenda, fleet=self._fleet, homes=self._homes)
+        condemned: dict[str, Sentence] = {}
+        self._caution = Caution(
+            own_id=self.id,
+            kinds=self._kinds,
+            agenda=self._switchboard,
+            suspects=Suspects(url=url, worker_id=self.id),
+            condemned=condemned,
+        )
+        self._sweeper = Sweeper(desk=self._desk, agenda=self._switchboard, kinds=self._kinds)
         self._heartbeat = Heartbeat(
             desk=self._desk,
             fleet=self._fleet,
@@ -70,39 +97,82 @@ class Worker:
             lanes=settings.lanes,
             jobs=jobs.concurrency if jobs else 0,
             counters=self.counters,
+            caution=self._caution,
         )
-        self._watch = Watch(desk=self._desk, agenda=self._agenda, on_miss=self._heartbeat.nudge)
+        self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.run_once)
+        self.clockwork = Clockwork(
+            desk=self._desk, agenda=self._switchboard, fleet=self._fleet, registry=registry, schedules=schedules
+        )
         self.loops: Sequence[Loop] = (
             self._watch,
             self._sweeper,
-            Ticker(desk=self._desk),
+            *self.clockwork.loops,
             Janitor(desk=self._desk),
+            Chronicler(desk=self._desk, kinds=registry.histories()),
+            Estate(desk=self._desk, worker_id=self.id),
         )
-        condemned: dict[str, str] = {}
-        self._lanes = [
-            Lane(
-                url=url,
-                number=number,
-                registry=registry,
-                settings=settings,
-                agenda=self._agenda,
-                watch=self._watch,
-                fleet=self._fleet,
-                ledger=Ledger(settings, tracebacks),
-                counters=self.counters,
-                condemned=condemned,
-                ready=self._heartbeat.beaten,
-            )
-            for number in range(1, settings.lanes + 1)
-        ]
-        self._listener = Listener(
+        self._lanes = self._make_lanes(url, registry, condemned, tracebacks=tracebacks)
+        self._channel = f"revenant_worker_{os.urandom(8).hex()}"
+        self._residences = self._make_residences(url, registry, condemned, tracebacks=tracebacks)
+        self._listener = self._make_listener(url)
+
+    def _make_listener(self, url: str) -> Listener:
+        return Listener(
             url=url,
             role="worker-listener",
-            channels=[f"revenant_worker_{os.urandom(8).hex()}", WAKE_CHANNEL],
+            channels=[self._channel, WAKE_CHANNEL, DUE_CHANNEL],
             ping=self._ping,
             on_payload=self._hear,
             on_connect=self._look_at_everything,
         )
+
+    def _make_lanes(
+        self, url: str, registry: Registry, condemned: dict[str, Sentence], *, tracebacks: bool
+    ) -> list[Lane]:
+        partners = Partners(kinds=self._kinds, agenda=self._agenda)
+        return [
+            Lane(
+                url=url,
+                number=number,
+                registry=registry,
+                settings=self._settings,
+                agenda=self._agenda,
+                partners=partners,
+                watch=self._watch,
+                fleet=self._fleet,
+                ledger=Ledger(self._settings, tracebacks),
+                counters=self.counters,
+                condemned=condemned,
+                caution=self._caution,
+                cache=self._cache,
+                ready=self._heartbeat.beaten,
+            )
+            for number in range(1, self._settings.lanes + 1)
+        ]
+
+    def _make_residences(
+        self, url: str, registry: Registry, condemned: dict[str, Sentence], *, tracebacks: bool
+    ) -> list[Residence]:
+        return [
+            Residence(
+                url=url,
+                number=number,
+                home=home,
+                worker=self.id,
+                desk=self._channel,
+                registry=registry,
+                settings=self._settings,
+                host=Host(settings=self._settings, fleet=self._fleet, condemned=condemned),
+                ledger=Ledger(self._settings, tracebacks),
+                counters=self.counters,
+                condemned=condemned,
+                caution=self._caution,
+                watch=self._watch.add,
+                look=self._look_at_fleet,
+                ready=self._heartbeat.beaten,
+            )
+            for number, home in enumerate(self._homes if self._switchboard.relaxed else [], 1)
+        ]
 
     async def start(self) -> None:
         """Begin to serve; Postgres need not be reachable yet."""
@@ -112,14 +182,34 @@ class Worker:
             await loop.start()
         for lane in self._lanes:
             await lane.start()
+        for residence in self._residences:
+            await residence.start()
         if self._jobs is not None:
             await self._jobs.start()
         log.info("Worker %s serves %s with %d lanes.", self.id, ", ".join(self._kinds), len(self._lanes))
+
+    def running(self) -> str:
+        """Return the ids of the messages that are being handled, for a person to read."""
+        runners: list[Lane | Residence] = [*self._lanes, *self._residences]
+        return ", ".join(runner.current for runner in runners if runner.current) or "no message"
+
+    def wrong(self) -> str:
+        """Return why this worker does not take messages now; empty when it does. For any thread."""
+        if not self._heartbeat.beaten.is_set():
+            return "the worker has not started to serve"
+        if self._heartbeat.draining:
+            return "the worker is draining"
+        return "" if self._listener.listening else "the worker hears no wake-ups: its LISTEN connection is lost"
 
     async def ready(self) -> None:
         """Wait until the worker hears wake-ups and its row is in the table."""
         await self._listener.ready()
         await self._heartbeat.beaten.wait()
+
+    def hurry(self) -> None:
+        """Have all that relaxed entities have not written yet flushed now."""
+        for home in self._homes:
+            home.hurry()
 
     async def stop(self, *, drain_timeout: float | None = None) -> None:
         """Take nothing new, finish what runs within `drain_timeout` seconds, and leave. Safe before start and twice."""
@@ -130,12 +220,15 @@ class Worker:
             await loop.stop()
         await asyncio.gather(
             *(lane.stop(timeout=seconds) for lane in self._lanes),
+            *(residence.stop(timeout=seconds) for residence in self._residences),
             *([self._jobs.stop(timeout=seconds)] if self._jobs is not None else []),
         )
+        await self._caution.stop()
         await self._listener.stop()
         await self._heartbeat.stop()
         if time.monotonic() < until + 2:
             await self._tell(self._heartbeat.leave())
+        self._cache.clear()
         await self._desk.reset()
         log.info("Worker %s stopped after %d turns.", self.id, self.counters.turns)
 
@@ -147,28 +240,27 @@ class Worker:
             log.warning("The fleet was not told (%s); it finds out by the missing heartbeat.", error)
 
     def _hear(self, channel: str, payload: str) -> None:
+        if channel == DUE_CHANNEL:
+            self.clockwork.expect(float(payload))
+        if channel == self._channel:
+            self._switchboard.heard(payload.split("\n"))
         if channel != WAKE_CHANNEL:
             return
         if payload == CHANGED:
             self._heartbeat.nudge()
         elif payload.startswith("["):
-            self._sort(Hint(*row) for row in from_json(payload))
+            if telemetry.handlers:
+                telemetry.emit("wakeup.hear", {"bytes": len(payload.encode())}, {})
+            self._watch.add(self._switchboard.hear(Hint(*row) for row in from_json(payload)))
         else:
             self._look_at_everything()
 
-    def _sort(self, hints: Any) -> None:
-        """Keep the hints for which this worker goes first; watch the others."""
-        mine: list[Hint] = []
-        others: list[Hint] = []
-        for hint in hints:
-            if hint.kind in self._kinds:
-                (mine if self._fleet.goes_first(hint.kind, hint.bucket) else others).append(hint)
-        self._agenda.add(mine)
-        self._watch.add(others)
+    async def _look_at_fleet(self) -> None:
+        await self._heartbeat.run_once(await self._desk.connection())
 
     def _look_at_everything(self) -> None:
-        self._sweeper.nudge()
-        self._heartbeat.nudge()
+        for one in (self._sweeper, self._heartbeat, self.clockwork):
+            one.nudge()
 
     async def _ping(self, channel: str, payload: str) -> None:
         connection = await self._desk.connection(seconds=1)

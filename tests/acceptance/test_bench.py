@@ -85,3 +85,27 @@ def test_the_library_s_own_time_needs_no_database() -> None:
     found = run("postgresql://nowhere.invalid/", "overhead", "--messages", "640", "--json")
     assert min(found["client_us"], found["worker_us"], found["reply_us"]) > 0
     assert (found["messages"], found["errors"]) == (640, 0)
+
+
+async def test_durabilities_are_measured_and_every_call_counts_once(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, "durability", "--callers", "8", "--seconds", "0.4", "--messages", "20", "--json")
+    for level in ("strict", "interval"):
+        for name in ("calls_per_second", "p50_ms", "wal_bytes"):
+            assert found[f"{level}_{name}"] > 0, name
+    # Twenty times 256 KiB, against once.
+    assert found["strict_wal_bytes"] > 4 * found["interval_wal_bytes"]
+    assert found["total"] == found["expected"] > 2000
+    assert found["errors"] == found["unknown"] == 0
+    assert await value(connection, LEFT) == 0
+
+
+async def test_memory_is_measured_and_every_visit_counts_once(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, "memory", "--entities", "500", "--json")
+    assert len(found["resident_bytes"]) == 10
+    assert all(seen > 2**20 for seen in found["resident_bytes"])
+    assert found["total"] == found["expected"] == found["entities"] == 500
+    assert await value(connection, LEFT) == 0

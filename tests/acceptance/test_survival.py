@@ -47,7 +47,7 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bars:
 async def test_a_worker_killed_around_a_turn_costs_neither_the_message_nor_the_time(
     app: Revenant, database: str, connection: Connection, crew: Crew, moment: str
 ) -> None:
-    words = {"before the claim": b"revenant.claim_v1", "after the claim": b"revenant.claim_v1"}
+    words = {"before the claim": b"revenant.claim_v2", "after the claim": b"revenant.claim_v2"}
     killed_at = 0.0
 
     def kill() -> None:

@@ -37,9 +37,10 @@ from psycopg.conninfo import make_conninfo
 
 from revenant import Revenant, Settings
 from revenant.cli import main
+from revenant.testing import MemoryApp
 from tests.entities import Account, Ledger, jobs
 from tests.pages import PAGES, ROOT, Block, blocks, name
-from tests.tools import eventually
+from tests.tools import eventually, rows, value
 
 LOOKS = re.compile(r"cat |revenant (?:show|ls|workers|check|dead ls|dead show)\b")
 """Commands that change nothing, and may be tried again until what was sent has been handled."""
@@ -90,7 +91,7 @@ class Reader:
     async def _serve(self) -> None:
         """Serve the page's application, as its reader does in a second terminal."""
         app = self._names.get("app")
-        if not isinstance(app, Revenant) or app is self._served or not app.registry.kinds:
+        if not isinstance(app, Revenant) or isinstance(app, MemoryApp) or app is self._served or not app.registry.kinds:
             return
         await self._service.aclose()  # a new `app` is deployed in place of the old one
         self._service, self._served = AsyncExitStack(), app
@@ -190,6 +191,7 @@ def desk(database: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setenv("DATABASE_URL", database)
     monkeypatch.setenv("REVENANT_CAST_BACKOFF", "0.02")
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTEST_PLUGINS", "pytest_revenant,pytest_asyncio.plugin")
     monkeypatch.setenv("PATH", f"{shims}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     folder = tmp_path / "page"
@@ -216,7 +218,7 @@ async def test_every_snippet_runs_and_prints_what_its_page_says(page: Path, desk
 @pytest.fixture
 def roles(database: str) -> Iterator[dict[str, str]]:
     """The URLs of the roles that the docs grant something to, by the names that they have there."""
-    names = {word: f"{word}_{uuid4().hex}" for word in ("shop", "sender")}
+    names = {word: f"{word}_{uuid4().hex}" for word in ("shop", "sender", "client", "reader")}
     with psycopg.connect(database, autocommit=True) as admin:
         for role in names.values():
             admin.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
@@ -240,11 +242,36 @@ async def test_the_grants_of_these_docs_suffice(roles: dict[str, str], settings:
         await app.cast(app.ref(Account, "a").deposit(1), after=timedelta(milliseconds=1))
         await app.cast(app.ref(Account, "a").fail(1))
         await app.ref(Ledger, "l").defer_note("a job that finds no table")
-        async with await psycopg.AsyncConnection.connect(roles["sender"]) as sender:
-            await sender.execute("select revenant.cast('Account', 'a', 'deposit', '{\"amount\": 5}')")
+        async with await psycopg.AsyncConnection.connect(roles["sender"], autocommit=True) as sender:
+            await sender.execute("select revenant.cast('Account', 'a', 'deposit', '{\"amount\": 2}')")
+            asked = await value(sender, "select revenant.call('Account', 'a', 'deposit', '{\"amount\": 3}')")
+            await eventually(lambda: rows(sender, "select * from revenant.reply(%s)", asked), what="the reply in SQL")
+            await refused(sender, "select args from revenant.messages", "select * from revenant.entities")
         await eventually(lambda: balance(app, 8), what="what was sent by both roles")
+        await send_from_python(roles["client"], settings)
+        async with await psycopg.AsyncConnection.connect(roles["reader"], autocommit=True) as reader:
+            assert await value(reader, "select state->'balance' from revenant.entities where key = 'a'") == 11
+            assert await value(reader, "select count(*) from revenant.workers") == 1
+            await refused(reader, "delete from revenant.messages", "select revenant.cast('Account', 'a', 'read')")
         assert await app.delete(app.ref(Account, "a"))
         await worker.stop(drain_timeout=5)
+
+
+async def send_from_python(url: str, settings: Settings) -> None:
+    async with Revenant(entities=[Account], database_url=url, settings=settings) as app:
+        account = app.ref(Account, "a")
+        assert await account.deposit(1) == 9
+        assert await app.call(account.deposit(1), idempotency_key="client") == 10
+        assert await app.reply(await app.cast(account.deposit(1), idempotency_key="cast")) == 11
+        await app.cast(account.deposit(1), after=timedelta(days=1))
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as client:
+        await refused(client, "select * from revenant.entities", "delete from revenant.messages")
+
+
+async def refused(connection: psycopg.AsyncConnection[Any], *statements: str) -> None:
+    for statement in statements:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute(statement.encode())
 
 
 async def balance(app: Revenant, wanted: int) -> bool:

@@ -143,7 +143,7 @@ async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its
                     proxy.refused = {"lane-1"}
                     cable.cut()
 
-                next_turn = proxy.trap("lane", b"revenant.claim_v1", stay_away)
+                next_turn = proxy.trap("lane", b"revenant.claim_v2", stay_away)
                 proxy.refused = set()
                 await asyncio.wait_for(next_turn.sprung.wait(), 20)
                 # Nothing has been committed: a receipt that came now would be a false one.

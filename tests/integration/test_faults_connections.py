@@ -218,7 +218,7 @@ async def test_nonsense_on_the_reply_channel_makes_no_caller_deaf(
     assert await account.deposit(1) == 1
     channel = await value(
         connection,
-        "select substring(query from 'revenant_reply_[0-9a-f]+') from pg_stat_activity "
+        "select substring(query from 'revenant_strict_[0-9a-f]+') from pg_stat_activity "
         "where datname = current_database() and application_name = 'revenant/listener'",
     )
     assert channel

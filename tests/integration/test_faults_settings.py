@@ -26,11 +26,12 @@ from revenant.queue.script import run_script
 from revenant.sql import migrate
 from revenant.worker import janitor, sweeper
 from revenant.worker.agenda import Agenda
+from revenant.worker.alarm import SHORTEST_SLEEP
 from revenant.worker.isolation import LaneConnection, LaneIsolation
 from revenant.worker.janitor import Janitor
 from revenant.worker.jobs import JobRunner
 from revenant.worker.sweeper import Sweeper
-from revenant.worker.ticker import SHORTEST_SLEEP, Ticker
+from revenant.worker.ticker import Ticker
 from tests.entities import ENTITIES, Account, jobs
 from tests.tools import eventually, rows, value
 
@@ -157,7 +158,7 @@ async def test_the_ticker_rests_while_somebody_else_holds_what_is_due(database: 
         " values (7, %s, now() - interval '1 minute', 'Account', 'a', 'deposit', '{}')",
         (UUID(int=7),),
     )
-    ticker = Ticker(desk=Link(url=database, role="desk"))
+    ticker = Ticker(desk=Link(url=database, role="desk"), agenda=Agenda(), kinds=["Account"])
     async with await psycopg.AsyncConnection.connect(database) as other:
         await other.execute("select from revenant.scheduled for update")
         assert await ticker.run_once(connection) >= SHORTEST_SLEEP

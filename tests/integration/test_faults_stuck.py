@@ -32,7 +32,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[Claimed]:
         found.extend(entity for entity in claimed.entities if entity.key == "stuck")
         return claimed
 
-    monkeypatch.setattr("revenant.worker.lane.claim", counted)
+    monkeypatch.setattr("revenant.worker.partners.claim", counted)
     return found
 
 

@@ -63,7 +63,10 @@ async def touched(connection: Connection, call: str, *parameters: Any) -> int:
     return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
 
 
-CLAIM = "select * from revenant.claim_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::int[], 256, 512, 16777216)"
+CLAIM = (
+    "select * from revenant.claim_v2("
+    "%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::int[], '{}', '{}', 256, 512, 16777216)"
+)
 
 
 async def claim(connection: Connection, keys: list[str], since: list[int]) -> int:
@@ -172,3 +175,56 @@ async def test_tidying_reads_a_page_and_never_all_receipts(stale: Connection) ->
         pages += 1
     assert pages == receipts // 256 // page + 1
     assert await value(stale, "select count(*) from revenant.replies") == receipts
+
+
+async def test_locking_partners_is_a_look_up_each(stale: Connection) -> None:
+    await stale.execute(
+        "insert into revenant.entities (bucket, kind, key, version, vsn, state, applied) "
+        "select revenant.bucket_v1('Account', n::text), 'Account', n::text, 1, 1, '{}', 0 from generate_series(1, 5000) n"
+    )
+    lock = "select revenant.lock_v1(%s::smallint[], %s::text[], %s::text[], 0)"
+    assert await touched(stale, lock, *arrays(["7", "4000"])) < 2 * FOUND
+    assert await touched(stale, lock, *arrays(["7", "new"])) < 2 * FOUND
+
+
+VISIT = (
+    "select * from revenant.visit_v1('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
+    "%s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::int[], 256, 512, 16777216)"
+)
+HOLD = (
+    "select * from revenant.hold_v1('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
+    "%s::bigint[], %s::boolean[], %s::int[], %s::bigint[])"
+)
+ANSWER = (
+    "select revenant.answer_v1('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
+    "%s::bigint[], '{}', '{}')"
+)
+VISITED, ACQUIRED, HELD, ANSWERED = 20, 60, 40, 6
+"""Buffers as above; an entity that is acquired gets a row and two index entries, and shows its ten messages."""
+
+
+async def test_residents_are_acquired_visited_answered_and_held_by_point_look_ups(stale: Connection) -> None:
+    await stale.execute(BACKLOG)
+    await stale.execute("vacuum analyze revenant.residents")
+    await stale.execute(
+        "insert into revenant.residents (bucket, kind, key, owner) "
+        "select distinct bucket, kind, key, '00000000-0000-0000-0000-000000000001'::uuid from revenant.messages "
+        "where length(key) > 2"
+    )
+    many = 20
+    keys = [str(number) for number in range(10, 10 + many)]
+    new = [*arrays(keys), [0] * many, [0] * many, [0] * many, [0] * many, [1] * many]
+    assert await touched(stale, VISIT, *new) < ACQUIRED * many
+    await stale.execute(VISIT, new)
+    kept = [str(number) for number in range(100, ENTITIES, ENTITIES // many)][:many]
+    found = (
+        "select fence, (select max(seq) from revenant.messages m where (m.bucket, m.kind, m.key) = (r.bucket, r.kind, r.key)) "
+        "from revenant.residents r where bucket = %s and kind = 'Account' and key = %s"
+    )
+    places = [(await rows(stale, found, bucket_of("Account", key), key))[0] for key in kept]
+    fences, last = [fence for fence, _ in places], [seq for _, seq in places]
+    known = [*arrays(kept), fences, last, [0] * many, [0] * many, [1] * many]
+    assert await touched(stale, VISIT, *known) < VISITED * many
+    assert await touched(stale, ANSWER, *arrays(kept), fences) < ANSWERED * many
+    held = [*arrays(kept), fences, [True] * many, list(range(1, many + 1)), last]
+    assert await touched(stale, HOLD, *held) < HELD * many

@@ -6,12 +6,12 @@ Each `type: ignore` is an error that must be found: one that is not needed is an
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import assert_type
 
 import psycopg
 
-from revenant import CallTimeout, Entity, HandlerError, Message, Revenant, Settings, handler
+from revenant import CallTimeout, Change, Entity, HandlerError, Message, Revenant, Schedule, Settings, handler, ref
 
 
 class Account(Entity, kind="account", vsn=2):
@@ -35,6 +35,9 @@ class Account(Entity, kind="account", vsn=2):
         self.turn.cast(self.turn.ref(Account, to).deposit(amount), after=timedelta(seconds=1))
         self.turn.cast(self.turn.ref("account", to).whatever(1))
         self.turn.ref(Account, to).deposit("much")  # type: ignore[arg-type]  # an int is wanted
+        assert_type(self.turn.cast(self.turn.ref(self).deposit(1)), str)
+        self.turn.remind("again", self.turn.ref(self).deposit(1), every=timedelta(days=1), missed="skip")
+        self.turn.remind("again", self.turn.ref(self).deposit(1), missed="never")  # type: ignore[arg-type]  # no policy
         await self.turn.connection.execute("select 1")
 
     @handler
@@ -43,7 +46,8 @@ class Account(Entity, kind="account", vsn=2):
         return [("deposit", self.balance)]
 
 
-app = Revenant(entities=[Account], settings=Settings(call_timeout=2.0))
+nightly = Schedule("nightly", ref(Account, "main").deposit(1), cron="30 2 * * *", timezone="Europe/Berlin")
+app = Revenant(entities=[Account], settings=Settings(call_timeout=2.0), schedules=[nightly])
 
 
 async def refs_are_typed_by_their_class() -> None:
@@ -53,6 +57,8 @@ async def refs_are_typed_by_their_class() -> None:
         assert_type(account.deposit(1), Message[int])
         assert_type(account.deposit(1).id, str | None)
         assert_type(await account.deposit(1), int)
+        assert_type(ref(Account, "acct_42").deposit(1), Message[int])
+        assert_type(await app.cancel(await app.cast(account.deposit(1), after=timedelta(days=1))), bool)
         assert_type(await account.deposit(1, note="x"), int)
         assert_type(await account.history(), list[tuple[str, int]])
         build: Callable[[str, int], Message[None]] = account.transfer
@@ -68,6 +74,21 @@ async def messages_carry_the_handlers_type() -> None:
     assert_type(await app.delete(account), bool)
 
 
+async def committed_state_is_of_the_entitys_class() -> None:
+    account = app.ref(Account, "acct_42")
+    assert_type(await app.state(Account, "acct_42"), Account | None)
+    assert_type(await app.state(account), Account | None)
+    assert_type(await app.state(account, at=datetime.now(UTC)), Account | None)
+    assert_type(await app.history(Account, "acct_42"), list[Change[Account]])
+    assert_type(await app.history(account, limit=5), list[Change[Account]])
+    for change in await app.history(account):
+        assert_type(change.state, Account | None)
+    await app.state(Account)  # type: ignore[call-overload]  # the key is missing
+    with app.sync() as rv:
+        assert_type(rv.state(account), Account | None)
+        assert_type(rv.history(Account, "acct_42"), list[Change[Account]])
+
+
 async def what_does_not_fit_is_an_error() -> None:
     account = app.ref(Account, "acct_42")
     account.deposit("1")  # type: ignore[arg-type]  # an int is wanted
@@ -80,6 +101,24 @@ async def what_does_not_fit_is_an_error() -> None:
     await app.cast(account.deposit(1), after=5)  # type: ignore[arg-type]  # a timedelta is wanted
     _reply: str = await account.deposit(1)  # type: ignore[assignment]  # the handler returns an int
     Revenant(entities=[int])  # type: ignore[list-item]  # an entity is wanted
+
+
+class Purse(Entity):
+    coins: int = 0
+
+    @handler(together="other")
+    async def give(self, other: Purse, coins: int) -> int:
+        assert_type(other, Purse)
+        other.coins += coins
+        return self.coins - coins
+
+
+async def a_partner_is_a_ref_of_its_class() -> None:
+    giver, taker = app.ref(Purse, "a"), app.ref(Purse, "b")
+    assert_type(await giver.give(taker, 5), int)
+    giver.give(app.ref(Account, "a"), 5)  # type: ignore[arg-type]  # a Purse is wanted
+    giver.give("b", 5)  # type: ignore[arg-type]  # typed senders pass refs
+    giver.give(taker)  # type: ignore[call-arg]  # the coins are missing
 
 
 async def any_kind_goes_by_its_name() -> None:

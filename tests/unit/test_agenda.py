@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
+from unittest.mock import AsyncMock
 
 import pytest
 
@@ -13,7 +14,7 @@ from revenant.queue.link import Link
 from revenant.queue.records import Hint
 from revenant.worker import agenda as agenda_module
 from revenant.worker import watch
-from revenant.worker.agenda import Agenda, Key
+from revenant.worker.agenda import Agenda, Key, Portion
 from revenant.worker.watch import Watch
 from tests.tools import eventually
 
@@ -100,7 +101,7 @@ async def test_a_watched_key_is_looked_at_from_the_lowest_number_that_was_named(
 
     monkeypatch.setattr(watch, "peek", peek)
     agenda = Agenda()
-    watching = Watch(desk=Link(url="", role="desk"), agenda=agenda, on_miss=lambda: None)
+    watching = Watch(desk=Link(url="", role="desk"), agenda=agenda, on_miss=AsyncMock())
     watching.add([hint("a", 5)])
     watching.add([hint("a", 3)])
     watching.add([hint("a", 4)])
@@ -148,3 +149,41 @@ async def test_entities_that_are_no_longer_blocked_are_forgotten(monkeypatch: py
         agenda.block(("Account", f"new{number}"), -1)
     agenda.add([hint("a", 0)])
     assert not len(agenda), "what is still blocked was forgotten too"
+
+
+async def test_an_entity_set_apart_is_taken_alone_once() -> None:
+    agenda = Agenda()
+    agenda.set_apart(("Account", "b"))
+    agenda.add(hint(key) for key in "abc")
+    portions = [[found.key for found in (await take_and_finish(agenda)).hints] for _ in range(3)]
+    assert portions == [["a"], ["b"], ["c"]]
+    agenda.add(hint(key) for key in "abc")
+    assert len((await agenda.take(10)).hints) > 1
+
+
+async def take_and_finish(agenda: Agenda) -> Portion:
+    portion = await agenda.take(10)
+    agenda.finish(portion)
+    return portion
+
+
+async def test_a_postponed_entity_is_not_taken_before_its_time_whatever_is_hinted() -> None:
+    agenda = Agenda()
+    agenda.postpone(hint("a", 7), 0.02)
+    agenda.add([hint("a", 3), hint("b", 1)])
+    assert [found.key for found in (await take_and_finish(agenda)).hints] == ["b"]
+    assert not len(agenda)
+    async with asyncio.timeout(5):
+        portion = await agenda.take(10)
+    assert [(found.key, found.seq) for found in portion.hints] == [("a", 3)]
+
+
+async def test_borrowed_entities_are_with_nobody_else_until_they_are_given_back() -> None:
+    agenda = Agenda()
+    agenda.add([hint("a", 1), hint("b", 1)])
+    assert agenda.borrow([("Account", "b")])
+    portion = await agenda.take(10)
+    assert [found.key for found in portion.hints] == ["a"]
+    assert not agenda.borrow([("Account", "a")]), "a lane has it"
+    agenda.give_back([("Account", "b")])
+    assert [found.key for found in (await agenda.take(10)).hints] == ["b"]

@@ -22,6 +22,11 @@ from tests.pages import DOCS, PAGES, ROOT, anchors, blocks, links, name, prose, 
 REFERENCE = DOCS / "reference"
 LANGUAGES = {"python", "console", "sql", "text"}
 SHARED = {"--app", "--database-url", "-o", "--output"}
+PARITY = (
+    "lazy start", "survives stop and kill", "same id in two kinds", "passivation", "delete", "telemetry",
+    "commit before reply", "version per mutation", "casts on the same path", "interval coalescing",
+    "strict escalation", "flush on stop", "stale writer refused", "runtime handles refused", "upgrade on load",
+)  # fmt: skip
 EMBEDDED = {"REVENANT_STATE_DIR", "REVENANT_PG_BIN", "REVENANT_PG_USER", "REVENANT_PG_LINGER"}
 
 
@@ -78,6 +83,12 @@ def test_every_promise_names_tests_that_exist() -> None:
         assert named, number
         for test, path in named:
             assert re.search(rf"^(?:async )?def {test}\(", (ROOT / path).read_text(), re.MULTILINE), test
+
+
+def test_the_other_librarys_list_of_tests_stands_by_its_names() -> None:
+    text = (ROOT / "tests/acceptance/test_revenant_parity.py").read_text()
+    found = re.findall(r"^(?:async )?def test_(\w+)\(", text, re.MULTILINE)
+    assert [words for words in PARITY if words.replace(" ", "_") not in found] == []
 
 
 def test_every_setting_is_documented_with_its_variable_and_default() -> None:

@@ -29,12 +29,16 @@ PLAIN_NAMES = {
 
 OTHER_CLOCKS = {
     "functions/now.sql": "it is the house clock",
+    "functions/alive_v1.sql": "whether a process lives is a question of real time, in tests too",
     "functions/bury_v1.sql": "records when a message died; nothing is decided by it",
     "functions/enqueue_v1.sql": "a row is written again so that a synchronous standby is waited for; its age is the janitor's affair",
-    "functions/heartbeat_v1.sql": "whether a process lives is a question of real time, in tests too",
+    "functions/heartbeat_v1.sql": "as alive_v1",
     "functions/settle_v1.sql": "says when a row was written and how long to keep it, for tidy_replies_v1",
     "functions/tidy_replies_v1.sql": "as tidy_v1",
     "functions/tidy_v1.sql": "what is old enough to remove is a question of real time, in tests too",
+    "functions/visit_v1.sql": "records since when an entity lives where; nothing is decided by it",
+    "statements/count_unfinished.sql": "procrastinate's jobs are due by real time",
+    "statements/create_clock.sql": "a test's clock begins with real time, unless it is told another",
     "statements/create_migrations.sql": "runs before revenant.now() exists",
 }
 """Files that read another clock than `revenant.now()`, and why."""
@@ -53,6 +57,12 @@ SQL_IN_PYTHON = {
         "queue/listener.py",
         "listen {}",
     ): "LISTEN takes no parameters; the channel goes in as a quoted identifier",
+    (
+        "testing/server.py",
+        "create database {name}",
+    ): "the name of a database is no parameter: it goes in as an identifier",
+    ("testing/server.py", "drop database if exists {name}"): "as above",
+    ("testing/server.py", "alter database {name}"): "as above",
     ("sql/script.py", "begin; set local"): "the frame of a script that is written, not run",
     ("sql/script.py", "commit;"): "the frame of a script that is written, not run",
 }

@@ -1,4 +1,4 @@
--- Promise: writes this worker's row and returns all: alive are those with a heartbeat under 10 s old whose backend is there.
+-- Promise: writes this worker's row and returns all: and whether each lives.
 -- Locks: this worker's own row.
 create or replace function revenant.heartbeat_v1(
     worker uuid, host text, pid integer, kinds jsonb, lanes integer, jobs integer, draining boolean,
@@ -13,12 +13,5 @@ create or replace function revenant.heartbeat_v1(
     on conflict (id) do update
     set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
         backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, heartbeat_at = now();
-    select w.id::text, w.kinds, w.draining,
-        w.heartbeat_at > now() - make_interval(secs => 10)
-        and exists (
-            -- Another role's start time is hidden (null): then the pid alone has to do.
-            select from pg_stat_get_activity(w.backend_pid) a
-            where coalesce(a.backend_start, w.backend_start) = w.backend_start
-        )
-    from revenant.workers w
+    select w.id::text, w.kinds, w.draining, revenant.alive_v1(w.id) from revenant.workers w
 $$;

@@ -10,6 +10,8 @@ create or replace function revenant.settle_v1(
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
+    -- What idle_delete is reckoned from, and so by the clock that tests move; once, and not for each row.
+    moment timestamptz := revenant.now();
     written integer := 0;
     step integer;
 begin
@@ -22,15 +24,17 @@ begin
                 when e.recent_at < now() - make_interval(secs => 2) then greatest(e.recent, w.applied) else e.recent
             end,
             recent_at = case when e.recent_at < now() - make_interval(secs => 2) then now() else e.recent_at end,
-            updated_at = now()
+            updated_at = moment
         from unnest(tids::tid[], buckets, kinds, keys, expected, versions, settle_v1.vsns, states, settle_v1.applied)
             as w (tid, bucket, kind, key, expected, version, vsn, state, applied)
         where e.ctid = w.tid and e.version = w.expected and w.state is not null
             and e.bucket = w.bucket and e.kind = w.kind and e.key = w.key;
         get diagnostics written = row_count;
         if written < cardinality(keys) then
-            insert into revenant.entities (bucket, kind, key, version, vsn, state, applied, recent)
-            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, 0, w.applied
+            insert into revenant.entities (
+                bucket, kind, key, version, vsn, state, applied, recent, created_at, updated_at
+            )
+            select w.bucket, w.kind, w.key, w.version, w.vsn, w.state::jsonb, 0, w.applied, moment, moment
             from unnest(tids::tid[], buckets, kinds, keys, versions, settle_v1.vsns, states, settle_v1.applied)
                 as w (tid, bucket, kind, key, version, vsn, state, applied)
             where w.tid is null
@@ -42,6 +46,13 @@ begin
             where e.ctid = w.tid and e.version = w.expected and w.state is null;
             get diagnostics step = row_count;
             written := written + step;
+            if step > 0 then
+                -- Workers of before 0002 do not know of reminders. Those that this turn has set itself stay.
+                delete from revenant.reminders r
+                using unnest(buckets, kinds, keys, states) as w (bucket, kind, key, state)
+                where r.bucket = w.bucket and r.kind = w.kind and r.key = w.key and w.state is null
+                    and r.xmin::text <> pg_current_xact_id()::xid::text;
+            end if;
         end if;
         if written < cardinality(keys) then
             raise exception 'the rows of % entities are not as they were locked', cardinality(keys) - written

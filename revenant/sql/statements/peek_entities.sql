@@ -1,3 +1,3 @@
--- Promise: which of the named entities still have a message at or after the named number.
+-- Promise: which of the named entities need somebody: a message at or after the named number, and no owner alive.
 -- Locks: none.
-select revenant.peek_v1(%(buckets)s::smallint[], %(kinds)s::text[], %(keys)s::text[], %(seqs)s::bigint[]);
+select revenant.peek_v2(%(buckets)s::smallint[], %(kinds)s::text[], %(keys)s::text[], %(seqs)s::bigint[]);

@@ -1,4 +1,4 @@
--- Promise: one row: an entity's state, and how many messages wait, are scheduled and are dead; nulls where it has no state.
+-- Promise: one row: an entity's state and reminders, and how many messages wait, are scheduled and are dead; nulls where it has no state.
 -- Locks: none.
 select
     e.version, e.vsn, e.state, e.created_at, e.updated_at,
@@ -18,6 +18,23 @@ select
         select min(s.due) from revenant.scheduled s
         where s.bucket = %(bucket)s and s.kind = %(kind)s and s.key = %(key)s
     ) as next_due,
+    (
+        select coalesce(
+            json_agg(
+                json_strip_nulls(
+                    json_build_object(
+                        'name', r.name, 'due', r.due, 'every', r.every, 'cron', r.cron,
+                        'timezone', case when r.cron is not null then r.timezone end, 'missed', r.missed,
+                        'kind', r.to_kind, 'key', r.to_key, 'handler', r.handler
+                    )
+                )
+                order by r.name
+            ),
+            '[]'
+        )
+        from revenant.reminders r
+        where r.bucket = %(bucket)s and r.kind = %(kind)s and r.key = %(key)s
+    ) as reminders,
     (
         select count(*) from revenant.dead d
         where d.bucket = %(bucket)s and d.kind = %(kind)s and d.key = %(key)s

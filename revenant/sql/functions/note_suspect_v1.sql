@@ -1,0 +1,32 @@
+-- Promise: notes who is about to handle a message; returns how many workers have died while they handled it so noted.
+-- Locks: the message's row in suspects.
+create or replace function revenant.note_suspect_v1(
+    worker uuid, bucket smallint, kind text, key text, seq bigint, id uuid
+) returns integer language plpgsql volatile as $$
+declare
+    counted integer;
+begin
+    -- It has to outlive this process, not the server.
+    perform set_config('synchronous_commit', 'off', true);
+    insert into revenant.suspects as s (bucket, id, kind, key, seq, worker)
+    values (
+        note_suspect_v1.bucket, note_suspect_v1.id, note_suspect_v1.kind, note_suspect_v1.key, note_suspect_v1.seq,
+        note_suspect_v1.worker
+    )
+    on conflict on constraint suspects_pkey do update
+    set worker = excluded.worker, seq = excluded.seq, noted_at = revenant.now(),
+        deaths = s.deaths + case
+            -- A worker that left in good order has no row; one that lives only failed to commit.
+            when s.worker <> excluded.worker and exists (
+                select from revenant.workers w
+                where w.id = s.worker and not exists (
+                    select from pg_stat_get_activity(w.backend_pid) a
+                    where coalesce(a.backend_start, w.backend_start) = w.backend_start
+                )
+            ) then 1
+            else 0
+        end
+    returning s.deaths into counted;
+    return counted;
+end
+$$;

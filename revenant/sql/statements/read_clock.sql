@@ -1,0 +1,3 @@
+-- Promise: the clock that decides due times.
+-- Locks: none.
+select revenant.now();

@@ -1,0 +1,306 @@
+"""Residence: one connection, and the relaxed entities that live with it: visited, answered, flushed, and sent away.
+
+Invariant: whatever fails, what is in memory is what its messages made of its row, or it is dropped and made anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import psycopg
+
+from revenant import telemetry
+from revenant.config import Settings
+from revenant.entities.failure import Sentence
+from revenant.entities.outcome import Left
+from revenant.entities.registry import Registry
+from revenant.entities.turn import PASSIVATE, Rules
+from revenant.errors import Conflict
+from revenant.eventloop import end
+from revenant.queue.claim import ENTITY_LIMIT
+from revenant.queue.link import Link, brief
+from revenant.queue.records import RELEASED, Claim, Delivery, Hint
+from revenant.queue.replies import fetch_replies
+from revenant.queue.residence import Look, Place, Visit, Visited, answer, lines, visit
+from revenant.queue.traces import take_traces
+from revenant.worker.answers import Given
+from revenant.worker.caution import Caution
+from revenant.worker.home import Home
+from revenant.worker.host import Host
+from revenant.worker.lane import BLOCKED_SECONDS, Counters
+from revenant.worker.ledger import Ledger
+from revenant.worker.resident import Resident
+from revenant.worker.writer import Writer
+
+log = logging.getLogger("revenant.residence")
+BATCH_ENTITIES = 256
+"""Entities that are visited at once."""
+FOREIGN_SECONDS = 1.0
+"""How long an entity that another worker keeps is left to it."""
+IDLE_IN_TRANSACTION = 4.0
+"""Seconds that a flush may sit still: a hung worker's locks go then, before its heartbeat is stale."""
+
+
+class Residence:
+    """Keeps its share of this worker's relaxed entities in memory, one visit after another."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        number: int,
+        home: Home,
+        worker: str,
+        desk: str,
+        registry: Registry,
+        settings: Settings,
+        host: Host,
+        ledger: Ledger,
+        counters: Counters,
+        condemned: dict[str, Sentence],
+        caution: Caution,
+        watch: Callable[[Iterable[Hint]], None],
+        look: Callable[[], Awaitable[None]],
+        ready: asyncio.Event,
+    ) -> None:
+        self._link = Link(url=url, role=f"residence-{number}", idle_in_transaction=IDLE_IN_TRANSACTION)
+        self._worker = worker
+        self._desk = desk
+        self._registry = registry
+        self._settings = settings
+        self._host = host
+        self._ledger = ledger
+        self._counters = counters
+        self._caution = caution
+        self._watch = watch
+        self._look_at_fleet = look
+        self._ready = ready
+        self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
+        self.home = home
+        self._writer = Writer(
+            link=self._link, worker=worker, home=self.home, host=host, ledger=ledger, condemned=condemned
+        )
+        self._task: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        if self._task is None:
+            self._stopping = False
+            self._task = asyncio.create_task(self._forever(), name=f"revenant-{self._link.role}")
+
+    async def stop(self, *, timeout: float = 0.0) -> None:
+        """Finish what runs, flush all and hand it over, within `timeout` seconds; safe before start and twice."""
+        self._stopping = True
+        task, self._task = self._task, None
+        until = time.monotonic() + timeout
+        if task is not None:
+            self.home.docket.wake()
+            await asyncio.wait({task}, timeout=timeout)
+            await end(task)
+            try:
+                async with asyncio.timeout_at(asyncio.get_running_loop().time() + max(0.5, until - time.monotonic())):
+                    await self._writer.hand_over()
+            except (psycopg.Error, OSError, TimeoutError, Conflict) as error:
+                log.warning(
+                    "%d entities could not be flushed (%s); their messages wait, and other workers handle them again.",
+                    len(self.home.memory),
+                    brief(error),
+                )
+        await self._link.reset()
+
+    @property
+    def current(self) -> str:
+        """The id of the message that is being handled; empty between visits."""
+        return self._host.current
+
+    async def _forever(self) -> None:
+        failures = 0
+        # Until this worker's row is there, nobody would take it for alive.
+        await self._ready.wait()
+        while not self._stopping:
+            await self.home.docket.wait(self._next())
+            if self._stopping:
+                return
+            try:
+                await self.run_once()
+                failures = 0
+            except Exception as error:
+                if not isinstance(error, psycopg.Error | OSError | Conflict):
+                    log.exception("A visit failed in a way that it should not; its messages stay and are tried again.")
+                await self._link.reset(error)
+                await asyncio.sleep(random.uniform(0, min(2.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
+                failures = min(failures + 1, 12)
+
+    def _next(self) -> float | None:
+        moments = [moment for moment in (self.home.memory.next(), self.home.answers.next()) if moment is not None]
+        return min(moments, default=None)
+
+    async def run_once(self) -> None:
+        """Visit what is hinted at, give answers again, flush what is due, and send away what is idle."""
+        hints = self.home.docket.take(BATCH_ENTITIES)
+        careful = [hint for hint in hints if (hint.kind, hint.key) in self.home.careful]
+        if careful:
+            hints = [hint for hint in hints if hint not in careful]
+        if hints:
+            await self._caution.take(hints, self._follow)
+        for hint in careful:
+            await self._caution.take_apart(hint, self._follow)
+        if overdue := self.home.answers.take_overdue():
+            await self._answer(overdue)
+        await self._writer.write_due()
+
+    async def _follow(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, noted: bool = False) -> list[Hint]:
+        try:
+            await self._visit(hints, most=most, noted=noted)
+        except BaseException:
+            # Whatever was handled is known as such; the rest is met again.
+            self.home.docket.add(hints)
+            raise
+        return []
+
+    async def _visit(self, hints: Sequence[Hint], *, most: int, noted: bool) -> None:
+        connection = await self._link.connection()
+        looks = [self._look(hint) for hint in hints]
+        found = await visit(connection, self._worker, looks, self._vsns, most=most)
+        self._note(found, hints)
+        if any(visited.taken_over for visited in found.entities.values()):
+            # Their last owner may have died of what waits.
+            await self._look_at_fleet()
+        apart = self._caution.on and not noted
+        if telemetry.carrier is not None:
+            met = [one.id for visited in found.entities.values() for one in visited.claimed.deliveries]
+            await take_traces(connection, met)
+        rules = self._host.rules(connection, found.now)
+        given: list[Given] = []
+        handled = False
+        for slot, visited in found.entities.items():
+            resident = self._admit(visited)
+            if resident is None:
+                continue
+            deliveries = [one for one in visited.claimed.deliveries if one.seq not in resident.seqs]
+            if most == 1:
+                deliveries = await _recalled(connection, deliveries)
+            if slot in found.later:
+                self.home.docket.add([hints[slot]._replace(seq=found.later[slot])])
+            if apart or (handled and rules.spent()):
+                self._come_back(resident, deliveries)
+            elif deliveries:
+                handled = True
+                handle = self._handle_noted if noted else self._handle
+                given += await handle(resident, deliveries, rules, more=slot in found.later)
+        self._host.current = ""
+        if given:
+            await self._answer(given)
+        self._counters.turns += 1
+
+    def _look(self, hint: Hint) -> Look:
+        resident = self.home.memory.find((hint.kind, hint.key))
+        if resident is not None and hint.seq == 0:
+            resident.looked_at = time.monotonic()
+        if resident is None:
+            return Look(Place(hint.bucket, hint.kind, hint.key, 0), hint.seq, 0, 0)
+        # RELEASED comes from a drain or a death, and is as good as 0 for an entity that has come to live here since.
+        since = 0 if hint.seq == RELEASED else hint.seq
+        return Look(resident.place, since, len(resident.seqs), max(resident.seqs, default=0) if since == 0 else 0)
+
+    def _note(self, found: Visit, hints: Sequence[Hint]) -> None:
+        for slot in found.lost:
+            resident = self.home.memory.find((hints[slot].kind, hints[slot].key))
+            if resident is not None:
+                self.home.lose(resident)
+        for slot in found.elsewhere:
+            self.home.docket.pass_by((hints[slot].kind, hints[slot].key), FOREIGN_SECONDS)
+        self._watch([hints[slot] for slot in found.elsewhere])
+        for slot in found.newer:
+            self.home.docket.pass_by((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
+
+    def _admit(self, visited: Visited) -> Resident | None:
+        claimed = visited.claimed
+        if not visited.acquired:
+            resident = self.home.memory.find((claimed.kind, claimed.key))
+            return resident if resident is not None and resident.place.fence == visited.fence else None
+        known = self.home.memory.find((claimed.kind, claimed.key))
+        if known is not None:
+            self.home.drop(known)
+        resident = Resident.of(
+            self._registry.kinds[claimed.kind],
+            Place(claimed.bucket, claimed.kind, claimed.key, visited.fence),
+            claimed,
+            limit=self._settings.max_bytes,
+            prove=self._settings.validate_state,
+        )
+        self.home.memory.add(resident)
+        return resident
+
+    async def _handle(
+        self, resident: Resident, deliveries: Sequence[Delivery], rules: Rules, *, more: bool
+    ) -> list[Given]:
+        """Handle messages of one resident; return the answers that may be given before the flush."""
+        upto = _up_to_passivation(deliveries)
+        try:
+            done = await self._host.run(resident, upto, rules)
+            answers = resident.book(done, self._ledger)
+        except BaseException:
+            # Nobody knows what its object is now.
+            self.home.drop(resident)
+            raise
+        self._counters.messages += len(done.outcomes)
+        left = [outcome for outcome in done.outcomes if isinstance(outcome, Left)]
+        if left and not more:
+            # Another worker knows what to do, or a person has to mend the row: neither can while it lives here.
+            log.warning("%s(%r): %d message(s) stay in the mailbox.", *resident.key, len(left))
+            self.home.docket.pass_by(resident.key, BLOCKED_SECONDS)
+            resident.leaving = True
+        elif upto[-1].handler == PASSIVATE and not done.unreached:
+            resident.leaving = True
+        if resident.key in self.home.careful:
+            resident.urgent = True
+        if not left:
+            self._come_back(resident, deliveries[len(done.outcomes) :])
+        self.home.memory.plan(resident)
+        given = [(resident, reply, channel) for reply, channel in answers]
+        self.home.answers.expect(given)
+        return given
+
+    async def _handle_noted(
+        self, resident: Resident, deliveries: Sequence[Delivery], rules: Rules, *, more: bool
+    ) -> list[Given]:
+        """Handle the one message under a note, and flush before the note goes: nobody is to meet it again."""
+        async with self._caution.noting(Claim([resident.receive(deliveries)])):
+            resident.urgent = True
+            given = await self._handle(resident, deliveries, rules, more=more)
+            await self._writer.write([resident])
+        return given
+
+    def _come_back(self, resident: Resident, deliveries: Sequence[Delivery]) -> None:
+        if deliveries:
+            self.home.docket.add([Hint(*resident.place[:3], min(one.seq for one in deliveries))])
+
+    async def _answer(self, given: Sequence[Given]) -> None:
+        """Wake callers before the flush; those of entities that this worker has lost hear nothing of it."""
+        connection = await self._link.connection()
+        while given:
+            residents = list(dict.fromkeys(resident for resident, _, _ in given))
+            wakes = lines([(reply, channel) for _, reply, channel in given], desk=self._desk)
+            slots = await answer(connection, self._worker, [resident.place for resident in residents], wakes)
+            lost = {residents[slot] for slot in slots}
+            for resident in lost:
+                self.home.lose(resident)
+            given = [one for one in given if one[0] not in lost] if lost else []
+
+
+def _up_to_passivation(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Leave what comes after a passivation: it is for whoever the entity lives with next."""
+    ends = next((place + 1 for place, one in enumerate(deliveries) if one.handler == PASSIVATE), len(deliveries))
+    return list(deliveries[:ends])
+
+
+async def _recalled(connection: psycopg.AsyncConnection[object], deliveries: Sequence[Delivery]) -> list[Delivery]:
+    """Look up whether these messages have replies already: a reply cannot be stored twice."""
+    known = {reply.id: reply for reply in await fetch_replies(connection, [one.id for one in deliveries])}
+    return [one._replace(done=one.done or known.get(one.id)) for one in deliveries]

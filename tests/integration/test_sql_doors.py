@@ -1,0 +1,97 @@
+"""Plain SQL: `revenant.call` and `revenant.reply`, and what `revenant check` says to roles that may do little."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+from uuid import uuid4
+
+import psycopg
+import pytest
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from revenant.app import Revenant
+from revenant.queue.diagnosis import Finding, Plans, diagnose
+from revenant.queue.facts import gather
+from revenant.worker.worker import Worker
+from tests.pages import DOCS, blocks
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+CALL = "select revenant.call('Account', 'a', %s, %s::json)"
+REPLY = "select status, version, body from revenant.reply(%s)"
+
+
+async def test_a_call_in_sql_has_its_reply_once_it_is_handled(app: Revenant, connection: Connection) -> None:
+    asked = await value(connection, CALL, "deposit", '{"amount": 5}')
+    assert await rows(connection, REPLY, asked) == []
+    worker = app.worker()
+    await worker.start()
+    found = await eventually(lambda: rows(connection, REPLY, asked), what="the reply")
+    assert found == [("ok", 1, 5)]
+    assert await rows(connection, REPLY, asked) == found, "looking takes nothing away"
+    assert await app.reply(str(asked)) == 5
+    failed = await value(connection, CALL, "fail", '{"amount": 5, "text": "too much"}')
+    ((status, version, body),) = await eventually(lambda: rows(connection, REPLY, failed), what="the error")
+    assert (status, version, body["error"], body["message"]) == ("error", 1, "HandlerError", "too much")
+    await worker.stop(drain_timeout=5)
+
+
+async def test_a_call_in_sql_exists_if_and_only_if_its_transaction_commits(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    async with connection.transaction(force_rollback=True):
+        await connection.execute(CALL, ("deposit", '{"amount": 100}'))
+    async with connection.transaction():
+        asked = await value(connection, CALL, "deposit", "[1]")
+    assert await eventually(lambda: rows(connection, REPLY, asked), what="the reply") == [("ok", 1, 1)]
+
+
+@pytest.fixture
+def role(database: str) -> Iterator[str]:
+    """A role with a few connections and no rights."""
+    name = f"little_{uuid4().hex}"
+    with psycopg.connect(database, autocommit=True) as admin:
+        admin.execute(sql.SQL("create role {} login password 'secret' connection limit 5").format(sql.Identifier(name)))
+        yield name
+        admin.execute(sql.SQL("drop owned by {}").format(sql.Identifier(name)))
+        admin.execute(sql.SQL("drop role {}").format(sql.Identifier(name)))
+
+
+def grants_of(word: str) -> str:
+    """What the reference grants to the role of that name."""
+    return next(block.text for block in blocks(DOCS / "reference/sql.md") if f" to {word};" in block.text)
+
+
+async def check(database: str, role: str) -> dict[str, Finding]:
+    facts = await gather(make_conninfo(database, user=role, password="secret"))
+    return {finding.check: finding for finding in diagnose(facts, Plans(connections=20))}
+
+
+@pytest.mark.parametrize(
+    ("word", "may"),
+    [
+        ("sender", "may send from SQL; not run workers, send from Python or read all tables"),
+        ("client", "may send from Python and send from SQL; not run workers or read all tables"),
+        ("reader", "may read all tables; not run workers, send from Python or send from SQL"),
+    ],
+)
+async def test_check_says_what_a_role_may_do_and_raises_no_alarm_about_the_rest(
+    database: str, connection: Connection, role: str, word: str, may: str
+) -> None:
+    await connection.execute(grants_of(word).replace(f" to {word};", f" to {role};").encode())
+    found = await check(database, role)
+    assert found["role"].found == f"{role} {may}"
+    assert {name: finding.status for name, finding in found.items() if finding.status != "ok"} == {}
+
+
+async def test_check_finds_a_role_that_may_do_nothing(database: str, role: str) -> None:
+    found = await check(database, role)
+    assert found["role"].found == f"{role} may do nothing here"
+    assert found["role"].status == found["schema"].status == "fail"
+
+
+async def test_check_says_that_the_owner_may_do_everything(database: str) -> None:
+    found = {finding.check: finding for finding in diagnose(await gather(database), Plans(connections=1))}
+    assert found["role"].found.endswith("may run workers, send from Python, send from SQL and read all tables")

@@ -1,0 +1,66 @@
+"""Entities whose handlers take the process down, or hold it up; `revenant worker --app tests.poison:app`."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import os
+import time
+from pathlib import Path
+
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.entities.durability import Interval
+from revenant.entities.entity import Entity
+from revenant.entities.handler import handler
+
+
+class Bomb(Entity):
+    """What must not be opened."""
+
+    steps: int = 0
+
+    @handler
+    async def step(self) -> int:
+        self.steps += 1
+        return self.steps
+
+    @handler
+    async def explode(self, how: str) -> int:
+        self.steps += 100
+        _say_that_it_runs()
+        match how:
+            case "exit":
+                os._exit(9)
+            case "segfault":
+                ctypes.string_at(0)
+            case "sleep":
+                time.sleep(600)  # noqa: ASYNC251 # what a careless handler does
+        return self.steps
+
+    @handler
+    async def linger(self) -> int:
+        """Stay inside until the test opens the gate."""
+        self.steps += 1
+        _say_that_it_runs()
+        while not (_folder() / "open").exists():  # noqa: ASYNC110 # another process opens it
+            await asyncio.sleep(0.005)
+        return self.steps
+
+
+class LazyBomb(Bomb, durability=Interval(seconds=60)):
+    """One that lives in a worker's memory."""
+
+
+def _folder() -> Path:
+    return Path(os.environ["REVENANT_TEST_GATE"])
+
+
+def _say_that_it_runs() -> None:
+    (_folder() / f"in-{os.getpid()}").touch()
+
+
+app = Revenant(
+    entities=[Bomb, LazyBomb], settings=Settings(handler_timeout=float(os.environ.get("POISON_TIMEOUT", "10")))
+)
+"""For worker processes."""
