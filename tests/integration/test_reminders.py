@@ -152,7 +152,7 @@ async def test_what_is_set_after_the_deletion_in_the_same_turn_stays(
     await deletion
     await eventually(lambda: handled(connection))
     assert await rows(connection, "select name from revenant.reminders") == [("b",)]
-    assert worker.counters.turns == 1
+    await eventually(lambda: worker.counters.turns == 1)
     await worker.stop()
 
 
