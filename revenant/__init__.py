@@ -5,6 +5,7 @@ Write an `Entity` with handlers, put it into a `Revenant`, send it messages from
 """
 
 from revenant.app import Revenant
+from revenant.client.run import Run
 from revenant.config import Settings
 from revenant.entities.context import Turn
 from revenant.entities.durability import Interval
@@ -21,9 +22,15 @@ from revenant.errors import (
     HandlerError,
     Refused,
     RevenantError,
+    RunFailed,
     SchemaMismatch,
     StateInvalid,
+    StepFailed,
 )
+from revenant.workflows.flow import Flow
+from revenant.workflows.retry import Retry
+from revenant.workflows.step import current_step, step
+from revenant.workflows.workflow import Workflow, workflow
 
 __all__ = [
     "CallTimeout",
@@ -31,17 +38,26 @@ __all__ = [
     "ConfigurationError",
     "DatabaseUnavailable",
     "Entity",
+    "Flow",
     "HandlerError",
     "Interval",
     "Message",
     "Refused",
+    "Retry",
     "Revenant",
     "RevenantError",
+    "Run",
+    "RunFailed",
     "Schedule",
     "SchemaMismatch",
     "Settings",
     "StateInvalid",
+    "StepFailed",
     "Turn",
+    "Workflow",
+    "current_step",
     "handler",
     "ref",
+    "step",
+    "workflow",
 ]

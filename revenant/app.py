@@ -14,6 +14,7 @@ import psycopg
 
 from revenant.client.client import Client
 from revenant.client.looking import Looking
+from revenant.client.starting import Starting
 from revenant.client.states import States
 from revenant.config import Settings
 from revenant.embedded import Lease, lease
@@ -28,12 +29,14 @@ from revenant.sql import migrate, readable
 from revenant.sync import Sync
 from revenant.worker.jobs import JobRunner
 from revenant.worker.worker import Worker
+from revenant.workflows.registry import Workflows
+from revenant.workflows.workflow import Workflow
 
 E = TypeVar("E", bound=Entity)
 R = TypeVar("R")
 
 
-class Revenant(Looking):
+class Revenant(Looking, Starting):
     """An application: its entities, and the Postgres that they live in.
 
     `database_url` defaults to `DATABASE_URL`, else to the embedded server. `jobs` is a procrastinate app whose
@@ -50,6 +53,7 @@ class Revenant(Looking):
         self,
         *,
         entities: Iterable[type[Entity]] = (),
+        workflows: Iterable[Workflow[Any, Any]] = (),
         database_url: str | None = None,
         settings: Settings | None = None,
         jobs: procrastinate.App | None = None,
@@ -61,6 +65,7 @@ class Revenant(Looking):
         _check(jobs, procrastinate.App, "jobs= takes a procrastinate.App")
         self.settings = Settings() if settings is None else settings
         self.registry = Registry(entities)
+        self.workflows = Workflows(workflows)
         self.jobs = jobs
         self.schedules = checked_schedules(schedules)
         self.tracebacks = tracebacks
@@ -77,13 +82,13 @@ class Revenant(Looking):
         self._turnstile = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        await self._open()
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.stop()
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """Begin to send; Postgres need not be reachable yet, unless it is the embedded one, which is started.
 
         A second start does nothing, at the same time neither.
@@ -223,6 +228,7 @@ class Revenant(Looking):
         return Sync(
             app=Revenant(
                 entities=self.registry.kinds.values(),
+                workflows=self.workflows.all(),
                 database_url=self._given_url,
                 settings=self.settings,
                 jobs=self.jobs,
@@ -238,16 +244,18 @@ class Revenant(Looking):
             UnknownKind: a kind that this application does not have.
         """
         chosen = settings or self.settings
-        registry = self.registry
+        registry, workflows = self.registry, self.workflows
         if isinstance(kinds, str):
             raise ConfigurationError(f"kinds= takes a list of names, and got {kinds!r}. Write kinds=[{kinds!r}].")
         if kinds is not None:
-            unknown = sorted(set(kinds) - set(registry.kinds))
+            kinds = list(kinds)
+            unknown = sorted(set(kinds) - set(registry.kinds) - set(workflows.kinds))
             if unknown:
-                known = ", ".join(sorted(registry.kinds)) or "none"
+                known = ", ".join(sorted((*registry.kinds, *workflows.kinds))) or "none"
                 raise UnknownKind(f"No entity is of kind {unknown[0]!r}. This application has: {known}.")
-            registry = Registry(registry.kinds[kind] for kind in kinds)
-        if not registry.kinds:
+            registry = Registry(registry.kinds[kind] for kind in kinds if kind in registry.kinds)
+            workflows = Workflows(one for one in workflows.all() if one.kind in kinds)
+        if not registry.kinds and not workflows:
             raise ConfigurationError(
                 "A worker without entities has nothing to serve. Pass them: Revenant(entities=[Account])."
             )
@@ -257,11 +265,18 @@ class Revenant(Looking):
         return Worker(
             url=self.url(),
             registry=registry,
+            workflows=workflows,
             settings=chosen,
             jobs=runner,
             schedules=self.schedules,
             tracebacks=self.tracebacks,
         )
+
+    def _client_for(self, door: str) -> Client:
+        return self._started(None, door)
+
+    def _limit(self) -> int:
+        return self.settings.max_bytes
 
     def _states(self, door: str) -> tuple[States, Mapping[str, type[Entity]]]:
         return self._started(None, door).states, self.registry.kinds
@@ -281,6 +296,8 @@ class Revenant(Looking):
 
 
 _DEEDS = {
+    "app.start": "A run was to be started",
+    "app.run": "A run was asked for",
     "app.reply": "A reply was asked for",
     "app.cancel": "A message was to be cancelled",
     "app.state": "A state was asked for",

@@ -43,6 +43,10 @@ class Settings(BaseSettings):
     """Whether each new state is read again as Postgres gives it back, and compared: as `revenant dev` does."""
     cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
     """Bytes of strict entities' states, as JSON, that a worker keeps in memory instead of reading them again."""
+    steps: int = Field(default=1000, ge=1)
+    """Attempts of workflows' steps that one worker process runs at a time."""
+    step_threads: int = Field(default=32, ge=1)
+    """Threads per worker process in which steps run that are not `async def`."""
     lanes: int = Field(default=4, ge=1)
     """Connections per worker process that run turns."""
     jobs: int = Field(default=1, ge=0)

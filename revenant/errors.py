@@ -13,7 +13,11 @@
     │   ├── UnknownHandler        the entity has no such handler
     │   ├── UnknownKind           no such kind is registered here
     │   ├── TooLarge              payload or state over the limit
-    │   └── IdempotencyConflict   the key was used before, for another message
+    │   ├── IdempotencyConflict   the key was used before, for another message
+    │   ├── UnknownWorkflow       no such workflow is registered here
+    │   ├── RunExists             a run of that id was started before, with another input
+    │   ├── RunEnded              the run has ended, or is not where this makes sense
+    │   └── UpdateRefused         the run's code did not take the update
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
     ├── ReplyNotFound             that is no id of a message
     ├── ReplyInvalid              the message was handled; its reply does not fit what is expected here
@@ -21,6 +25,12 @@
     │   ├── HandlerTimeout        the handler took too long and was cancelled
     │   ├── IntegrityViolation    its own SQL broke a constraint of the application's tables
     │   └── HandlerCrashed        it ended worker processes, again and again, and is not run any more
+    ├── RunNotFound               there is no run of that id
+    ├── RunFailed                 the run has failed, or was cancelled
+    │   └── RunCancelled          the run was cancelled
+    ├── StepFailed                in a workflow: the last attempt of a step has failed
+    ├── WaitTimeout               in a workflow: what it waited for did not come in time
+    ├── Nondeterministic          a workflow's code does not fit the history of a run
     ├── Unstorable                a value that JSON in Postgres cannot hold; names the path
     ├── NotIdle                   in a test: messages still wait, or go on coming
     ├── HistoryNotKept            what the state was at that moment is not, or no longer, known
@@ -96,6 +106,22 @@ class IdempotencyConflict(Refused):
     """The idempotency key was used before, for another handler or other arguments."""
 
 
+class UnknownWorkflow(Refused):
+    """No workflow of that name and version is registered with this application."""
+
+
+class RunExists(Refused):
+    """A run of that id was started before, with another input; that one goes on."""
+
+
+class RunEnded(Refused):
+    """The run has ended, or what was asked makes no sense where it is; nothing of it was done."""
+
+
+class UpdateRefused(Refused):
+    """The run's code did not take the update; nothing of it was done."""
+
+
 class CallTimeout(RevenantError, TimeoutError):
     """No reply within the time allowed. The outcome is *unknown*: the message may yet be handled.
 
@@ -168,6 +194,50 @@ class IntegrityViolation(HandlerError):
 
 class HandlerCrashed(HandlerError):
     """Worker processes died while they handled the message, several times: it was set aside, the state is as before."""
+
+
+class RunNotFound(RevenantError):
+    """There is no run of that id."""
+
+
+class RunFailed(RevenantError):
+    """The run has failed. `type` (str) and `message` (str) are those of the error that ended it."""
+
+    def __init__(self, text: str, *, type: str, message: str) -> None:
+        super().__init__(text)
+        self.type = type
+        self.message = message
+
+
+class RunCancelled(RunFailed):
+    """The run was cancelled; `message` is the reason that was given."""
+
+
+class StepFailed(RevenantError):
+    """The last attempt of a step has failed; raised in the workflow's code, where the step was awaited.
+
+    `step` (str) is its name, `type` and `message` (str) are those of what the attempt raised, `attempts` (int) says
+    how many there were.
+    """
+
+    def __init__(self, text: str, *, step: str, type: str, message: str, attempts: int) -> None:
+        super().__init__(text)
+        self.step = step
+        self.type = type
+        self.message = message
+        self.attempts = attempts
+
+
+class WaitTimeout(RevenantError, TimeoutError):
+    """What a workflow's code waited for did not come within the time allowed; `name` (str) is what it was."""
+
+    def __init__(self, text: str, *, name: str) -> None:
+        super().__init__(text)
+        self.name = name
+
+
+class Nondeterministic(RevenantError):
+    """A workflow's code does not ask for what the history of a run says that it has asked for."""
 
 
 class Unstorable(RevenantError):

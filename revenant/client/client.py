@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any, Literal, TypeVar, cast
 
@@ -17,9 +18,12 @@ from revenant.client.doubt import no_reply, no_such_reply, not_confirmed, not_se
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
+from revenant.client.results import Results
+from revenant.client.run import Run
 from revenant.client.schedule import schedule
 from revenant.client.sender import STOPPED, Outgoing, Sender
 from revenant.client.states import States
+from revenant.codec import check_key
 from revenant.config import Settings
 from revenant.entities.context import refuse_nested_call, running
 from revenant.entities.due import Due, due_of
@@ -41,18 +45,21 @@ class Client:
     def __init__(self, *, url: str, settings: Settings) -> None:
         self._url = url
         self._settings = settings
-        self._channel = f"revenant_reply_{os.urandom(8).hex()}"
+        name = os.urandom(8).hex()
+        self._channel = f"revenant_reply_{name}"
         # On the other channel nobody answers before the reply is on disk, whatever the entity's durability is.
         self._strict_channel = f"revenant_strict_{os.urandom(8).hex()}"
         self._sender = Sender(url=url)
         self._inbox = Inbox(link=self._sender.link, read=self._sender.read, listening=lambda: self._listener.listening)
+        self.results = Results(link=self._sender.link, listening=lambda: self._listener.listening)
+        self._result_channel = f"revenant_result_{name}"
         self._listener = Listener(
             url=url,
             role="listener",
-            channels=[self._channel, self._strict_channel],
+            channels=[self._channel, self._strict_channel, self._result_channel],
             ping=self._ping,
-            on_payload=lambda _, payload: self._inbox.hear(payload),
-            on_connect=self._inbox.look,
+            on_payload=self._hear,
+            on_connect=self._look,
         )
         self.states = States(url=url, seconds=settings.call_timeout)
         self._started = False
@@ -62,6 +69,7 @@ class Client:
         await self._sender.start()
         await self._listener.start()
         await self._inbox.start()
+        await self.results.start()
         self._started = True
 
     async def stop(self) -> None:
@@ -71,6 +79,7 @@ class Client:
         """
         self._started = False
         await self._inbox.stop()
+        await self.results.stop()
         await self._listener.stop()
         await self._sender.stop()
         await self.states.stop()
@@ -218,6 +227,28 @@ class Client:
             raise not_confirmed(message, envelope, self._url, silence.when)
         message.not_sent()
         raise not_sent(message, self._url, silence.when, link.last_error)
+
+    def run(self, kind: str, key: str, *, read: Callable[[Any], R], heard: bool = False) -> Run[R]:
+        """Return the handle of a run; `heard` when it is about to be started here."""
+        return Run(
+            kind=kind,
+            key=check_key(kind, key),
+            read=read,
+            call=lambda message, timeout: self.call(message, timeout=timeout),
+            results=self.results,
+            waiting=self.results.expect(kind, key, heard=True) if heard else None,
+            limit=self._settings.max_bytes,
+        )
+
+    def _hear(self, channel: str, payload: str) -> None:
+        if channel == self._result_channel:
+            self.results.hear(payload)
+        else:
+            self._inbox.hear(payload)
+
+    def _look(self) -> None:
+        self._inbox.look()
+        self.results.look()
 
     async def _ping(self, channel: str, payload: str) -> None:
         connection = await self._sender.link.connection(seconds=1)

@@ -10,35 +10,9 @@ from pydantic_core import from_json
 
 from revenant.codec import explain
 from revenant.entities.message import Message
-from revenant.errors import (
-    ConfigurationError,
-    HandlerCrashed,
-    HandlerError,
-    HandlerTimeout,
-    IdempotencyConflict,
-    IntegrityViolation,
-    InvalidArguments,
-    InvalidKey,
-    NestedCall,
-    ReadonlyBroken,
-    ReplyInvalid,
-    RevenantError,
-    StateInvalid,
-    TooLarge,
-    UnknownHandler,
-    UnknownKind,
-    Unstorable,
-)
+from revenant.errors import IdempotencyConflict, ReplyInvalid
+from revenant.queue.failures import error_of
 from revenant.queue.records import Reply
-
-_WITH_PATH: dict[str, type[Unstorable | StateInvalid]] = {"Unstorable": Unstorable, "StateInvalid": StateInvalid}
-_PLAIN: dict[str, type[RevenantError]] = {
-    kind.__name__: kind
-    for kind in (
-        *(ConfigurationError, InvalidArguments, InvalidKey, NestedCall, ReadonlyBroken),
-        *(TooLarge, UnknownHandler, UnknownKind),
-    )
-}
 
 
 def result_of(
@@ -71,27 +45,3 @@ def result_of(
             "of the class; the reply's JSON is this error's `body`.",
             body=reply.body,
         ) from None
-
-
-def error_of(details: dict[str, Any]) -> RevenantError:
-    """Return the exception that an error reply stands for."""
-    name, text = str(details.get("error")), str(details.get("message"))
-    with_path = _WITH_PATH.get(name)
-    if with_path is not None:
-        return with_path(text, path=str(details.get("path")))
-    plain = _PLAIN.get(name)
-    if plain is not None:
-        return plain(text)
-    traceback = details.get("traceback")
-    where = details.get("where", "The handler")
-    words = (
-        f"{where} raised {details.get('type')}: {text}. The state is as it was before the message; "
-        "mend the handler or the arguments and send again." + (f"\n{traceback}" if traceback else "")
-    )
-    told: dict[str, Any] = {"type": str(details.get("type")), "message": text, "traceback": traceback}
-    if name == "IntegrityViolation":
-        broken: dict[str, Any] = {part: details.get(part) for part in ("constraint", "table", "column")}
-        return IntegrityViolation(words, sqlstate=str(details.get("sqlstate")), **told, **broken)
-    if name == "HandlerCrashed":
-        return HandlerCrashed(text, **told)
-    return (HandlerTimeout if name == "HandlerTimeout" else HandlerError)(words, **told)

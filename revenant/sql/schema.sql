@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 2, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 3, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -282,6 +282,128 @@ create table revenant.history_kinds (
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (2, 'complete_entities', 'eb49777f577ba3c98ffc0f68e5726f73516a105f98a7ec0d1e115892efeeb5e2', 1);
 
+-- 0003_workflows.sql
+-- Promise: the tables of workflow runs: a run is an append-only stream of events, and one row that says where it stands.
+-- Locks: creates new relations only; takes no lock on anything that exists.
+
+-- One row per run id: where its stream stands. Its address is an entity's, of the kind 'run:' and the workflow's name,
+-- so that what is sent to a run goes through the same mailbox.
+create table revenant.run_heads (
+    bucket smallint not null check (bucket between 0 and 255),
+    kind text collate "C" not null check (starts_with(kind, 'run:') and octet_length(kind) between 5 and 128),
+    key text collate "C" not null check (key <> '' and octet_length(key) <= 512),
+    -- The stream that is current; a run that continues as new begins another.
+    run uuid not null check (get_byte(uuid_send(run), 15) = bucket),
+    -- The version of the workflow's code.
+    version integer not null check (version > 0),
+    status text not null check (
+        status in ('running', 'waiting', 'parked', 'blocked', 'completed', 'failed', 'cancelled')
+    ),
+    -- How many events it has; they are numbered from 1 without gaps.
+    seq bigint not null check (seq > 0),
+    -- The worker that has attempts of it under way; null: whoever comes first may go on with it.
+    owner uuid,
+    -- How often it got an owner; an append says which one it knows of.
+    fence bigint not null check (fence >= 0),
+    -- How often a worker died that had attempts of it under way.
+    recoveries integer not null default 0 check (recoveries >= 0),
+    -- What it was started with, as a hash: another start with the same id is the same one, or is refused.
+    digest bytea not null,
+    -- The channel on which whoever started it waits for the result.
+    origin text check (starts_with(origin, 'revenant_')),
+    -- The run that waits for this one, as [kind, key, operation].
+    parent json,
+    -- What it waits for: [{"op", "type", "name", "since", "due"}, …].
+    waits jsonb not null default '[]' check (jsonb_typeof(waits) = 'array'),
+    -- What its code shows to whoever asks.
+    view json,
+    -- Why it is parked or blocked.
+    problem text,
+    started_at timestamptz not null default now(),
+    updated_at timestamptz not null default now(),
+    ended_at timestamptz check ((ended_at is not null) = (status in ('completed', 'failed', 'cancelled'))),
+    -- When its rows may go; null: never, or not before it has ended.
+    expires_at timestamptz,
+    primary key (bucket, kind, key),
+    check (owner is null or status in ('running', 'waiting', 'parked', 'blocked'))
+) with (
+    fillfactor = 60, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+-- To find what a dead worker had under way.
+create index run_heads_owner on revenant.run_heads (owner) where owner is not null;
+-- For whoever looks at the youngest ones, and for the few that want a person.
+create index run_heads_started on revenant.run_heads (started_at);
+create index run_heads_attention on revenant.run_heads (status, updated_at) where status in ('parked', 'blocked', 'failed');
+create index run_heads_expiry on revenant.run_heads (expires_at) where expires_at is not null;
+
+-- The streams: what happened to a run, in order; never changed, and only removed as a whole.
+create table revenant.run_events (
+    bucket smallint not null check (bucket between 0 and 255),
+    run uuid not null,
+    seq bigint not null check (seq > 0),
+    type text collate "C" not null check (type <> ''),
+    -- The operation of the run's code that it belongs to, in the order in which the code asked for them; null: the run's own.
+    op integer check (op > 0),
+    at timestamptz not null,
+    data jsonb not null check (jsonb_typeof(data) = 'object'),
+    primary key (bucket, run, seq)
+) with (autovacuum_vacuum_insert_scale_factor = 0.2, autovacuum_vacuum_cost_delay = 0);
+
+-- How far a long step has come, as it said last; what its next attempt can read.
+create table revenant.run_progress (
+    bucket smallint not null check (bucket between 0 and 255),
+    run uuid not null,
+    op integer not null check (op > 0),
+    attempt integer not null check (attempt > 0),
+    progress json not null,
+    at timestamptz not null default now(),
+    primary key (bucket, run, op)
+) with (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+
+-- Steps that processes without the workflow's code take, over SQL or the client, and questions that wait for a person.
+create table revenant.run_tasks (
+    bucket smallint not null check (bucket between 0 and 255),
+    run uuid not null,
+    op integer not null check (op > 0),
+    kind text collate "C" not null,
+    key text collate "C" not null,
+    type text not null check (type in ('step', 'approval')),
+    name text collate "C" not null check (name <> ''),
+    attempt integer not null default 1 check (attempt > 0),
+    -- Who may answer an approval; null: anybody.
+    assignee text,
+    input json not null,
+    made_at timestamptz not null default now(),
+    due timestamptz,
+    -- Who has claimed it; a token is given out once, so one that was taken away is never taken for the one that holds.
+    token uuid,
+    holder text,
+    held_until timestamptz,
+    primary key (bucket, run, op),
+    check ((token is null) = (held_until is null))
+) with (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
+);
+create index run_tasks_steps on revenant.run_tasks (name, made_at) where type = 'step';
+create index run_tasks_approvals on revenant.run_tasks (assignee, made_at) where type = 'approval';
+
+-- The last state of a decider's view, so that a long stream is not read from its beginning.
+create table revenant.run_snapshots (
+    bucket smallint not null check (bucket between 0 and 255),
+    run uuid not null,
+    seq bigint not null check (seq > 0),
+    view jsonb not null,
+    primary key (bucket, run)
+);
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (3, 'workflows', 'ffbed95cf4949ded29fb8b3d8b6f7341a9e7385ce6a8671b9251eb0b0be220c6', 1);
+
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
 create or replace function revenant.alive_v1(worker uuid) returns boolean language plpgsql volatile as $$
@@ -316,6 +438,82 @@ begin
     if not found then
         perform pg_notify(w.channel, w.payload) from unnest(channels, payloads) as w (channel, payload);
     end if;
+end
+$$;
+
+-- Promise: appends events to the streams of runs, each fenced by the events and the fence that its writer knows; or raises RV001 and writes nothing.
+-- Locks: the heads' rows, in the order given, which is key order.
+create or replace function revenant.append_runs_v1(
+    worker uuid, buckets smallint[], kinds text[], keys text[], runs uuid[], streams uuid[],
+    expected bigint[], seqs bigint[], fences bigint[], takes boolean[], owned boolean[],
+    versions integer[], statuses text[], recoveries integer[], digests bytea[], origins text[], parents text[],
+    waits text[], views text[], problems text[], keeps double precision[],
+    slots integer[], event_seqs bigint[], types text[], ops integer[], ats timestamptz[], datas text[]
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    moment timestamptz := revenant.now();
+    written integer := 0;
+    step integer;
+    missing text;
+begin
+    update revenant.run_heads h
+    set run = w.stream, seq = w.seq, fence = w.fence + w.take::integer, owner = case when w.owned then worker end,
+        version = w.version, status = w.status, recoveries = w.recoveries,
+        waits = coalesce(w.waits::jsonb, h.waits), view = coalesce(w.view::json, h.view), problem = w.problem,
+        updated_at = moment,
+        ended_at = case when w.status in ('completed', 'failed', 'cancelled') then moment end,
+        expires_at = case
+            when w.status in ('completed', 'failed', 'cancelled') then moment + make_interval(secs => w.keep)
+        end
+    from unnest(
+        buckets, kinds, keys, runs, streams, expected, seqs, fences, takes, owned, versions, statuses,
+        append_runs_v1.recoveries, append_runs_v1.waits, views, problems, keeps
+    ) as w (
+        bucket, kind, key, run, stream, expected, seq, fence, take, owned, version, status,
+        recoveries, waits, view, problem, keep
+    )
+    where h.bucket = w.bucket and h.kind = w.kind and h.key = w.key and w.expected > 0
+        and h.run = w.run and h.seq = w.expected and h.fence = w.fence;
+    get diagnostics written = row_count;
+    if written < cardinality(keys) then
+        insert into revenant.run_heads (
+            bucket, kind, key, run, version, status, seq, owner, fence, recoveries, digest, origin, parent,
+            waits, view, problem, started_at, updated_at, ended_at, expires_at
+        )
+        select w.bucket, w.kind, w.key, w.stream, w.version, w.status, w.seq, case when w.owned then worker end,
+            w.fence + w.take::integer, w.recoveries, w.digest, w.origin, w.parent::json,
+            coalesce(w.waits::jsonb, '[]'), w.view::json, w.problem, moment, moment,
+            case when w.status in ('completed', 'failed', 'cancelled') then moment end,
+            case when w.status in ('completed', 'failed', 'cancelled') then moment + make_interval(secs => w.keep) end
+        from unnest(
+            buckets, kinds, keys, streams, expected, seqs, fences, takes, owned, versions, statuses,
+            append_runs_v1.recoveries, digests, origins, parents, append_runs_v1.waits, views, problems, keeps
+        ) as w (
+            bucket, kind, key, stream, expected, seq, fence, take, owned, version, status,
+            recoveries, digest, origin, parent, waits, view, problem, keep
+        )
+        where w.expected = 0
+        on conflict do nothing;
+        get diagnostics step = row_count;
+        written := written + step;
+    end if;
+    if written < cardinality(keys) then
+        -- Those whose row this transaction has not written are the ones that somebody else has.
+        select string_agg(w.slot::text, ',') into missing
+        from unnest(buckets, kinds, keys) with ordinality as w (bucket, kind, key, slot)
+        where not exists (
+            select from revenant.run_heads h
+            where h.bucket = w.bucket and h.kind = w.kind and h.key = w.key
+                and h.xmin = pg_current_xact_id()::xid
+        );
+        raise exception 'the streams of % runs are not as they were read', cardinality(keys) - written
+            using errcode = 'RV001', detail = coalesce(missing, '');
+    end if;
+    insert into revenant.run_events (bucket, run, seq, type, op, at, data)
+    select buckets[e.slot], streams[e.slot], e.seq, e.type, e.op, e.at, e.data::jsonb
+    from unnest(slots, event_seqs, types, ops, ats, datas) as e (slot, seq, type, op, at, data);
 end
 $$;
 
@@ -749,6 +947,25 @@ begin
         return query
         select r.id::text, r.status, r.version, r.body::text, r.digest from revenant.replies r
         where r.bucket = get_byte(uuid_send(wanted), 15)::smallint and r.id = wanted;
+    end loop;
+end
+$$;
+
+-- Promise: runs whose owner is dead, a page of each such owner; looks only, since whoever goes on with one takes it over by its append.
+-- Locks: none.
+create or replace function revenant.find_dead_runs_v1(worker uuid, page integer)
+returns table (bucket smallint, kind text, key text) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    seen uuid := '00000000-0000-0000-0000-000000000000';
+begin
+    loop
+        -- One index probe for each owner, however many runs it has.
+        select h.owner into seen from revenant.run_heads h where h.owner > seen order by h.owner limit 1;
+        exit when not found;
+        continue when seen = worker or revenant.alive_v1(seen);
+        return query select h.bucket, h.kind, h.key from revenant.run_heads h where h.owner = seen limit page;
     end loop;
 end
 $$;
@@ -1637,6 +1854,92 @@ begin
 end
 $$;
 
+-- Promise: of each named run: where it stands, the messages that wait for it in order, and its events where those known are not all.
+-- Locks: none: what was read here is fenced when it is appended to.
+create or replace function revenant.visit_runs_v1(
+    worker uuid, buckets smallint[], kinds text[], keys text[],
+    known_runs uuid[], known_seqs bigint[], known_fences bigint[], owned boolean[], forced boolean[],
+    message_limit integer, byte_limit bigint
+) returns table (
+    slot integer, part text, seq bigint, tid text, id text, name text, body text, origin text, digest bytea,
+    fence bigint, op integer, at timestamptz, version integer, verdict text
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    living uuid[];
+    head revenant.run_heads;
+    message record;
+    event record;
+    met integer;
+    total integer := 0;
+    bytes bigint := 0;
+begin
+    for i in 1 .. cardinality(keys) loop
+        slot := i;
+        select h.* into head from revenant.run_heads h
+        where h.bucket = buckets[i] and h.kind = kinds[i] and h.key = keys[i];
+        verdict := 'free';
+        if head.owner is not null then
+            if living is null then
+                living := array(select w.id from revenant.workers w where revenant.alive_v1(w.id));
+            end if;
+            verdict := case
+                when head.owner = worker then 'ours' when head.owner = any (living) then 'elsewhere' else 'dead'
+            end;
+        end if;
+        part := 'head'; seq := head.seq; tid := null; id := head.run::text; name := head.status; body := head.problem;
+        origin := head.origin; digest := head.digest; fence := head.fence; op := head.recoveries; at := null;
+        version := head.version;
+        if verdict = 'elsewhere' then
+            return next;
+            continue;
+        end if;
+        if total >= message_limit or bytes >= byte_limit then
+            verdict := 'later';
+            return next;
+            continue;
+        end if;
+        if head.run = known_runs[i] and head.seq = known_seqs[i] and head.fence = known_fences[i] then
+            tid := 'known';
+        end if;
+        return next;
+
+        part := 'message'; met := 0; tid := null; body := null; verdict := null; fence := null; op := null; version := null;
+        -- In a later snapshot than the head's: what its last owner consumed is not seen again.
+        for message in
+            select m.seq, m.ctid::text as tid, m.id::text as id, m.handler, m.args::text as args, m.origin, m.digest
+            from revenant.messages m
+            where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i]
+            order by m.seq
+            limit greatest(message_limit - total, 1)
+        loop
+            seq := message.seq; tid := message.tid; id := message.id; name := message.handler; body := message.args;
+            origin := message.origin; digest := message.digest;
+            met := met + 1; bytes := bytes + octet_length(body);
+            return next;
+        end loop;
+        total := total + met;
+
+        -- A run is read from its beginning only when there is something to be done about it.
+        continue when head.run is null or head.status in ('completed', 'failed', 'cancelled')
+            or (met = 0 and not forced[i] and not (head.owner is not null and (head.owner <> worker or not owned[i])))
+            or (head.run = known_runs[i] and head.seq = known_seqs[i] and head.fence = known_fences[i]);
+        part := 'event'; tid := null; id := null; origin := null; digest := null;
+        for event in
+            select e.seq, e.type, e.op, e.at, e.data::text as data from revenant.run_events e
+            where e.bucket = buckets[i] and e.run = head.run and e.seq <= head.seq
+            order by e.seq
+        loop
+            seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;
+            bytes := bytes + octet_length(body);
+            return next;
+        end loop;
+        op := null; at := null;
+    end loop;
+end
+$$;
+
 -- Promise: makes this worker the owner of named entities that nobody alive owns, then reads the messages of those it owns, in order.
 -- Locks: the rows of residents that it takes over or makes, in key order; it waits only for another visit that makes the same row.
 create or replace function revenant.visit_v1(
@@ -1827,7 +2130,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '7f11af1813b36a11963e160726a60536a35f11f3e355345a3346d01114b5247b', 0)
+values (0, 'functions', 'bce2e66b14a4b4d1d600a46a7a22c6b4c7bb52b38f5bd401a6863899180c72df', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -84,7 +84,7 @@ class MemoryApp(Revenant):
         """The casts that failed for the last time, in order."""
         return self._store.dead
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """Do nothing: it is ready."""
 
     async def stop(self) -> None:

@@ -67,15 +67,15 @@ class ServedApp(Revenant):
         self._worker: Worker | None = None
         self._look: psycopg.AsyncConnection[Any] | None = None
 
-    async def start(self) -> None:
+    async def _open(self) -> None:
         """Start the clock, the application and its worker; a second start does nothing."""
         if self._worker is not None:
             return
         self._look = await connect(self.url(), role="test")
         try:
             self.clock.now = await rest.create_clock(self._look, self._began)
-            await super().start()
-            if self.registry.kinds:
+            await super()._open()
+            if self.registry.kinds or self.workflows:
                 self._worker = self.worker()
                 await self._worker.start()
                 await self._worker.ready()

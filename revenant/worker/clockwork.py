@@ -21,10 +21,17 @@ class Clockwork:
     """Messages for later, reminders, schedules and expiry, all over the desk's connection."""
 
     def __init__(
-        self, *, desk: Link, agenda: Inlet, fleet: Fleet, registry: Registry, schedules: Sequence[Schedule]
+        self,
+        *,
+        desk: Link,
+        agenda: Inlet,
+        fleet: Fleet,
+        registry: Registry,
+        kinds: Sequence[str],
+        schedules: Sequence[Schedule],
     ) -> None:
         self.alarms: Sequence[Alarm] = (
-            Ticker(desk=desk, agenda=agenda, kinds=sorted(registry.kinds)),
+            Ticker(desk=desk, agenda=agenda, kinds=kinds),
             Reminders(desk=desk),
             Schedules(desk=desk, schedules=schedules),
         )

@@ -47,6 +47,11 @@ class Fleet:
         """Whether another worker has this handler: also one that seems dead, until its row is gone."""
         return any(has_handler(member.kinds, kind, handler) for member in self._members if member.id != self.own_id)
 
+    def has_version(self, kind: str, version: int) -> bool:
+        """Whether another live worker has that version of a workflow."""
+        others = (member for member in self._members if member.id != self.own_id and member.alive)
+        return any(version in member.kinds.get(kind, {}).get("versions", ()) for member in others)
+
 
 def has_handler(kinds: dict[str, Any], kind: str, handler: str) -> bool:
     """Whether a worker's row names this handler."""

@@ -24,6 +24,7 @@ from revenant.queue.records import (
     StateWrite,
     Touch,
 )
+from revenant.queue.runs import RUN_ORIGIN, answer_to_run
 
 _LONGEST_BACKOFF = 3600.0
 
@@ -69,14 +70,23 @@ class Ledger:
             case Failed():
                 self._fail(settlement, turn, outcome)
             case Repeated():
-                if delivery.origin is not None and outcome.reply is not None:
+                if outcome.reply is not None and _asked_by_run(delivery):
+                    self._answer_run(settlement, delivery, outcome.reply)
+                elif delivery.origin is not None and outcome.reply is not None:
                     settlement.wakes.setdefault(delivery.origin, []).append(outcome.reply)
             case Left():
                 pass
             case _:
                 assert_never(outcome)
 
+    def _answer_run(self, settlement: Settlement, delivery: Delivery, reply: Reply) -> None:
+        assert delivery.origin is not None
+        settlement.sends.append(answer_to_run(delivery.origin, reply))
+
     def _answer(self, settlement: Settlement, delivery: Delivery, reply: Reply) -> None:
+        if _asked_by_run(delivery):
+            self._answer_run(settlement, delivery, reply)
+            return
         if delivery.origin is not None:
             settlement.wakes.setdefault(delivery.origin, []).append(reply)
         if delivery.digest is not None:
@@ -108,6 +118,10 @@ class Ledger:
                     delivery.digest, attempts, delay * random.uniform(0.75, 1.25), None,  # noqa: S311 # jitter, not a secret
                 )
             )  # fmt: skip
+
+
+def _asked_by_run(delivery: Delivery) -> bool:
+    return delivery.origin is not None and delivery.origin.startswith(RUN_ORIGIN)
 
 
 def _book_effects(settlement: Settlement, effects: Effects) -> None:

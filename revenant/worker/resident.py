@@ -15,6 +15,7 @@ from revenant.entities.instance import Instance
 from revenant.entities.outcome import EntityTurn, Failed
 from revenant.queue.records import Claimed, Delivery, Reply, Settlement, StateWrite
 from revenant.queue.residence import Held, Place, fits
+from revenant.queue.runs import RUN_ORIGIN
 from revenant.worker.agenda import Key
 from revenant.worker.ledger import Ledger
 
@@ -129,6 +130,8 @@ class Resident:
         return (
             len(self.seqs) >= MOST_PENDING
             or any(channel.startswith(STRICT_ORIGIN) for channel in wakes)
+            # A run waits, and hears of it by a message, which leaves with the flush.
+            or any((outcome.delivery.origin or "").startswith(RUN_ORIGIN) for outcome in done.outcomes)
             or not all(fits(reply) for replies in wakes.values() for reply in replies)
             # A cast that failed is tried again after a time that counts from now.
             or any(isinstance(outcome, Failed) and outcome.delivery.origin is None for outcome in done.outcomes)

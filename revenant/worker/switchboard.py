@@ -9,13 +9,26 @@ from revenant.queue.records import RELEASED, Hint
 from revenant.worker.agenda import Agenda
 from revenant.worker.fleet import Fleet
 from revenant.worker.home import Home
+from revenant.worker.runner import Runner
+from revenant.workflows.registry import Workflows
 
 
 class Switchboard:
     """Strict kinds go to the agenda; a relaxed entity always goes to the same residence of this worker."""
 
-    def __init__(self, *, registry: Registry, agenda: Agenda, fleet: Fleet, homes: Sequence[Home]) -> None:
-        self._kinds = frozenset(registry.kinds)
+    def __init__(
+        self,
+        *,
+        registry: Registry,
+        workflows: Workflows,
+        agenda: Agenda,
+        fleet: Fleet,
+        homes: Sequence[Home],
+    ) -> None:
+        self._kinds = frozenset((*registry.kinds, *workflows.kinds))
+        self._flows = frozenset(workflows.kinds)
+        self.runners: Sequence[Runner] = ()
+        """Where the runs of workflows go; made later than this, since they are told of by it."""
         self._relaxed = frozenset(
             kind for kind, definition in registry.kinds.items() if definition.entity_durability != "strict"
         )
@@ -25,16 +38,19 @@ class Switchboard:
         self._homes = list(homes)
 
     def __len__(self) -> int:
-        return len(self._agenda) + sum(len(home.docket) for home in self._homes)
+        dockets = [*(home.docket for home in self._homes), *(runner.docket for runner in self.runners)]
+        return len(self._agenda) + sum(map(len, dockets))
 
     def add(self, hints: Iterable[Hint], *, backlog: bool = False) -> None:
         """Have these looked at here. `backlog`: found by the net, so nobody is known to wait for them right now."""
-        if not self._relaxed:
+        if not self._relaxed and not self._flows:
             self._agenda.add(hints, backlog=backlog)
             return
         strict: list[Hint] = []
         for hint in hints:
-            if hint.kind in self._relaxed:
+            if hint.kind in self._flows:
+                self._runner(hint).docket.add([hint])
+            elif hint.kind in self._relaxed:
                 self._home(hint).docket.add([hint])
             else:
                 strict.append(hint)
@@ -56,6 +72,11 @@ class Switchboard:
             home.answers.heard(ids)
 
     def _is_ours(self, hint: Hint) -> bool:
+        if hint.kind in self._flows:
+            runner, key = self._runner(hint), (hint.kind, hint.key)
+            return runner.has(key) or (
+                not runner.docket.passes_by(key) and self._fleet.goes_first(hint.kind, hint.bucket)
+            )
         if hint.kind in self._relaxed:
             home, key = self._home(hint), (hint.kind, hint.key)
             if home.memory.find(key) is not None:
@@ -67,6 +88,9 @@ class Switchboard:
             if home.docket.passes_by(key):
                 return False
         return self._fleet.goes_first(hint.kind, hint.bucket)
+
+    def _runner(self, hint: Hint) -> Runner:
+        return self.runners[hint.bucket % len(self.runners)]
 
     def _home(self, hint: Hint) -> Home:
         return self._homes[hint.bucket % len(self._homes)]

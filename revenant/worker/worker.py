@@ -23,6 +23,7 @@ from revenant.queue.listener import Listener
 from revenant.queue.mailbox import WAKE_CHANNEL, notify
 from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL
+from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Agenda
 from revenant.worker.cache import Cache
 from revenant.worker.caution import Caution
@@ -40,12 +41,17 @@ from revenant.worker.ledger import Ledger
 from revenant.worker.loop import Loop
 from revenant.worker.partners import Partners
 from revenant.worker.residence import Residence
+from revenant.worker.runner import Runner
+from revenant.worker.scanner import Scanner
 from revenant.worker.suspects import Suspects
 from revenant.worker.sweeper import Sweeper
 from revenant.worker.switchboard import Switchboard
 from revenant.worker.watch import Watch
+from revenant.workflows.registry import Workflows
 
 log = logging.getLogger("revenant.worker")
+RUNNERS = 2
+"""Connections over which the runs of workflows go on: one is flushed while another reckons."""
 RESIDENCES = 2
 """Connections on which relaxed entities live: one is flushed while another is visited."""
 
@@ -64,6 +70,7 @@ class Worker:
         *,
         url: str,
         registry: Registry,
+        workflows: Workflows,
         settings: Settings,
         jobs: JobRunner | None,
         schedules: Sequence[Schedule] = (),
@@ -72,14 +79,16 @@ class Worker:
         self.id = new_id(0)
         self.counters = Counters()
         self._settings = settings
-        self._kinds = sorted(registry.kinds)
+        self._kinds = sorted((*registry.kinds, *workflows.kinds))
         self._jobs = jobs
         self._desk = Link(url=url, role="desk")
         self._agenda = Agenda()
         self._fleet = Fleet(own_id=self.id)
         self._cache = Cache(limit=settings.cache_bytes)
         self._homes = [Home() for _ in range(min(settings.lanes, RESIDENCES))]
-        self._switchboard = Switchboard(registry=registry, agenda=self._agenda, fleet=self._fleet, homes=self._homes)
+        self._switchboard = Switchboard(
+            registry=registry, workflows=workflows, agenda=self._agenda, fleet=self._fleet, homes=self._homes
+        )
         condemned: dict[str, Sentence] = {}
         self._caution = Caution(
             own_id=self.id,
@@ -89,32 +98,53 @@ class Worker:
             condemned=condemned,
         )
         self._sweeper = Sweeper(desk=self._desk, agenda=self._switchboard, kinds=self._kinds)
-        self._heartbeat = Heartbeat(
+        self._heartbeat = self._make_heartbeat({**registry.described(), **workflows.described()})
+        self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.run_once)
+        self.clockwork = Clockwork(
+            desk=self._desk,
+            agenda=self._switchboard,
+            fleet=self._fleet,
+            registry=registry,
+            kinds=self._kinds,
+            schedules=schedules,
+        )
+        self._lanes = self._make_lanes(url, registry, condemned, tracebacks=tracebacks)
+        self._channel = f"revenant_worker_{os.urandom(8).hex()}"
+        self._residences = self._make_residences(url, registry, condemned, tracebacks=tracebacks)
+        self._runners = self._switchboard.runners = self._make_runners(url, workflows)
+        self.loops = self._make_loops(registry, workflows)
+        self._listener = self._make_listener(url)
+
+    def _make_heartbeat(self, kinds: dict[str, Any]) -> Heartbeat:
+        return Heartbeat(
             desk=self._desk,
             fleet=self._fleet,
             worker_id=self.id,
-            kinds=registry.described(),
-            lanes=settings.lanes,
-            jobs=jobs.concurrency if jobs else 0,
+            kinds=kinds,
+            lanes=self._settings.lanes,
+            jobs=self._jobs.concurrency if self._jobs else 0,
             counters=self.counters,
             caution=self._caution,
         )
-        self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.run_once)
-        self.clockwork = Clockwork(
-            desk=self._desk, agenda=self._switchboard, fleet=self._fleet, registry=registry, schedules=schedules
+
+    def _make_loops(self, registry: Registry, workflows: Workflows) -> list[Loop]:
+        scanner = Scanner(
+            desk=self._desk,
+            worker_id=self.id,
+            kinds=workflows.kinds,
+            fleet=self._fleet,
+            inlet=self._switchboard,
+            look=self._look_at_fleet,
         )
-        self.loops: Sequence[Loop] = (
+        return [
             self._watch,
             self._sweeper,
             *self.clockwork.loops,
             Janitor(desk=self._desk),
             Chronicler(desk=self._desk, kinds=registry.histories()),
             Estate(desk=self._desk, worker_id=self.id),
-        )
-        self._lanes = self._make_lanes(url, registry, condemned, tracebacks=tracebacks)
-        self._channel = f"revenant_worker_{os.urandom(8).hex()}"
-        self._residences = self._make_residences(url, registry, condemned, tracebacks=tracebacks)
-        self._listener = self._make_listener(url)
+            *([scanner] if workflows else []),
+        ]
 
     def _make_listener(self, url: str) -> Listener:
         return Listener(
@@ -174,6 +204,21 @@ class Worker:
             for number, home in enumerate(self._homes if self._switchboard.relaxed else [], 1)
         ]
 
+    def _make_runners(self, url: str, workflows: Workflows) -> list[Runner]:
+        return [
+            Runner(
+                url=url,
+                number=number,
+                worker=self.id,
+                settings=self._settings,
+                admitting=Admitting(workflows=workflows, settings=self._settings, fleet=self._fleet),
+                counters=self.counters,
+                watch=self._watch.add,
+                ready=self._heartbeat.beaten,
+            )
+            for number in range(1, RUNNERS + 1 if workflows else 1)
+        ]
+
     async def start(self) -> None:
         """Begin to serve; Postgres need not be reachable yet."""
         await self._listener.start()
@@ -184,6 +229,8 @@ class Worker:
             await lane.start()
         for residence in self._residences:
             await residence.start()
+        for runner in self._runners:
+            await runner.start()
         if self._jobs is not None:
             await self._jobs.start()
         log.info("Worker %s serves %s with %d lanes.", self.id, ", ".join(self._kinds), len(self._lanes))
@@ -221,6 +268,7 @@ class Worker:
         await asyncio.gather(
             *(lane.stop(timeout=seconds) for lane in self._lanes),
             *(residence.stop(timeout=seconds) for residence in self._residences),
+            *(runner.stop(timeout=seconds) for runner in self._runners),
             *([self._jobs.stop(timeout=seconds)] if self._jobs is not None else []),
         )
         await self._caution.stop()

@@ -1,0 +1,115 @@
+"""Starting: the doors by which runs of workflows are started and found again."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, TypeVar, overload
+
+from pydantic_core import from_json, to_json
+
+from revenant.client.client import Client
+from revenant.client.run import Run
+from revenant.codec import ANYTHING, check_key, dump
+from revenant.entities.message import Message
+from revenant.errors import ConfigurationError, InvalidKey
+from revenant.workflows.workflow import KIND, Workflow
+
+I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
+R = TypeVar("R")
+
+
+class Starting(ABC):
+    """What an application does with workflows."""
+
+    @overload
+    async def start(self) -> None: ...
+
+    @overload
+    async def start(
+        self, workflow: Workflow[None, R], input: None = ..., *, id: str, timeout: float | None = ...
+    ) -> Run[R]: ...
+
+    @overload
+    async def start(self, workflow: Workflow[I, R], input: I, *, id: str, timeout: float | None = ...) -> Run[R]: ...
+
+    @overload
+    async def start(self, workflow: str, input: Any = ..., *, id: str, timeout: float | None = ...) -> Run[Any]: ...
+
+    async def start(
+        self,
+        workflow: Workflow[Any, Any] | str | None = None,
+        input: Any = None,
+        *,
+        id: str | None = None,
+        timeout: float | None = None,
+    ) -> Run[Any] | None:
+        """Start a run of a workflow: it is recorded when this returns. Without a workflow, start the application.
+
+        The id is the idempotency key: the same start again is the same run.
+
+        Raises:
+            RunExists: a run of that id was started with another input.
+            InvalidArguments: the input does not fit the workflow's annotation.
+            CallTimeout: it is unknown whether it was started; start it again.
+        """
+        if workflow is None:
+            await self._open()
+            return None
+        client = self._client_for("app.start")
+        if id is None:
+            raise InvalidKey(
+                f"A run of {workflow!r} was to be started without an id. Give it one that says what it is about, such "
+                'as id="order-42": the same start again is then the same run.'
+            )
+        kind, message = start_message(workflow, input, id=id, limit=self._limit())
+        run = client.run(kind, id, read=_reader(workflow), heard=True)
+        await client.call(message, timeout=timeout)
+        return run
+
+    @overload
+    def run(self, workflow: Workflow[Any, R], id: str) -> Run[R]: ...
+
+    @overload
+    def run(self, workflow: str, id: str) -> Run[Any]: ...
+
+    def run(self, workflow: Workflow[Any, Any] | str, id: str) -> Run[Any]:
+        """Return the handle of a run that was started before, by anybody."""
+        return self._client_for("app.run").run(_kind(workflow, "app.run"), id, read=_reader(workflow))
+
+    @abstractmethod
+    async def _open(self) -> None:
+        """Start the application."""
+
+    @abstractmethod
+    def _client_for(self, door: str) -> Client:
+        """Return the started client."""
+
+    @abstractmethod
+    def _limit(self) -> int:
+        """Return the bytes that an input may take."""
+
+
+def start_message(workflow: Workflow[Any, Any] | str, input: Any, *, id: str, limit: int) -> tuple[str, Message[Any]]:
+    """Return the kind of a run, and the message that starts it."""
+    kind = _kind(workflow, "app.start")
+    key = check_key(kind, id)
+    if isinstance(workflow, Workflow):
+        given = workflow.write_input(input, limit=limit)
+    else:
+        given = from_json(dump(ANYTHING, input, what=f"The input of {workflow}", limit=limit))
+    args = to_json({"input": given}).decode()
+    return kind, Message(kind=kind, key=key, handler="start", args=args, load=from_json, caller=None)
+
+
+def _reader(workflow: Workflow[Any, Any] | str) -> Any:
+    return workflow.result.read if isinstance(workflow, Workflow) else lambda value: value
+
+
+def _kind(workflow: object, door: str) -> str:
+    if isinstance(workflow, Workflow):
+        return workflow.kind
+    if isinstance(workflow, str) and workflow:
+        return f"{KIND}{workflow}"
+    raise ConfigurationError(
+        f"{door}() takes a workflow, or the name of one, and got {workflow!r}. Mark the function with @workflow."
+    )

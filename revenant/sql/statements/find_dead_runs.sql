@@ -1,0 +1,3 @@
+-- Promise: runs whose owner is dead.
+-- Locks: none.
+select * from revenant.find_dead_runs_v1(%(worker)s::uuid, %(page)s);

@@ -1,0 +1,225 @@
+"""Admitting: what a visit found becomes a run in memory: begun, read from its events, or gone on with; or an answer."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from pydantic_core import from_json, to_json
+
+from revenant.codec import digest_of, new_id
+from revenant.config import Settings
+from revenant.errors import InvalidArguments
+from revenant.queue.records import Delivery, Hint, Reply, Settlement
+from revenant.queue.runs import Head, VisitedRun
+from revenant.worker.fleet import Fleet
+from revenant.worker.stage import Staged, waits_of
+from revenant.workflows import attempts
+from revenant.workflows import events as e
+from revenant.workflows.ending import refused_child
+from revenant.workflows.events import ENDS, event
+from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.receiving import receive, refuse, reply
+from revenant.workflows.registry import Workflows
+from revenant.workflows.workflow import Workflow
+
+log = logging.getLogger("revenant.runs")
+_ENDED = frozenset(ENDS.values())
+_RELOADS = (e.RUN_MIGRATED, e.RUN_REQUEUED)
+
+
+class Admitting:
+    """Makes runs of what visits find."""
+
+    def __init__(self, *, workflows: Workflows, settings: Settings, fleet: Fleet) -> None:
+        self._workflows = workflows
+        self._settings = settings
+        self._fleet = fleet
+        self._late: Settlement | None = None
+
+    def take_late(self) -> Settlement | None:
+        """Return the answers to messages that reach no run, with the messages themselves; None: there are none."""
+        late, self._late = self._late, None
+        return late
+
+    def admit(self, hint: Hint, visited: VisitedRun, known: Staged | None, *, now: datetime) -> Staged | None:
+        """Return the run with its messages taken in, not gone on with yet; None: nothing can be done about it here."""
+        address = Address(hint.bucket, hint.kind, hint.key)
+        head, deliveries = visited.head, visited.deliveries
+        if head is None:
+            return self._begin(address, deliveries, now)
+        if head.status in _ENDED:
+            for delivery in deliveries:
+                self._answer_late(address, head, delivery)
+            return None
+        staged = known
+        if staged is None:
+            if not visited.events:
+                return None
+            staged = self._read(address, head, visited)
+            if staged is None:
+                return None
+            staged.live.now = now
+            attempts.recover(staged.live, died=visited.verdict == "dead")
+        staged.live.now = now
+        for delivery in deliveries:
+            self._receive(staged, delivery)
+        return staged
+
+    def _receive(self, staged: Staged, delivery: Delivery) -> None:
+        live = staged.live
+        if delivery.handler == "start":
+            live.draft.consumed.append((delivery.tid, delivery.seq))
+            self._again(live, staged.digest, delivery)
+            return
+        blocked, before = live.view.status == "blocked", live.view.seq
+        receive(live, delivery)
+        recent = live.draft.events[-(live.view.seq - before) :] if live.view.seq > before else []
+        if any(one.type == e.RUN_MIGRATED or (blocked and one.type in _RELOADS) for one in recent):
+            staged.must_reload = True
+
+    def _again(self, live: LiveRun, digest: bytes, delivery: Delivery) -> None:
+        """It was started before: the same start has the same answer, and another one is refused."""
+        if _digest(delivery) == digest:
+            reply(live, delivery, {"run": live.run, "created": False})
+            return
+        refuse(live, delivery, "RunExists", _exists(live.address))
+        if (parent := from_json(delivery.args).get("parent")) is not None:
+            live.draft.sends.append(refused_child(parent, live.key, _exists(live.address)))
+
+    # Runs that there are not yet.
+
+    def _begin(self, address: Address, deliveries: Sequence[Delivery], now: datetime) -> Staged | None:
+        staged: Staged | None = None
+        for delivery in deliveries:
+            if staged is not None:
+                self._receive(staged, delivery)
+            elif delivery.handler == "start":
+                staged = self._started(address, delivery, now)
+            else:
+                text = f"There is no run {address.key!r} of {address.workflow}; {delivery.handler!r} did nothing."
+                self._refuse_late(delivery, "RunNotFound", text)
+        return staged
+
+    def _started(self, address: Address, delivery: Delivery, now: datetime) -> Staged | None:
+        args = from_json(delivery.args)
+        workflow = self._workflows.newest(address.kind)
+        try:
+            workflow.read_input(args.get("input"))
+        except InvalidArguments as error:
+            self._refuse_late(delivery, "InvalidArguments", str(error))
+            if (parent := args.get("parent")) is not None:
+                assert self._late is not None
+                self._late.sends.append(refused_child(parent, address.key, str(error)))
+            return None
+        live = self._live(address, new_id(address.bucket), workflow, now)
+        parent = args.get("parent")
+        told: dict[str, Any] = {} if parent is None else {"parent": parent}
+        live.record(
+            e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=args.get("input"), **told
+        )
+        if workflow.timeout is not None:
+            live.come_back(0, "timeout", after=workflow.timeout)
+        live.draft.consumed.append((delivery.tid, delivery.seq))
+        reply(live, delivery, {"run": live.run, "created": True})
+        text = None if parent is None else to_json(parent).decode()
+        return Staged(live, None, 0, 0, False, _digest(delivery), delivery.origin, text)
+
+    def begin_anew(self, staged: Staged, *, now: datetime) -> Staged:
+        """Return the run with a fresh history, which its last event asks for; its code is the newest one."""
+        old = staged.live
+        workflow = self._workflows.newest(old.address.kind)
+        live = self._live(old.address, new_id(old.address.bucket), workflow, now)
+        last, first = old.view, old.view.started
+        assert first is not None
+        told = {name: first.data[name] for name in ("parent",) if name in first.data}
+        told["signals"] = [[one.name, one.payload, one.update] for waiting in last.signals.values() for one in waiting]
+        live.record(
+            e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=last.continued, **told,
+            signal_ids=sorted(last.signal_ids), updates=list(last.updates.items()), continues=old.run,
+        )  # fmt: skip
+        if workflow.timeout is not None:
+            live.come_back(0, "timeout", after=workflow.timeout)
+        return Staged(
+            live, staged.stream, staged.seq, staged.fence, staged.owned, staged.digest, staged.origin, staged.parent,
+            staged.waits,
+        )  # fmt: skip
+
+    # Runs that there are.
+
+    def _read(self, address: Address, head: Head, visited: VisitedRun) -> Staged | None:
+        workflow = self._workflows.find(address.kind, head.version)
+        why = None
+        if workflow is None:
+            newest = self._workflows.newest(address.kind)
+            if head.version > newest.version or self._fleet.has_version(address.kind, head.version):
+                # Somebody else knows how to go on.
+                return None
+            workflow = newest
+            why = (
+                f"No live worker has version {head.version} of workflow {address.workflow!r}, with which run "
+                f"{address.key!r} was started. Register it beside version {newest.version} and requeue the run, or "
+                "`revenant run migrate` it."
+            )
+        history = [event(*one) for one in visited.events]
+        live = self._live(address, head.run, workflow, history[0].at, codeless=why)
+        live.load(history)
+        staged = Staged(
+            live, head.run, head.seq, head.fence, visited.verdict == "ours", head.digest, head.origin,
+        )  # fmt: skip
+        staged.waits = waits_of(live.view)
+        if live.view.continued_now:
+            return self.begin_anew(staged, now=history[-1].at)
+        return staged
+
+    def _live(
+        self, address: Address, run: str, workflow: Workflow[Any, Any], now: datetime, *, codeless: str | None = None
+    ) -> LiveRun:
+        return LiveRun(
+            address=address, run=run, workflow=workflow, now=now, chance=random.random,
+            limit=self._settings.max_bytes, codeless=codeless,
+        )  # fmt: skip
+
+    # Messages that reach no run.
+
+    def _answer_late(self, address: Address, head: Head, delivery: Delivery) -> None:
+        what = f"Run {address.key!r} of {address.workflow}"
+        if delivery.handler != "start":
+            text = f"{what} has ended ({head.status}); {delivery.handler!r} did nothing."
+            self._refuse_late(delivery, "RunEnded", text)
+        elif _digest(delivery) == head.digest:
+            body = to_json({"run": head.run, "created": False}).decode()
+            self._reply_late(delivery, Reply(delivery.id, "ok", head.seq, body))
+        else:
+            self._refuse_late(delivery, "RunExists", _exists(address))
+            if (parent := from_json(delivery.args).get("parent")) is not None:
+                assert self._late is not None
+                self._late.sends.append(refused_child(parent, address.key, _exists(address)))
+
+    def _refuse_late(self, delivery: Delivery, error: str, text: str) -> None:
+        body = to_json({"error": error, "type": error, "message": text}).decode()
+        self._reply_late(delivery, Reply(delivery.id, "error", 0, body))
+
+    def _reply_late(self, delivery: Delivery, answer: Reply) -> None:
+        late = self._late = self._late or Settlement()
+        late.consumed.append((delivery.tid, delivery.seq))
+        if delivery.origin is not None:
+            late.replies.append((answer, self._settings.reply_ttl))
+            late.wakes.setdefault(delivery.origin, []).append(answer)
+        else:
+            log.info("Message %s for a run did nothing: %s", delivery.id, from_json(answer.body).get("message", ""))
+
+
+def _digest(delivery: Delivery) -> bytes:
+    args = from_json(delivery.args)
+    return digest_of("start", to_json(args.get("input")).decode())
+
+
+def _exists(address: Address) -> str:
+    return (
+        f"Run {address.key!r} of {address.workflow} was started before, with another input; that one stands. Use an id "
+        "of its own for this one, or the same input."
+    )

@@ -1,0 +1,194 @@
+"""Appending: what runs have come to, written in one commit; one of them that somebody else has costs only itself.
+
+Invariant: what is not known to be committed is looked up, and appended again only where it certainly was not.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import psycopg
+
+from revenant.config import Settings
+from revenant.entities.context import Job
+from revenant.queue.connection import refuses_data
+from revenant.queue.link import Link, brief
+from revenant.queue.mailbox import notify
+from revenant.queue.records import Settlement
+from revenant.queue.replies import fetch_replies
+from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs, read_heads, result_channel
+from revenant.queue.settle import id_payloads
+from revenant.worker.jobs import defer_jobs
+from revenant.worker.stage import Staged
+from revenant.workflows.draft import Draft
+from revenant.workflows.results import result_reply
+
+log = logging.getLogger("revenant.runs")
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
+
+
+@dataclass(slots=True)
+class Append:
+    """One run's part in a commit."""
+
+    staged: Staged
+    draft: Draft
+    write: RunWrite
+
+    def committed(self) -> None:
+        """Take note that it is in the database."""
+        staged, write = self.staged, self.write
+        staged.stream, staged.seq, staged.owned = write.stream, write.seq, write.owned
+        staged.fence = write.fence + int(write.take)
+
+
+class Appending:
+    """Writes what the runs of one runner have come to."""
+
+    def __init__(self, *, link: Link, worker: str, settings: Settings) -> None:
+        self._link = link
+        self._worker = worker
+        self._settings = settings
+
+    async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
+        """Commit what these runs have come to; return the parts that are committed, and the runs that others have.
+
+        Raises:
+            psycopg.Error: Postgres refused what one of them holds; nothing was written.
+        """
+        left = sorted(parts, key=lambda part: part.write[:3])
+        lost: list[Staged] = []
+        while left:
+            connection = await self._link.connection()
+            try:
+                refused = await self._commit(connection, left)
+            except psycopg.errors.UniqueViolation as error:
+                await self._leave_out_known_replies(left, error)
+                continue
+            except LOST as error:
+                if refuses_data(error):
+                    raise
+                await self._link.reset(error, only=connection)
+                written = await self._written(left)
+                if not written:
+                    continue
+                # All of them were one transaction: those that differ have been gone on with by somebody else since.
+                lost += [part.staged for part in left if part not in written]
+                left = written
+            else:
+                if refused is not None and not refused.slots and len(left) > 1:
+                    return await self._one_by_one(left, lost)
+                if refused is not None:
+                    gone = set(refused.slots) or {0}
+                    lost += [part.staged for slot, part in enumerate(left) if slot in gone]
+                    left = [part for slot, part in enumerate(left) if slot not in gone]
+                    continue
+            for part in left:
+                part.committed()
+            break
+        return left, lost
+
+    async def _one_by_one(self, parts: Sequence[Append], lost: list[Staged]) -> tuple[list[Append], list[Staged]]:
+        """One of these is not as it was read, and nobody knows which."""
+        done: list[Append] = []
+        for part in parts:
+            written, gone = await self.append([part])
+            done += written
+            lost += gone
+        return done, lost
+
+    async def settle_late(self, settlement: Settlement) -> None:
+        """Answer messages that came for runs that have ended, or that there are not, and take them from the mailbox."""
+        connection = await self._link.connection()
+        if await append_runs(connection, self._worker, [], [], settlement) is not None:
+            log.debug("Late messages were answered by another worker.")
+
+    async def _commit(self, connection: psycopg.AsyncConnection[Any], parts: Sequence[Append]) -> Lost | None:
+        settlement = Settlement()
+        events: list[EventWrite] = []
+        jobs: list[Job] = []
+        for slot, part in enumerate(parts, 1):
+            draft = part.draft
+            events += [
+                EventWrite(slot, one.seq, one.type, one.op, one.at.isoformat(), one.text) for one in draft.events
+            ]
+            settlement.consumed += draft.consumed
+            for reply, channel in draft.replies:
+                settlement.replies.append((reply, self._settings.reply_ttl))
+                settlement.wakes.setdefault(channel, []).append(reply)
+            settlement.sends += draft.sends
+            settlement.schedules += draft.schedules
+            settlement.cancels += draft.cancels
+            jobs += [Job(job.task, job.kwargs) for job in draft.jobs]
+            _tell_result(part, settlement)
+        more = [partial(_defer, jobs=jobs)] if jobs else []
+        writes = [part.write for part in parts]
+        return await append_runs(connection, self._worker, writes, events, settlement, before_commit=more)
+
+    async def _leave_out_known_replies(self, parts: Sequence[Append], error: psycopg.Error) -> None:
+        """An id came twice, which only happens where somebody gave it by hand: the first one's reply stands."""
+        connection = await self._link.connection()
+        ids = [reply.id for part in parts for reply, _ in part.draft.replies]
+        known = {reply.id for reply in await fetch_replies(connection, ids)}
+        if not known:
+            raise error
+        for part in parts:
+            part.draft.replies = [one for one in part.draft.replies if one[0].id not in known]
+
+    async def _written(self, parts: list[Append]) -> list[Append]:
+        """An append got no answer: return those that turn out to be written, and tell their callers to look."""
+        while True:
+            connection = await self._link.connection()
+            try:
+                heads = await read_heads(connection, [part.write for part in parts])
+                break
+            except LOST as error:
+                await self._link.reset(error, only=connection)
+        written = [part for slot, part in enumerate(parts) if heads.get(slot) == _after(part.write)]
+        log.warning("An append got no answer; of %d runs %d turn out to be written.", len(parts), len(written))
+        if written:
+            settlement = Settlement()
+            for part in written:
+                for reply, channel in part.draft.replies:
+                    settlement.wakes.setdefault(channel, []).append(reply)
+            wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in id_payloads(replies)]
+            try:
+                await notify(connection, wakes)
+            except LOST as error:
+                log.warning("Callers were not told (%s); they look for themselves.", brief(error))
+        return written
+
+
+def part_of(staged: Staged) -> Append:
+    """Take what a run has come to since its last append."""
+    live = staged.live
+    draft = live.take_draft()
+    view = live.view
+    busy = staged.busy
+    status = view.status if view.status != "running" else "running" if busy else "waiting"
+    write = RunWrite(
+        *live.address, staged.stream, live.run, staged.seq, view.seq, staged.fence,
+        not staged.owned, busy, view.version, status, view.recoveries, staged.digest,
+        staged.origin, staged.parent, staged.waits_now(), draft.view, view.problem, live.workflow.keep,
+    )  # fmt: skip
+    return Append(staged, draft, write)
+
+
+def _after(write: RunWrite) -> tuple[str, int, int]:
+    return write.stream, write.seq, write.fence + int(write.take)
+
+
+def _tell_result(part: Append, settlement: Settlement) -> None:
+    """Tell whoever started a run, and waits, how it has ended; the events say it for good."""
+    live, origin = part.staged.live, part.staged.origin
+    channel = result_channel(origin) if origin is not None and live.view.over else None
+    if channel is not None:
+        settlement.wakes.setdefault(channel, []).append(result_reply(live.address.kind, live.key, live.view))
+
+
+async def _defer(connection: psycopg.AsyncConnection[Any], *, jobs: Sequence[Job]) -> None:
+    await defer_jobs(connection, jobs)

@@ -1,0 +1,281 @@
+"""Runner: one connection, and the runs that go on over it: visited, taken on, and appended to in one commit.
+
+Invariant: an attempt begins after the commit that records it; what somebody else has gone on with is dropped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from datetime import UTC, datetime, timedelta
+
+import psycopg
+
+from revenant.config import Settings
+from revenant.eventloop import end
+from revenant.queue.link import Link, brief
+from revenant.queue.records import Hint
+from revenant.queue.runs import UNKNOWN, VisitedRun, visit_runs
+from revenant.worker.admitting import Admitting
+from revenant.worker.agenda import Key
+from revenant.worker.appending import Append, Appending, part_of
+from revenant.worker.docket import Docket
+from revenant.worker.lane import Counters
+from revenant.worker.stage import Stage, Staged
+from revenant.worker.stepping import Came, Stepping
+from revenant.workflows import attempts
+from revenant.workflows import events as e
+from revenant.workflows.advancing import advance
+from revenant.workflows.ending import release
+
+log = logging.getLogger("revenant.runs")
+BATCH_RUNS = 256
+"""Runs that are visited at once."""
+FOREIGN_SECONDS = 1.0
+"""How long a run that another worker has attempts of is left to it by the net."""
+REFUSED_SECONDS = 5.0
+"""How long the net passes by a run whose append Postgres refuses."""
+
+
+class Runner:
+    """Takes its share of this worker's runs on."""
+
+    def __init__(
+        self,
+        *,
+        url: str,
+        number: int,
+        worker: str,
+        settings: Settings,
+        admitting: Admitting,
+        counters: Counters,
+        watch: Callable[[Iterable[Hint]], None],
+        ready: asyncio.Event,
+    ) -> None:
+        self._link = Link(url=url, role=f"runner-{number}", idle_in_transaction=settings.handler_timeout + 5)
+        self._worker = worker
+        self._admitting = admitting
+        self._counters = counters
+        self._watch = watch
+        self._ready = ready
+        self._stage = Stage()
+        self.docket = Docket(lambda key: True)
+        self._came: deque[Came] = deque()
+        self._stepping = Stepping(settings=settings, came=self._note)
+        self._appending = Appending(link=self._link, worker=worker, settings=settings)
+        self._clock = (datetime.now(UTC), time.monotonic())
+        self._task: asyncio.Task[None] | None = None
+        self._anew: list[Key] = []
+        """Runs that go on with a fresh history, which is not recorded yet."""
+        self._forced: set[Key] = set()
+        """Runs that are to be read although no message waits for them."""
+        self._draining = False
+        self._stopped = False
+
+    async def start(self) -> None:
+        """Begin to serve."""
+        if self._task is None:
+            self._draining = self._stopped = False
+            self._task = asyncio.create_task(self._forever(), name=f"revenant-{self._link.role}")
+
+    async def stop(self, *, timeout: float = 0.0) -> None:
+        """Let attempts end within `timeout` seconds, hand the rest over, and hang up; safe before start and twice."""
+        self._draining = True
+        task, self._task = self._task, None
+        if task is not None:
+            until = time.monotonic() + timeout
+            while self._stepping.busy and time.monotonic() < until and not task.done():  # noqa: ASYNC110 # bounded
+                await asyncio.sleep(0.01)
+            self._stopped = True
+            self.docket.wake()
+            await asyncio.wait({task}, timeout=max(0.5, until - time.monotonic()))
+            await end(task)
+        await self._stepping.close()
+        for staged in self._stage:
+            self._stage.drop(staged)
+        await self._link.reset()
+
+    def has(self, key: Key) -> bool:
+        """Whether this runner has attempts of that run under way."""
+        staged = self._stage.find(key)
+        return staged is not None and staged.owned
+
+    def _note(self, came: Came) -> None:
+        self._came.append(came)
+        self.docket.wake()
+
+    async def _forever(self) -> None:
+        failures = 0
+        # Until this worker's row is there, nobody would take it for alive.
+        await self._ready.wait()
+        while True:
+            if not (self._came or self._anew or self._stopped):
+                await self.docket.wait(None)
+            last = self._stopped
+            try:
+                await self.run_once()
+                failures = 0
+            except Exception as error:
+                if not isinstance(error, psycopg.Error | OSError):
+                    log.exception("Going on with runs failed in a way that it should not; trying again.")
+                await self._link.reset(error)
+                await asyncio.sleep(random.uniform(0, min(2.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
+                failures = min(failures + 1, 12)
+            if last:
+                return
+
+    async def run_once(self) -> None:
+        """Visit what is hinted at, take in what attempts came to, and commit what follows from both."""
+        touched: dict[Staged, None] = {}
+        hints = [] if self._draining else self.docket.take(BATCH_RUNS)
+        if hints:
+            try:
+                await self._visit(hints, touched)
+            except BaseException:
+                self.docket.add(hints)
+                raise
+        for _ in range(len(self._came)):
+            self._take_in(self._came.popleft(), touched)
+        while self._anew:
+            if (fresh := self._stage.find(self._anew.pop())) is not None:
+                touched[fresh] = None
+        if self._stopped:
+            for staged in self._stage:
+                if staged.owned or not staged.live.draft.empty:
+                    release(staged.live)
+                    touched[staged] = None
+        late = self._admitting.take_late()
+        if late is not None:
+            await self._appending.settle_late(late)
+        await self._go_on(list(touched))
+        self._stage.tidy()
+
+    async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
+        connection = await self._link.connection()
+        here = [self._stage.find((hint.kind, hint.key)) for hint in hints]
+        known = [UNKNOWN if staged is None else staged.known for staged in here]
+        forced = [(hint.kind, hint.key) in self._forced for hint in hints]
+        now, found = await visit_runs(connection, self._worker, hints, known, forced=forced)
+        self._forced.difference_update((hint.kind, hint.key) for hint in hints)
+        self._clock = (now, time.monotonic())
+        for hint, visited in zip(hints, found, strict=True):
+            staged = self._admit(hint, visited)
+            if staged is not None:
+                touched[staged] = None
+
+    def _admit(self, hint: Hint, visited: VisitedRun) -> Staged | None:
+        key = (hint.kind, hint.key)
+        known = self._stage.find(key)
+        if visited.verdict == "elsewhere":
+            if known is not None:
+                self._stage.drop(known)
+            self.docket.pass_by(key, FOREIGN_SECONDS)
+            self._watch([hint])
+            return None
+        if visited.verdict == "later":
+            self.docket.add([hint])
+            return None
+        if known is not None and not visited.known:
+            log.warning("Run %s(%r) was gone on with elsewhere; it is read again.", hint.kind, hint.key)
+            self._stage.drop(known)
+            known = None
+        staged = self._admitting.admit(hint, visited, known, now=self._now())
+        if staged is None:
+            if visited.deliveries:
+                self.docket.pass_by(key, REFUSED_SECONDS)
+            return None
+        self._stage.add(staged)
+        self._stage.used(staged)
+        return staged
+
+    def _take_in(self, came: Came, touched: dict[Staged, None]) -> None:
+        staged = came.staged
+        if self._stage.find(staged.key) is not staged:
+            return
+        staged.tasks.pop(came.op, None)
+        staged.live.now = self._now()
+        if came.error is None:
+            attempts.succeeded(staged.live, came.op, came.attempt, came.result)
+        else:
+            attempts.failed(staged.live, came.op, came.attempt, came.error, retryable=came.retryable)
+        touched[staged] = None
+
+    async def _go_on(self, touched: Sequence[Staged]) -> None:
+        parts: list[Append] = []
+        for staged in touched:
+            staged.live.now = self._now()
+            try:
+                advance(staged.live)
+            except Exception:
+                log.exception("Run %s(%r) could not be gone on with; it is read again.", *staged.key)
+                self._give_back(staged)
+                continue
+            if not staged.live.draft.empty:
+                parts.append(part_of(staged))
+        if not parts:
+            return
+        try:
+            done, lost = await self._appending.append(parts)
+        except psycopg.Error as error:
+            log.warning("An append was refused (%s); its %d runs are appended apart.", brief(error), len(parts))
+            done, lost = await self._apart(parts)
+        for staged in lost:
+            log.warning("Run %s(%r) is gone on with elsewhere; what was not recorded here is dropped.", *staged.key)
+            self._give_back(staged)
+        for part in done:
+            self._after(part)
+        self._counters.turns += 1
+        self._counters.messages += sum(len(part.draft.consumed) for part in done)
+
+    async def _apart(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
+        """One of these cannot be written: append each by itself, so that only the guilty one stays behind."""
+        done: list[Append] = []
+        lost: list[Staged] = []
+        for part in parts:
+            try:
+                written, gone = await self._appending.append([part])
+            except psycopg.Error as error:
+                log.error("Run %s(%r): Postgres refuses its events: %s.", *part.staged.key, brief(error))  # noqa: TRY400 # its words quote what was sent
+                self._stage.drop(part.staged)
+                self.docket.pass_by(part.staged.key, REFUSED_SECONDS)
+            else:
+                done += written
+                lost += gone
+        return done, lost
+
+    def _after(self, part: Append) -> None:
+        """What is recorded is done: attempts begin, others end."""
+        staged, draft = part.staged, part.draft
+        for op in draft.stops:
+            self._stepping.stop(staged, op)
+        if staged.live.view.over:
+            self._stage.drop(staged)
+            return
+        if draft.events and draft.events[-1].type == e.RUN_CONTINUED:
+            self._stage.add(self._admitting.begin_anew(staged, now=self._now()))
+            self._anew.append(staged.key)
+            self.docket.wake()
+            return
+        if staged.must_reload:
+            self._give_back(staged)
+            return
+        if not self._draining:
+            for start in draft.starts:
+                self._stepping.start(staged, start)
+
+    def _again(self, staged: Staged) -> None:
+        self.docket.add([Hint(*staged.live.address, 1)])
+
+    def _give_back(self, staged: Staged) -> None:
+        """Forget a run, and read it again if there is anything to be done about it."""
+        self._stage.drop(staged)
+        self._forced.add(staged.key)
+        self._again(staged)
+
+    def _now(self) -> datetime:
+        base, at = self._clock
+        return base + timedelta(seconds=time.monotonic() - at)

@@ -1,0 +1,55 @@
+"""Scanner: runs whose owner is dead: whoever goes first for one goes on with it, at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any
+
+import psycopg
+
+from revenant.queue.link import Link
+from revenant.queue.runs import find_dead_runs
+from revenant.worker.agenda import Inlet
+from revenant.worker.fleet import Fleet
+from revenant.worker.loop import Loop
+
+log = logging.getLogger("revenant.runs")
+SCAN_SECONDS = 0.4
+"""Between two looks. A worker that is killed is seen by the next one; one that hangs, 8 s after its last heartbeat."""
+PAGE = 500
+
+
+class Scanner(Loop):
+    """Looks for dead owners: one index probe for each owner there is."""
+
+    name = "scanner"
+
+    def __init__(
+        self,
+        *,
+        desk: Link,
+        worker_id: str,
+        kinds: Iterable[str],
+        fleet: Fleet,
+        inlet: Inlet,
+        look: Callable[[], Awaitable[None]],
+    ) -> None:
+        super().__init__(desk=desk)
+        self._worker = worker_id
+        self._kinds = frozenset(kinds)
+        self._fleet = fleet
+        self._inlet = inlet
+        self._look = look
+
+    async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
+        """Look once; return how long to rest."""
+        found = [hint for hint in await find_dead_runs(connection, self._worker, page=PAGE) if hint.kind in self._kinds]
+        if found:
+            # The dead are not to be waited for.
+            await self._look()
+            mine = [hint for hint in found if self._fleet.goes_first(hint.kind, hint.bucket)]
+            if mine:
+                log.warning("A worker died that had attempts under way; %d of their runs go on here.", len(mine))
+                self._inlet.add(mine)
+        return SCAN_SECONDS

@@ -1,0 +1,133 @@
+"""Stage: the runs that one runner has in memory. Those with attempts under way stay; the others are a cache."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic_core import to_json
+
+from revenant.queue.runs import Known
+from revenant.worker.agenda import Key
+from revenant.workflows.live import LiveRun
+from revenant.workflows.view import View
+
+MOST_IDLE = 1_000
+"""Runs without attempts under way that are kept in memory, the latest used ones."""
+MOST_WAITS = 100
+"""Of what a run waits for, so many are told in its row."""
+
+
+@dataclass(slots=True, eq=False)
+class Staged:
+    """One run in memory, and what is known of its row."""
+
+    live: LiveRun
+    stream: str | None
+    """The stream that its row names; None: it has no row yet."""
+    seq: int
+    """Events that are committed."""
+    fence: int
+    owned: bool
+    digest: bytes
+    origin: str | None
+    parent: str | None = None
+    waits: str | None = None
+    tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
+    """Attempts that run in this process, by their operations."""
+    must_reload: bool = False
+    """Whether it is to be read again once what it came to is committed: its code is another one then."""
+
+    @property
+    def key(self) -> Key:
+        """What it is known by in this process."""
+        return self.live.address.kind, self.live.address.key
+
+    @property
+    def known(self) -> Known:
+        """What a visit need not read again."""
+        return Known(self.stream, self.seq, self.fence, self.owned)
+
+    @property
+    def busy(self) -> bool:
+        """Whether its events say that this process has attempts of it under way."""
+        view = self.live.view
+        return not view.released and any(
+            one.running and not one.asked.get("external") for one in view.operations.values()
+        )
+
+    def waits_now(self) -> str | None:
+        """Return what it waits for as JSON; None: as when it was asked last."""
+        text = waits_of(self.live.view)
+        if text == self.waits:
+            return None
+        self.waits = text
+        return text
+
+
+def waits_of(view: View) -> str:
+    """Return what a run waits for, as its row tells it."""
+    waits: list[dict[str, Any]] = []
+    if view.over:
+        return "[]"
+    for found in view.operations.values():
+        if found.running and not found.asked.get("external"):
+            continue
+        told = {"op": found.number, "type": "retry" if found.pausing else found.type, "name": found.name}
+        told["since"] = found.asked_at.isoformat()
+        if found.due is not None:
+            told["due"] = found.due.isoformat()
+        waits.append(told)
+        if len(waits) == MOST_WAITS:
+            break
+    return to_json(waits).decode() if waits else "[]"
+
+
+class Stage:
+    """Runs by their addresses, the latest used ones last."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[Key, Staged] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._runs)
+
+    def __iter__(self) -> Iterator[Staged]:
+        return iter(list(self._runs.values()))
+
+    def find(self, key: Key) -> Staged | None:
+        """Return the run of that address, if it is here."""
+        return self._runs.get(key)
+
+    def add(self, staged: Staged) -> None:
+        """Keep a run."""
+        self._runs[staged.key] = staged
+
+    def used(self, staged: Staged) -> None:
+        """Note that something was done about it now."""
+        if staged.key in self._runs:
+            self._runs.move_to_end(staged.key)
+
+    def drop(self, staged: Staged) -> None:
+        """Forget a run; its code unwinds, and its attempts end."""
+        if self._runs.get(staged.key) is staged:
+            del self._runs[staged.key]
+        for task in staged.tasks.values():
+            task.cancel()
+        staged.tasks.clear()
+        staged.live.put_aside()
+
+    def tidy(self) -> None:
+        """Forget the longest unused of the runs that nothing is under way of."""
+        spare = len(self._runs) - MOST_IDLE
+        if spare <= 0:
+            return
+        for staged in self:
+            if spare <= 0:
+                return
+            if not staged.owned and staged.live.draft.empty:
+                self.drop(staged)
+                spare -= 1

@@ -1,0 +1,58 @@
+"""Advancing: takes a run as far as it can go without waiting; whatever it comes to is in its draft."""
+
+from __future__ import annotations
+
+from revenant.errors import RevenantError
+from revenant.workflows import events as e
+from revenant.workflows.asking import ask
+from revenant.workflows.attempts import begin_ready
+from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing
+from revenant.workflows.live import LiveRun
+
+
+def advance(run: LiveRun) -> None:
+    """Go on until the run waits for something, or has ended."""
+    while not run.view.over:
+        before = run.view.seq
+        _once(run)
+        if run.view.seq == before or (run.draft.events and run.draft.events[-1].type == e.RUN_CONTINUED):
+            return
+
+
+def _once(run: LiveRun) -> None:
+    if run.problem is not None:
+        problem, run.problem = run.problem, None
+        run.record(e.RUN_BLOCKED, None, reason=problem)
+    refused, run.refused = run.refused, []
+    for signal, why in refused:
+        run.record(e.SIGNAL_REFUSED, None, name=signal.name, payload=signal.payload, signal=signal.seq, reason=why)
+    given_up, run.given_up = run.given_up, []
+    for number in given_up:
+        give_up(run, number)
+    if run.view.closing is not None:
+        go_on_closing(run)
+    elif run.view.status == "running" and run.replay is not None:
+        _ask(run)
+        _end_with_the_code(run)
+    if run.view.status == "running" and not run.view.over:
+        begin_ready(run)
+
+
+def _end_with_the_code(run: LiveRun) -> None:
+    replay = run.replay
+    if replay is not None and replay.end is not None:
+        run.put_aside()
+        finish(run, replay.end)
+
+
+def _ask(run: LiveRun) -> None:
+    for number in sorted(run.unrecorded):
+        operation = run.unrecorded.get(number)
+        if operation is None:
+            continue
+        try:
+            ask(run, number, operation)
+        except RevenantError as error:
+            run.put_aside()
+            fail(run, error_of(error))
+            return

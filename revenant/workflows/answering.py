@@ -1,0 +1,82 @@
+"""Answering: which event answers which operation, and what the code gets: a value, or an error to be raised."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import ValidationError
+
+from revenant.codec import explain
+from revenant.errors import RunFailed, StepFailed, WaitTimeout
+from revenant.queue.failures import error_of
+from revenant.workflows import events as e
+from revenant.workflows.events import Event
+from revenant.workflows.operation import Operation, WaitOperation
+from revenant.workflows.replay import Answer
+from revenant.workflows.view import View
+
+_VALUES = (e.STEP_SUCCEEDED, e.TIMER_FIRED, e.APPROVAL_GIVEN)
+
+
+class Unreadable(BaseException):
+    """What is recorded does not fit the types of today's code; the run is blocked, and nothing is lost."""
+
+
+def answer_to(view: View, event: Event, operations: Mapping[int, Operation[Any]]) -> tuple[int, Answer | None]:
+    """Return which operation this event answers, and with what; None: none that the code waits for.
+
+    Raises:
+        Unreadable: the answer is recorded, and cannot be read.
+    """
+    number = event.op or 0
+    if event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED):
+        number, signal = view.delivered.pop(event.seq, (0, None))
+        operation = operations.get(number)
+        if signal is None or not isinstance(operation, WaitOperation):
+            return number, None
+        return number, Answer(_read(operation, signal.payload, event))
+    operation = operations.get(number)
+    if operation is None:
+        return number, None
+    if event.type in _VALUES:
+        return number, Answer(_read(operation, event.data.get("result"), event))
+    if event.type in (e.CALL_ANSWERED, e.CHILD_FINISHED) and event.data["status"] == "ok":
+        return number, Answer(_read(operation, event.data.get("result"), event))
+    error = _error(event, operation)
+    return number, None if error is None else Answer(error=error)
+
+
+def _read(operation: Operation[Any], result: Any, event: Event) -> Any:
+    try:
+        return operation.read(result)
+    except ValidationError as error:
+        raise Unreadable(
+            f"event {event.seq} ({event.type} of {operation!r}) cannot be read as the code's type says: "
+            f"{explain(error)[1]}. Nothing was changed; give the type a shape that reads it."
+        ) from None
+
+
+def _error(event: Event, operation: Operation[Any]) -> BaseException | None:
+    details: dict[str, Any] = event.data.get("error") or {}
+    if event.type == e.STEP_FAILED:
+        return StepFailed(
+            f"Step {operation.name} failed after {event.data.get('attempts', 1)} attempt(s): "
+            f"{details.get('type')}: {details.get('message')}",
+            step=operation.name,
+            type=str(details.get("type")),
+            message=str(details.get("message")),
+            attempts=int(event.data.get("attempts", 1)),
+        )
+    if event.type == e.WAIT_EXPIRED:
+        return WaitTimeout(f"No {operation.name!r} came within the time allowed.", name=operation.name)
+    if event.type == e.CALL_ANSWERED:
+        return error_of(details)
+    if event.type == e.CHILD_FINISHED:
+        return RunFailed(
+            f"The child run {event.data.get('id')!r} of {operation.name} ended {event.data['status']}: "
+            f"{details.get('type')}: {details.get('message')}",
+            type=str(details.get("type")),
+            message=str(details.get("message")),
+        )
+    return None

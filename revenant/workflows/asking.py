@@ -1,0 +1,152 @@
+"""Asking: what the code has asked for is recorded, and what follows from it leaves with the same commit."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic_core import to_json
+
+from revenant.codec import bucket_of
+from revenant.errors import Unstorable
+from revenant.queue.records import Envelope, Scheduled
+from revenant.queue.runs import run_origin
+from revenant.workflows import events as e
+from revenant.workflows.draft import Task
+from revenant.workflows.live import LiveRun
+from revenant.workflows.operation import (
+    CallOperation,
+    CastOperation,
+    ChildOperation,
+    JobOperation,
+    Operation,
+    StepOperation,
+    TimerOperation,
+    UndoOperation,
+    WaitOperation,
+)
+from revenant.workflows.workflow import KIND
+
+
+def ask(run: LiveRun, number: int, operation: Operation[Any]) -> None:
+    """Record what the code asks for under this number."""
+    match operation:
+        case StepOperation():
+            _step(run, number, operation)
+        case TimerOperation():
+            _timer(run, number, operation)
+        case WaitOperation():
+            _wait(run, number, operation)
+        case CallOperation():
+            _call(run, number, operation)
+        case CastOperation():
+            _cast(run, number, operation)
+        case ChildOperation():
+            _child(run, number, operation)
+        case JobOperation():
+            _job(run, number, operation)
+        case UndoOperation():
+            told = {"name": operation.name, "version": operation.step.version, "input": list(operation.args)}
+            run.record(e.UNDO_REGISTERED, number, **told, retry=operation.options.retry.recorded())
+        case _:
+            raise TypeError(f"{operation!r} is no operation that can be recorded")
+
+
+def _step(run: LiveRun, number: int, operation: StepOperation[Any]) -> None:
+    told: dict[str, Any] = {
+        "name": operation.name,
+        "version": operation.step.version,
+        "input": list(operation.args),
+        "retry": operation.options.retry.recorded(),
+        "key": operation.idempotency or run.id_of(number, "step"),
+    }
+    if operation.options.timeout is not None:
+        told["timeout"] = operation.options.timeout
+    if operation.transaction:
+        told["transaction"] = True
+    if operation.options.external:
+        told["external"] = True
+    run.record(e.STEP_SCHEDULED, number, **told)
+
+
+def _timer(run: LiveRun, number: int, operation: TimerOperation) -> None:
+    due = operation.at.isoformat() if operation.at is not None else run.moment(operation.after or 0.0)
+    run.record(e.TIMER_SCHEDULED, number, name=operation.name, due=due)
+    run.come_back(number, "timer", after=operation.after, at=operation.at)
+
+
+def _wait(run: LiveRun, number: int, operation: WaitOperation[Any]) -> None:
+    taken = run.taken.get(number)
+    if taken is not None:
+        run.record(e.SIGNAL_TAKEN, number, name=operation.name, signal=taken.seq)
+        return
+    due = {} if operation.after is None else {"due": run.moment(operation.after)}
+    run.record(e.WAIT_STARTED, number, name=operation.name, **due)
+    if operation.after is not None:
+        run.come_back(number, "wait", after=operation.after)
+
+
+def _call(run: LiveRun, number: int, operation: CallOperation[Any]) -> None:
+    message, made = operation.message, run.id_of(number, "call")
+    message.send_as(made)
+    where = {"kind": message.kind, "key": message.key, "handler": message.handler}
+    run.record(e.CALL_SENT, number, name=operation.name, **where, id=_id(made, message.kind, message.key))
+    run.draft.sends.append(_envelope(run, operation, made, origin=run_origin(run.address.kind, run.key, number)))
+
+
+def _cast(run: LiveRun, number: int, operation: CastOperation) -> None:
+    message, made = operation.message, run.id_of(number, "cast")
+    message.send_as(made)
+    where = {"kind": message.kind, "key": message.key, "handler": message.handler}
+    run.record(e.CAST_SENT, number, name=operation.name, **where, id=_id(made, message.kind, message.key))
+    envelope = _envelope(run, operation, made, origin=None)
+    if operation.after is None:
+        run.draft.sends.append(envelope)
+    else:
+        run.draft.schedules.append(Scheduled(*envelope[:6], None, 0, operation.after, None))
+
+
+def _envelope(
+    run: LiveRun, operation: CallOperation[Any] | CastOperation, made: str, *, origin: str | None
+) -> Envelope:
+    message = operation.message
+    bucket = bucket_of(message.kind, message.key)
+    made = _id(made, message.kind, message.key)
+    return Envelope(bucket, message.kind, message.key, made, message.handler, message.args, origin, None)
+
+
+def _id(made: str, kind: str, key: str) -> str:
+    """Return the id with the bucket of whom it is sent to."""
+    return f"{made[:-2]}{bucket_of(kind, key):02x}"
+
+
+def _child(run: LiveRun, number: int, operation: ChildOperation[Any]) -> None:
+    kind = f"{KIND}{operation.workflow}"
+    key = operation.id or f"{run.key}/{number}"
+    told = {"name": operation.name, "id": key, "input": operation.input, "on_close": operation.on_close}
+    run.record(e.CHILD_STARTED, number, **told, wait=operation.wait)
+    args: dict[str, Any] = {"input": operation.input}
+    # Nobody is told of the end of one that nobody waits for; its start is told, or refused, all the same.
+    args["parent"] = [run.address.kind, run.key, number, operation.wait]
+    made = _id(run.id_of(number, "child"), kind, key)
+    run.draft.sends.append(Envelope(bucket_of(kind, key), kind, key, made, "start", to_json(args).decode(), None, None))
+
+
+def _job(run: LiveRun, number: int, operation: JobOperation) -> None:
+    try:
+        kwargs = to_json(operation.kwargs).decode()
+    except ValueError as error:
+        raise Unstorable(
+            f"The arguments of job {operation.name!r} cannot be stored: {error}. Nothing was deferred; pass what JSON "
+            "can hold.",
+            path="(root)",
+        ) from None
+    run.record(e.JOB_DEFERRED, number, name=operation.name, arguments=kwargs)
+    run.draft.jobs.append(operation)
+
+
+def task_of(run: LiveRun, number: int) -> Task:
+    """Return what somebody outside is to do for an operation."""
+    found = run.view.operations[number]
+    due = None if found.due is None else found.due.isoformat()
+    text = to_json(found.asked.get("input")).decode()
+    return Task(number, found.type, found.name, found.attempt, found.asked.get("assignee"), text, due)

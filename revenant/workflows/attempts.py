@@ -1,0 +1,99 @@
+"""Attempts: each is recorded before it begins; a failed one and what is decided about it are recorded together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from revenant.workflows import events as e
+from revenant.workflows.asking import task_of
+from revenant.workflows.draft import Start
+from revenant.workflows.live import LiveRun
+from revenant.workflows.operation import StepOperation, UndoOperation
+from revenant.workflows.retry import Retry
+from revenant.workflows.step import StepOptions
+from revenant.workflows.view import OperationView
+
+MOST_DEATHS = 3
+"""Workers that may die under one attempt; then its run fails."""
+BUDGET_EXCEEDED = "recovery_budget_exceeded"
+
+
+def begin_ready(run: LiveRun) -> bool:
+    """Begin the attempts of all steps that wait for nothing; return whether there were any."""
+    ready = [
+        one
+        for one in run.view.operations.values()
+        if one.type == "step" and one.state == "open" and not one.running and not one.pausing
+    ]
+    for found in ready:
+        run.record(e.ATTEMPT_STARTED, found.number, attempt=found.attempt + 1)
+        if found.asked.get("external"):
+            run.draft.tasks.append(task_of(run, found.number))
+        else:
+            run.draft.starts.append(Start(found.number, found.attempt))
+    return bool(ready)
+
+
+def function_of(run: LiveRun, number: int) -> StepOperation[Any] | UndoOperation | None:
+    """Return what the code says of a step: its function and options; None if it says nothing."""
+    found = run.view.operations[number]
+    if "undoes" in found.asked:
+        return run.undos.get(found.asked["undoes"])
+    operation = run.operations.get(number)
+    return operation if isinstance(operation, StepOperation) else None
+
+
+def is_current(run: LiveRun, number: int, attempt: int) -> OperationView | None:
+    """Return the operation if that attempt of it is the one under way."""
+    found = run.view.operations.get(number)
+    return found if found is not None and found.running and found.attempt == attempt else None
+
+
+def succeeded(run: LiveRun, number: int, attempt: int, result: Any) -> None:
+    """An attempt has returned, and this is its result as what JSON holds."""
+    if is_current(run, number, attempt) is not None:
+        run.record(e.STEP_SUCCEEDED, number, attempt=attempt, result=result)
+
+
+def failed(run: LiveRun, number: int, attempt: int, error: dict[str, Any], *, retryable: bool) -> None:
+    """An attempt has failed: record that, and what is decided, at once."""
+    found = is_current(run, number, attempt)
+    if found is None:
+        return
+    retry = _retry(run, found)
+    run.record(e.ATTEMPT_FAILED, number, attempt=attempt, error=error)
+    if not retryable or attempt >= retry.attempts:
+        run.record(e.STEP_FAILED, number, attempts=attempt, error=error)
+        return
+    pause = retry.pause(attempt, run.chance())
+    run.record(e.RETRY_SCHEDULED, number, attempt=attempt + 1, due=run.moment(pause), after=round(pause, 6))
+    run.come_back(number, f"retry {attempt + 1}", after=pause, attempt=attempt + 1)
+
+
+def _retry(run: LiveRun, found: OperationView) -> Retry:
+    operation = function_of(run, found.number)
+    options = operation.options if operation is not None else StepOptions()
+    return options.retry.as_recorded(found.asked["retry"])
+
+
+def recover(run: LiveRun, *, died: bool) -> None:
+    """Go on with the attempts that were under way when this run's owner left it, or died; the same ones again."""
+    open_ = [one for one in run.view.operations.values() if one.running and not one.asked.get("external")]
+    if not open_:
+        return
+    if run.view.released:
+        run.record(e.RUN_TAKEN, None)
+    if died:
+        run.record(e.RUN_RECOVERED, None, died=[one.number for one in open_], attempts=[one.attempt for one in open_])
+    for found in open_:
+        if found.deaths > MOST_DEATHS:
+            error = {
+                "error": "RunFailed",
+                "type": BUDGET_EXCEEDED,
+                "message": f"{found.deaths} workers died, one after another, while attempt {found.attempt} of step "
+                f"{found.name} was under way. Mend the step; then `revenant run fork` goes on from there.",
+            }
+            run.record(e.STEP_FAILED, found.number, attempts=found.attempt, error=error)
+            run.record(e.RUN_FAILING, None, error=error)
+            return
+    run.draft.starts += [Start(one.number, one.attempt) for one in open_]

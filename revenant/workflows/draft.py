@@ -1,0 +1,61 @@
+"""Draft: what one run has come to since its last append, until one commit holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from revenant.queue.records import Envelope, Reply, Scheduled
+from revenant.workflows.events import Event
+from revenant.workflows.operation import JobOperation
+
+
+class Start(NamedTuple):
+    """An attempt that begins once it is recorded."""
+
+    op: int
+    attempt: int
+
+
+class Task(NamedTuple):
+    """Something that waits for somebody outside: a step for another process, or a question for a person."""
+
+    op: int
+    type: str
+    name: str
+    attempt: int
+    assignee: str | None
+    input: str
+    due: str | None
+
+
+@dataclass(slots=True)
+class Draft:
+    """What is not committed yet."""
+
+    events: list[Event] = field(default_factory=list)
+    consumed: list[tuple[str, int]] = field(default_factory=list)
+    """(tid, seq) of each message that leaves the mailbox."""
+    replies: list[tuple[Reply, str]] = field(default_factory=list)
+    """With the channel on which its caller waits."""
+    wakes: list[tuple[Reply, str]] = field(default_factory=list)
+    """What somebody who waits is told, and needs no row: the events say it."""
+    sends: list[Envelope] = field(default_factory=list)
+    schedules: list[Scheduled] = field(default_factory=list)
+    cancels: list[str] = field(default_factory=list)
+    """Ids of messages that are not to become due."""
+    jobs: list[JobOperation] = field(default_factory=list)
+    tasks: list[Task] = field(default_factory=list)
+    """What somebody outside is to do now."""
+    withdrawn: list[int] = field(default_factory=list)
+    """Operations that nobody outside has to do anything about any more."""
+    starts: list[Start] = field(default_factory=list)
+    stops: list[int] = field(default_factory=list)
+    """Operations whose attempts end now."""
+    view: Any = None
+    """What the code shows, as JSON text; None: as before."""
+
+    @property
+    def empty(self) -> bool:
+        """Whether there is nothing to be committed."""
+        return not (self.events or self.consumed or self.replies)

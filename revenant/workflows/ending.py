@@ -1,0 +1,199 @@
+"""Ending: how a run comes to its one last event: what is open is cancelled, and what is to be undone, undone."""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any
+
+from pydantic_core import to_json
+
+from revenant.codec import bucket_of, new_id
+from revenant.errors import RevenantError, RunFailed, StepFailed
+from revenant.queue.records import Envelope, Reply
+from revenant.workflows import events as e
+from revenant.workflows.events import Event
+from revenant.workflows.flow import ContinueAsNew
+from revenant.workflows.live import LiveRun
+from revenant.workflows.replay import Answer
+from revenant.workflows.workflow import KIND
+
+LONGEST_WORDS = 64 * 1024
+_GIVEN_UP = {
+    "step": e.STEP_CANCELLED,
+    "timer": e.TIMER_CANCELLED,
+    "wait": e.WAIT_CANCELLED,
+    "call": e.CALL_ABANDONED,
+    "child": e.CHILD_ABANDONED,
+    "approval": e.WAIT_CANCELLED,
+}
+
+
+def give_up(run: LiveRun, number: int) -> None:
+    """Nobody waits for this operation any more: record it, and have whatever goes on for it end."""
+    found = run.view.operations.get(number)
+    if found is None or found.state != "open":
+        return
+    if found.type == "timer":
+        run.draft.cancels.append(run.id_of(number, "timer"))
+    elif found.type in ("wait", "approval") and found.due is not None:
+        run.draft.cancels.append(run.id_of(number, "wait"))
+    elif found.pausing:
+        run.draft.cancels.append(run.id_of(number, f"retry {found.attempt + 1}"))
+    elif found.type == "child" and found.asked.get("on_close") == "cancel":
+        _cancel_child(run, number, found.asked["id"], found.name)
+    if found.asked.get("external") or found.type == "approval":
+        run.draft.withdrawn.append(number)
+    elif found.running:
+        run.draft.stops.append(number)
+    run.record(_GIVEN_UP[found.type], number)
+
+
+def _cancel_child(run: LiveRun, number: int, key: str, workflow: str) -> None:
+    kind = f"{KIND}{workflow}"
+    bucket = bucket_of(kind, key)
+    made = f"{run.id_of(number, 'close')[:-2]}{bucket:02x}"
+    args = to_json({"reason": f"its parent, run {run.key!r}, does not wait for it any more"}).decode()
+    run.draft.sends.append(Envelope(bucket, kind, key, made, "cancel", args, None, None))
+
+
+def finish(run: LiveRun, came_to: Answer) -> None:
+    """The code has ended: with a result, an error, or a wish to go on afresh."""
+    if isinstance(came_to.error, ContinueAsNew):
+        _continue(run, came_to.error)
+    elif came_to.error is not None:
+        fail(run, error_of(came_to.error))
+    else:
+        try:
+            result = run.workflow.result.write(came_to.value, limit=run.limit)
+        except RevenantError as error:
+            fail(run, error_of(error))
+            return
+        _give_up_all(run)
+        end(run, e.RUN_COMPLETED, result=result)
+
+
+def fail(run: LiveRun, error: dict[str, Any]) -> None:
+    """The run fails; what is to be undone comes first."""
+    if run.view.undos:
+        run.record(e.RUN_FAILING, None, error=error)
+    else:
+        _give_up_all(run)
+        end(run, e.RUN_FAILED, error=error)
+
+
+def go_on_closing(run: LiveRun) -> None:
+    """Cancel what is open, begin the next thing to be undone, or come to the end."""
+    view = run.view
+    assert view.closing is not None
+    for number, found in list(view.operations.items()):
+        if "undoes" not in found.asked:
+            give_up(run, number)
+    if any("undoes" in found.asked for found in view.operations.values()):
+        return
+    left = [number for number in view.undos if number not in view.undone and number in run.undos]
+    if left:
+        undo = run.undos[left[-1]]
+        number = view.highest + 1
+        told = {"name": undo.name, "version": undo.step.version, "input": list(undo.args), "undoes": left[-1]}
+        run.record(
+            e.STEP_SCHEDULED, number, **told, retry=undo.options.retry.recorded(), key=run.id_of(left[-1], "undo")
+        )
+        return
+    data = dict(view.closing.data)
+    if skipped := [number for number in view.undos if number not in view.undone]:
+        # The code that would undo these is not here.
+        data["not_undone"] = skipped
+    if view.undo_errors:
+        data["undo_errors"] = view.undo_errors
+    end(run, e.RUN_CANCELLED if view.closing.type == e.RUN_CANCELLING else e.RUN_FAILED, **data)
+
+
+def release(run: LiveRun) -> None:
+    """Let a run go with its attempts under way: whoever comes next goes on with the same ones."""
+    if not any(one.running and not one.asked.get("external") for one in run.view.operations.values()):
+        return
+    run.record(e.RUN_RELEASED, None)
+    bucket, kind, key = run.address
+    run.draft.sends.append(Envelope(bucket, kind, key, new_id(bucket), "go", "{}", None, None))
+
+
+def _give_up_all(run: LiveRun) -> None:
+    for number in list(run.view.operations):
+        give_up(run, number)
+
+
+def end(run: LiveRun, type: str, **data: Any) -> None:
+    """Record the last event, and tell whoever waits for it."""
+    last = run.record(type, None, **data)
+    if run.workflow.timeout is not None:
+        run.draft.cancels.append(run.id_of(0, "timeout"))
+    for message, origin in list(run.view.updates.items()):
+        if origin is not None:
+            body = {"error": "RunEnded", "type": "RunEnded", "message": f"Run {run.key!r} ended before it answered."}
+            run.draft.replies.append((Reply(message, "error", last.seq, to_json(body).decode()), origin))
+    assert run.view.started is not None
+    parent = run.view.started.data.get("parent")
+    if parent is not None and parent[3]:
+        run.draft.sends.append(finished_message(parent, run, last))
+
+
+def finished_message(parent: list[Any], run: LiveRun, last: Event) -> Envelope:
+    """Return what tells a parent how its child has ended."""
+    kind, key, number, _ = parent
+    bucket = bucket_of(kind, key)
+    args: dict[str, Any] = {"op": number, "id": run.key, "child": run.run, "status": "ok"}
+    if last.type == e.RUN_COMPLETED:
+        args["result"] = last.data["result"]
+    else:
+        args |= {"status": e.ENDS[last.type], "error": last.data.get("error") or _cancelled(last)}
+    return Envelope(bucket, kind, key, new_id(bucket), "finished", to_json(args).decode(), None, None)
+
+
+def refused_child(parent: list[Any], key: str, why: str) -> Envelope:
+    """Return what tells a parent that the child it asked for was not started."""
+    kind, own, number, _ = parent
+    bucket = bucket_of(kind, own)
+    error = {"error": "RunExists", "type": "RunExists", "message": why}
+    args = {"op": number, "id": key, "status": "failed", "error": error}
+    return Envelope(bucket, kind, own, new_id(bucket), "finished", to_json(args).decode(), None, None)
+
+
+def _cancelled(last: Event) -> dict[str, Any]:
+    return {"error": "RunCancelled", "type": "RunCancelled", "message": last.data.get("reason") or "it was cancelled"}
+
+
+def _continue(run: LiveRun, wish: ContinueAsNew) -> None:
+    try:
+        given = run.workflow.write_input(wish.given, limit=run.limit)
+    except RevenantError as error:
+        fail(run, error_of(error))
+        return
+    _give_up_all(run)
+    run.record(e.RUN_CONTINUED, None, input=given)
+
+
+def error_of(error: BaseException) -> dict[str, Any]:
+    """Return an exception as what JSON holds of it."""
+    name, module = type(error).__qualname__, type(error).__module__
+    told: dict[str, Any] = {
+        "error": name if isinstance(error, RevenantError) else "RunFailed",
+        "type": name if module in ("builtins", "__main__") else f"{module}.{name}",
+        "message": clean(_words(error)),
+        "traceback": clean("".join(traceback.format_exception(error))[-LONGEST_WORDS:]),
+    }
+    if isinstance(error, StepFailed | RunFailed):
+        told["cause"] = {"type": clean(error.type), "message": clean(error.message)}
+    path = getattr(error, "path", None)
+    return told if path is None else {**told, "path": clean(str(path))}
+
+
+def _words(error: BaseException) -> str:
+    try:
+        return str(error)[:LONGEST_WORDS]
+    except Exception:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
+        return "(its text cannot be read: __str__ raised)"
+
+
+def clean(text: str) -> str:
+    """Return text that Postgres stores: an exception's words may hold what its value did."""
+    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

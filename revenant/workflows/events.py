@@ -1,0 +1,94 @@
+"""Events: what can happen to a run. A run is the stream of them, numbered from 1 without gaps, and nothing else."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from pydantic_core import from_json, to_json
+
+RUN_STARTED = "run.started"
+RUN_CONTINUED = "run.continued"
+RUN_PARKED = "run.parked"
+RUN_RESUMED = "run.resumed"
+RUN_BLOCKED = "run.blocked"
+RUN_REQUEUED = "run.requeued"
+RUN_MIGRATED = "run.migrated"
+RUN_RECOVERED = "run.recovered"
+RUN_RELEASED = "run.released"
+RUN_TAKEN = "run.taken"
+RUN_CANCELLING = "run.cancelling"
+RUN_FAILING = "run.failing"
+RUN_COMPLETED = "run.completed"
+RUN_FAILED = "run.failed"
+RUN_CANCELLED = "run.cancelled"
+STEP_SCHEDULED = "step.scheduled"
+STEP_SUCCEEDED = "step.succeeded"
+STEP_FAILED = "step.failed"
+STEP_CANCELLED = "step.cancelled"
+ATTEMPT_STARTED = "attempt.started"
+ATTEMPT_FAILED = "attempt.failed"
+RETRY_SCHEDULED = "retry.scheduled"
+RETRY_FIRED = "retry.fired"
+TIMER_SCHEDULED = "timer.scheduled"
+TIMER_FIRED = "timer.fired"
+TIMER_CANCELLED = "timer.cancelled"
+WAIT_STARTED = "wait.started"
+WAIT_EXPIRED = "wait.expired"
+WAIT_CANCELLED = "wait.cancelled"
+SIGNAL_RECEIVED = "signal.received"
+SIGNAL_TAKEN = "signal.taken"
+SIGNAL_REFUSED = "signal.refused"
+UPDATE_RECEIVED = "update.received"
+UPDATE_ANSWERED = "update.answered"
+CALL_SENT = "call.sent"
+CALL_ANSWERED = "call.answered"
+CALL_ABANDONED = "call.abandoned"
+CAST_SENT = "cast.sent"
+JOB_DEFERRED = "job.deferred"
+CHILD_STARTED = "child.started"
+CHILD_FINISHED = "child.finished"
+CHILD_ABANDONED = "child.abandoned"
+UNDO_REGISTERED = "undo.registered"
+PATCH_RECORDED = "patch.recorded"
+APPROVAL_ASKED = "approval.asked"
+APPROVAL_GIVEN = "approval.given"
+
+ASKS = {
+    STEP_SCHEDULED: "step",
+    TIMER_SCHEDULED: "timer",
+    WAIT_STARTED: "wait",
+    SIGNAL_TAKEN: "wait",
+    CALL_SENT: "call",
+    CAST_SENT: "cast",
+    JOB_DEFERRED: "job",
+    CHILD_STARTED: "child",
+    UNDO_REGISTERED: "undo",
+    APPROVAL_ASKED: "approval",
+}
+"""The events that record what the code asked for, and the types of its operations."""
+ENDS = {RUN_COMPLETED: "completed", RUN_FAILED: "failed", RUN_CANCELLED: "cancelled"}
+"""The events after which there is none, and the statuses that they give."""
+
+
+class Event(NamedTuple):
+    """One thing that happened to a run."""
+
+    seq: int
+    type: str
+    op: int | None
+    """The operation of the run's code that it belongs to; None: the run's own."""
+    at: datetime
+    """By the database's clock."""
+    data: dict[str, Any]
+    """What JSON can hold."""
+
+    @property
+    def text(self) -> str:
+        """The data as JSON."""
+        return to_json(self.data).decode()
+
+
+def event(seq: int, type: str, op: int | None, at: datetime, text: str) -> Event:
+    """Return an event as it was read: its data is still JSON text."""
+    return Event(seq, type, op, at, from_json(text))

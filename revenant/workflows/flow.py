@@ -1,0 +1,280 @@
+"""Flow: what a workflow's code can do. Each method builds an operation; awaiting it waits for its recorded answer."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, overload
+from uuid import UUID
+
+from revenant.errors import ConfigurationError
+from revenant.workflows.operation import (
+    Awaited,
+    CallOperation,
+    CastOperation,
+    ChildOperation,
+    Gather,
+    JobOperation,
+    Mapped,
+    Operation,
+    Part,
+    Race,
+    Sendable,
+    StepOperation,
+    TimerOperation,
+    UndoOperation,
+    WaitOperation,
+)
+from revenant.workflows.retry import Retry
+from revenant.workflows.signature import Shape
+from revenant.workflows.step import as_step, seconds_of
+
+T = TypeVar("T")
+R = TypeVar("R")
+Ts = TypeVarTuple("Ts")
+Duration = float | timedelta
+
+
+class Host(Protocol):
+    """The run that a flow belongs to."""
+
+    run: str
+    limit: int
+
+    @property
+    def key(self) -> str:
+        """The run's id."""
+
+    @property
+    def moment_taken(self) -> datetime:
+        """When the last event that the code knows of happened."""
+
+    def patched(self, name: str) -> bool:
+        """Whether this run is to take the newer path."""
+
+    def show(self, value: Any) -> None:
+        """Have whoever asks see this."""
+
+
+class ContinueAsNew(BaseException):
+    """The run goes on with a fresh history; not an Exception, so that nobody swallows it."""
+
+    def __init__(self, given: Any) -> None:
+        super().__init__()
+        self.given = given
+
+
+class Flow:
+    """What a workflow's code has: everything that it waits for, decides by, or causes goes through here."""
+
+    def __init__(self, *, host: Host) -> None:
+        self._host = host
+        self._chance = random.Random(hashlib.sha256(host.run.encode()).digest())  # noqa: S311 # the same for each replay
+
+    @property
+    def id(self) -> str:
+        """The run's id, as it was started with."""
+        return self._host.key
+
+    @overload
+    def step(
+        self,
+        function: Callable[[Unpack[Ts]], Awaitable[R]],
+        *args: *Ts,
+        retry: Retry | None = ...,
+        timeout: Duration | None = ...,
+        heartbeat: Duration | None = ...,
+        idempotency: str | None = ...,
+    ) -> Operation[R]: ...
+
+    @overload
+    def step(
+        self,
+        function: Callable[[Unpack[Ts]], R],
+        *args: *Ts,
+        retry: Retry | None = ...,
+        timeout: Duration | None = ...,
+        heartbeat: Duration | None = ...,
+        idempotency: str | None = ...,
+    ) -> Operation[R]: ...
+
+    def step(  # type: ignore[misc]  # mypy compares *args: *Ts with *args: Any as if they were of one length
+        self,
+        function: Callable[..., Any],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+        heartbeat: Duration | None = None,
+        idempotency: str | None = None,
+    ) -> Operation[Any]:
+        """Run a function outside any transaction, at least once, and record its result.
+
+        `timeout` (seconds or timedelta) bounds each attempt; `idempotency` is the key that the outside world gets, by
+        `current_step().idempotency_key`, instead of one made for this step of this run.
+
+        Raises:
+            StepFailed: where it is awaited: the last attempt has failed.
+        """
+        step = as_step(function)
+        options = step.options.but(retry=retry, timeout=timeout, heartbeat=heartbeat)
+        stored = step.signature.write(args, limit=self._host.limit)
+        return StepOperation(step, stored, options, idempotency=idempotency)
+
+    def transaction(
+        self,
+        function: Callable[..., Awaitable[R]],
+        *args: Any,
+        retry: Retry | None = None,
+        timeout: Duration | None = None,
+    ) -> Operation[R]:
+        """Run a function that gets a psycopg connection first: its SQL commits together with its result, exactly once.
+
+        Raises:
+            StepFailed: where it is awaited: the last attempt has failed.
+        """
+        step = as_step(function)
+        options = step.options.but(retry=retry, timeout=timeout)
+        stored = step.in_transaction.write(args, limit=self._host.limit)
+        return StepOperation(step, stored, options, transaction=True)
+
+    def sleep(self, duration: Duration) -> Operation[None]:
+        """Wait so long; a worker need not live meanwhile, and the run takes no memory."""
+        return TimerOperation(after=_positive(duration), at=None)
+
+    def sleep_until(self, moment: datetime) -> Operation[None]:
+        """Wait until that moment, which has a time zone."""
+        given: object = moment
+        if not isinstance(given, datetime) or moment.tzinfo is None:
+            raise ConfigurationError(f"flow.sleep_until() takes a datetime with a time zone, and got {moment!r}.")
+        return TimerOperation(after=None, at=moment, name="sleep_until")
+
+    @overload
+    def signal(self, name: str, type: type[T], *, timeout: Duration | None = ...) -> Operation[T]: ...
+
+    @overload
+    def signal(self, name: str, type: Any = ..., *, timeout: Duration | None = ...) -> Operation[Any]: ...
+
+    def signal(self, name: str, type: Any = Any, *, timeout: Duration | None = None) -> Operation[Any]:
+        """Wait for a signal of that name; one that came before is taken at once.
+
+        Raises:
+            WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
+        """
+        return WaitOperation(name, Shape(type, of=f"The signal {name!r}"), seconds_of(timeout))
+
+    def call(self, message: Awaitable[R]) -> Operation[R]:
+        """Send a message to an entity, exactly once, and wait for its reply.
+
+        Raises:
+            HandlerError: where it is awaited: the entity's handler raised.
+        """
+        return CallOperation(_sendable(message, "flow.call"))
+
+    def cast(self, message: Awaitable[Any], *, after: timedelta | None = None) -> Operation[str]:
+        """Send a message to an entity, exactly once, and go on; awaited, it gives the message's id."""
+        return CastOperation(_sendable(message, "flow.cast"), None if after is None else _positive(after))
+
+    def defer(self, task: Any, **kwargs: Any) -> Operation[None]:
+        """Defer a procrastinate task, exactly once, and go on."""
+        if not callable(getattr(task, "defer_async", None)):
+            raise ConfigurationError(
+                f"flow.defer() takes a procrastinate task, or task.configure(…), and got {task!r}. Mark the function "
+                "with @app.task of your procrastinate app, and pass that."
+            )
+        return JobOperation(getattr(task, "name", None) or task.job.task_name, task, kwargs)
+
+    def child(
+        self,
+        workflow: Any,
+        input: Any = None,
+        *,
+        id: str | None = None,
+        on_close: Literal["cancel", "abandon"] = "cancel",
+        wait: bool = True,
+    ) -> Operation[Any]:
+        """Start a run of another workflow, and wait for its result, or, without `wait`, go on with its id.
+
+        `on_close` says what becomes of it when this run ends first.
+
+        Raises:
+            RunFailed: where it is awaited: the child failed, or was cancelled.
+        """
+        given = workflow.write_input(input, limit=self._host.limit)
+        return ChildOperation(
+            workflow.name, id, given, version=workflow.version, result=workflow.result, on_close=on_close, wait=wait
+        )
+
+    def gather(self, *parts: Part, return_exceptions: bool = False) -> Awaited[list[Any]]:
+        """Wait for all of these, side by side: operations, and coroutines of your own that await operations.
+
+        The first that raises cancels the others, unless `return_exceptions` wants errors among the results.
+        """
+        return Gather(parts, return_exceptions=return_exceptions)
+
+    def map(
+        self, function: Callable[[T], Awaitable[R] | R], items: Iterable[T], *, limit: int = 50, **options: Any
+    ) -> Awaited[list[R]]:
+        """Run a step for each item, at most `limit` at a time; the results come in the order of the items."""
+        most: object = limit
+        if isinstance(most, bool) or not isinstance(most, int) or most < 1:
+            raise ConfigurationError(f"flow.map(limit=…) is a whole number from 1 on, and got {limit!r}.")
+        step = as_step(function)
+        return Mapped((self.step(step, item, **options) for item in items), limit=limit)
+
+    def race(self, *parts: Part) -> Awaited[tuple[int, Any]]:
+        """Wait for the first of these; return its place, from 0, and its value. The others are cancelled."""
+        if not parts:
+            raise ConfigurationError("flow.race() got nothing to wait for. Give it two operations or more.")
+        return Race(parts)
+
+    def on_failure(
+        self, function: Callable[[Unpack[Ts]], Any], *args: *Ts, retry: Retry | None = None
+    ) -> Operation[None]:
+        """Register a step that undoes what was done; all run, the last one first, if the run fails or is cancelled."""
+        step = as_step(function)
+        stored = step.signature.write(args, limit=self._host.limit)
+        return UndoOperation(step, stored, step.options.but(retry=retry))
+
+    def continue_as_new(self, input: Any = None) -> NoReturn:
+        """End this history here, and go on under the same id with a fresh one, from the beginning of the code."""
+        raise ContinueAsNew(input)
+
+    def patched(self, name: str) -> bool:
+        """Whether to take the newer path: true for runs that come here first with this code, false for older ones."""
+        return self._host.patched(name)
+
+    def show(self, value: Any) -> None:
+        """Have `run.state()` return this, until something else is shown: anything that JSON can hold."""
+        self._host.show(value)
+
+    def now(self) -> datetime:
+        """The time by the database's clock, as recorded with what the code has learnt last: the same at each replay."""
+        return self._host.moment_taken.astimezone(UTC)
+
+    def random(self) -> float:
+        """A number from 0 up to 1, not included: the same at each replay."""
+        return self._chance.random()
+
+    def uuid(self) -> UUID:
+        """A random UUID: the same at each replay."""
+        return UUID(int=self._chance.getrandbits(128), version=4)
+
+
+def _positive(duration: Duration) -> float:
+    if duration in (0, timedelta(0)) and not isinstance(duration, bool):
+        return 0.0
+    return seconds_of(duration) or 0.0
+
+
+def _sendable(message: Any, door: str) -> Sendable:
+    if not all(hasattr(message, name) for name in ("kind", "key", "handler", "args", "send_as")):
+        if isinstance(message, Coroutine):
+            message.close()
+        raise ConfigurationError(
+            f"{door}() takes a message, as app.ref(Account, key).deposit(5) makes one, and got {message!r}. "
+            "Nothing was sent."
+        )
+    message.sent()
+    return message  # type: ignore[no-any-return]  # checked by its parts

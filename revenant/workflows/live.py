@@ -1,0 +1,303 @@
+"""LiveRun: one run in memory: its view, its code as far as it has come, and what is not committed yet.
+
+Invariant: every change is an event, recorded first and then taken in; read again from its events, a run is the same.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple
+
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from revenant.codec import ANYTHING, dump, keyed_id
+from revenant.queue.records import Scheduled
+from revenant.workflows import events as e
+from revenant.workflows.answering import Unreadable, answer_to
+from revenant.workflows.draft import Draft
+from revenant.workflows.events import ASKS, Event
+from revenant.workflows.flow import Flow
+from revenant.workflows.operation import ChildOperation, Operation, UndoOperation, WaitOperation
+from revenant.workflows.replay import Answer, Replay
+from revenant.workflows.view import Signal, View
+from revenant.workflows.workflow import KIND, Workflow
+
+
+class Address(NamedTuple):
+    """Where a run is: as an entity is, of the kind 'run:' and its workflow's name."""
+
+    bucket: int
+    kind: str
+    key: str
+
+    @property
+    def workflow(self) -> str:
+        """The workflow's name."""
+        return self.kind.removeprefix(KIND)
+
+
+class LiveRun:
+    """One run, as one worker has it in memory."""
+
+    def __init__(
+        self,
+        *,
+        address: Address,
+        run: str,
+        workflow: Workflow[Any, Any],
+        now: datetime,
+        chance: Callable[[], float],
+        limit: int,
+        codeless: str | None = None,
+    ) -> None:
+        self.address = address
+        self.run = run
+        """The stream's own id."""
+        self.workflow = workflow
+        self.now = now
+        """By the database's clock, as nearly as the worker knows."""
+        self.chance = chance
+        self.limit = limit
+        self._codeless = codeless
+        """Why its code is not run: no live worker has that version of it."""
+        self.view = View()
+        self.draft = Draft()
+        self.problem: str | None = None
+        """Why the code cannot go on, until that is recorded."""
+        self.undos: dict[int, UndoOperation] = {}
+        """What the code has registered, by the numbers of the registrations."""
+        self.operations: dict[int, Operation[Any]] = {}
+        """Those that wait for an answer."""
+        self.unrecorded: dict[int, Operation[Any]] = {}
+        """Those that the code has asked for, and no event says so yet."""
+        self.taken: dict[int, Signal] = {}
+        """The signals that were there when the code asked, by operation, until that is recorded."""
+        self.refused: list[tuple[Signal, str]] = []
+        """Signals that were there and are not of the shape that the code asks for, and why."""
+        self.given_up: list[int] = []
+        """Recorded operations that the code does not wait for any more."""
+        self.replay: Replay | None = None
+        self._past: Past | None = None
+
+    @property
+    def key(self) -> str:
+        """The run's id."""
+        return self.address.key
+
+    @property
+    def moment_taken(self) -> datetime:
+        """When the last event happened."""
+        return self.view.now or self.now
+
+    # Reading a run.
+
+    def load(self, history: Sequence[Event]) -> None:
+        """Take in all events of the run, and run its code along them."""
+        self._past = Past.of(history)
+        for event in history:
+            self.now = event.at
+            if event.type in ASKS and self.replay is not None:
+                self._check(event)
+            self._take(event)
+        self._past = None
+        if self.view.status == "blocked":
+            self.put_aside()
+            self.problem = None
+        elif self._codeless is not None and self.view.status == "running" and self.view.closing is None:
+            self.problem = self._codeless
+
+    def _check(self, event: Event) -> None:
+        """Compare what the code asked for with what the history says."""
+        if event.op is None or "undoes" in event.data:
+            return
+        asked = self.unrecorded.pop(event.op, None)
+        self.taken.pop(event.op, None)
+        wanted = (ASKS[event.type], event.data["name"])
+        found = None if asked is None else (asked.type, asked.name)
+        if found != wanted:
+            says = "for nothing more" if found is None else f"for {found[0]} {found[1]!r}"
+            self.derail(
+                f"The history of run {self.key!r} says, in event {event.seq}, that operation {event.op} is "
+                f"{wanted[0]} {wanted[1]!r}, and version {self.workflow.version} of the code of {self.workflow.name!r} "
+                f"asks there {says}. Bring the code back that has run so far, or register it beside this one with its "
+                "own version, or branch by flow.patched(); then `revenant run requeue`."
+            )
+
+    # Recording.
+
+    def record(self, type: str, op: int | None = None, **data: Any) -> Event:
+        """Add an event, and take it in."""
+        event = Event(self.view.seq + 1, type, op, self.now, data)
+        self.draft.events.append(event)
+        if op is not None and type in ASKS:
+            self.unrecorded.pop(op, None)
+            self.taken.pop(op, None)
+        self._take(event)
+        return event
+
+    def _take(self, event: Event) -> None:
+        self.view.take(event)
+        if event.type == e.RUN_STARTED:
+            self._begin()
+        elif event.type in (e.RUN_CANCELLING, e.RUN_FAILING, e.RUN_CONTINUED) or self.view.over:
+            self.put_aside()
+        elif event.type == e.RUN_BLOCKED:
+            # While the run is read, what follows may say that it went on.
+            if self._past is None:
+                self.put_aside()
+        elif self.replay is not None:
+            self._answer(event)
+
+    def _begin(self) -> None:
+        if self._codeless is not None:
+            return
+        self.replay = Replay(asks=self._asks)
+        try:
+            given = self.workflow.read_input(self.view.input)
+        except Exception as error:  # noqa: BLE001 # what is recorded does not fit the code of today
+            self.derail(f"The input of run {self.key!r} cannot be read by the code of today: {error}")
+            return
+        self.replay.begin(self.workflow.begin(Flow(host=self), given))
+        self._note_dropped()
+
+    def _answer(self, event: Event) -> None:
+        try:
+            number, answer = answer_to(self.view, event, self.operations)
+        except Unreadable as error:
+            self.derail(f"In the history of run {self.key!r}, {error}")
+            return
+        if answer is not None and self.replay is not None:
+            self.operations.pop(number, None)
+            self.replay.answer(number, answer)
+            self._note_dropped()
+
+    def _asks(self, number: int, operation: Operation[Any]) -> Answer | None:
+        """Take in what the code asks for; return the answer of what is answered at once."""
+        self.unrecorded[number] = operation
+        if operation.type == "cast":
+            return Answer(self.id_of(number, "cast"))
+        if operation.type == "job":
+            return Answer()
+        if isinstance(operation, ChildOperation) and not operation.wait:
+            return Answer(operation.id or f"{self.key}/{number}")
+        if isinstance(operation, UndoOperation):
+            self.undos[number] = operation
+            return Answer()
+        answer = self._signal_for(number, operation) if isinstance(operation, WaitOperation) else None
+        if answer is None:
+            self.operations[number] = operation
+        return answer
+
+    def _signal_for(self, number: int, operation: WaitOperation[Any]) -> Answer | None:
+        """Take a signal that came before it was asked for; what is recorded of that decides, where something is."""
+        recorded = self._past is not None and number in self._past.asked
+        which = self._past.taken.get(number) if self._past is not None else None
+        if recorded and which is None:
+            return None
+        waiting = self.view.signals.get(operation.name, ())
+        for signal in list(waiting):
+            if which is not None and signal.seq != which:
+                continue
+            self.view.signals[operation.name].remove(signal)
+            try:
+                value = operation.read(signal.payload)
+            except ValidationError as error:
+                self.refused.append((signal, " ".join(str(error).split())[:500]))
+                continue
+            self.taken[number] = signal
+            return Answer(value)
+        return None
+
+    def _note_dropped(self) -> None:
+        assert self.replay is not None
+        dropped, self.replay.dropped = self.replay.dropped, []
+        for number in dropped:
+            self.operations.pop(number, None)
+            # What was asked for and dropped in one breath was never recorded; what is being read has its own events.
+            if self.unrecorded.pop(number, None) is None and self._past is None:
+                self.given_up.append(number)
+
+    def derail(self, problem: str) -> None:
+        """The code and the history do not go together: nothing is run any more until somebody decides."""
+        self.put_aside()
+        self.problem = problem
+
+    def put_aside(self) -> None:
+        """Unwind the code; it asks for nothing more."""
+        replay, self.replay = self.replay, None
+        if replay is not None:
+            replay.close()
+        self.operations.clear()
+        self.unrecorded.clear()
+        self.taken.clear()
+        self.given_up.clear()
+
+    # What the code's own doors need.
+
+    def patched(self, name: str) -> bool:
+        """Whether this run takes the newer path; recorded when it does so first."""
+        if name in self.view.patches or (self._past is not None and name in self._past.patches):
+            return True
+        if self._past is not None and self._past.goes_on_after(self.view.seq):
+            return False
+        self.record(e.PATCH_RECORDED, None, name=name)
+        return True
+
+    def show(self, value: Any) -> None:
+        """Have this stand in the run's row."""
+        text = dump(ANYTHING, value, what=f"What run {self.key!r} shows", limit=self.limit)
+        if self._past is None:
+            self.draft.view = text
+
+    # What every part needs.
+
+    def id_of(self, number: int, what: str) -> str:
+        """Return the id of a message that has to do with an operation: the same whenever it is asked for."""
+        return keyed_id(self.address.kind, self.address.key, f"{self.run}/{number}/{what}")
+
+    def come_back(
+        self, number: int, what: str, *, after: float | None = None, at: datetime | None = None, **args: Any
+    ) -> None:
+        """Have a message come back to this run when it is due."""
+        text = to_json({"run": self.run, "op": number, "what": what, **args}).decode()
+        made = self.id_of(number, what)
+        self.draft.schedules.append(Scheduled(*self.address, made, "fire", text, None, 0, after, at))
+
+    def moment(self, after: float) -> str:
+        """Return the time in so many seconds, as it is recorded: an estimate, since the database decides."""
+        try:
+            return (self.now + timedelta(seconds=after)).isoformat()
+        except OverflowError:
+            return datetime.max.replace(tzinfo=self.now.tzinfo).isoformat()
+
+    def take_draft(self) -> Draft:
+        """Return what is to be committed, and begin anew."""
+        draft, self.draft = self.draft, Draft()
+        return draft
+
+
+class Past(NamedTuple):
+    """What is known of a history before it is taken in."""
+
+    asked: frozenset[int]
+    """Operations that are recorded."""
+    taken: dict[int, int]
+    """Operations that took a signal which was there, and which."""
+    patches: frozenset[str]
+    last: int
+    """The last event that anything can follow from."""
+
+    @classmethod
+    def of(cls, history: Sequence[Event]) -> Past:
+        """Read it out of the events."""
+        asked = frozenset(event.op for event in history if event.type in ASKS and event.op is not None)
+        taken = {event.op: event.data["signal"] for event in history if event.type == e.SIGNAL_TAKEN and event.op}
+        patches = frozenset(event.data["name"] for event in history if event.type == e.PATCH_RECORDED)
+        last = max((event.seq for event in history if event.op is not None), default=0)
+        return cls(asked, taken, patches, last)
+
+    def goes_on_after(self, seq: int) -> bool:
+        """Whether the history tells more of the code's operations than what was taken in so far."""
+        return seq < self.last

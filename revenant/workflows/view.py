@@ -1,0 +1,332 @@
+"""View: what the events of a run come to, reduced one after another. A run has no other state."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from revenant.workflows import events as e
+from revenant.workflows.events import ENDS, Event
+
+
+class Signal(NamedTuple):
+    """A signal that nobody has taken yet."""
+
+    seq: int
+    name: str
+    payload: Any
+    update: str | None
+    """The id of the message that waits to be answered; None for a plain signal."""
+
+
+@dataclass(slots=True)
+class OperationView:
+    """What is known of one operation."""
+
+    number: int
+    type: str
+    name: str
+    asked: dict[str, Any]
+    """As its first event says."""
+    asked_at: datetime
+    state: str = "open"
+    """`open`, then `done`, `failed` or `cancelled`."""
+    result: Any = None
+    error: dict[str, Any] | None = None
+    attempt: int = 0
+    """The last attempt that was started; 0 before the first."""
+    running: bool = False
+    """Whether that attempt is under way, as far as the events say."""
+    due: datetime | None = None
+    """When it goes on by itself: a timer, a time-out, the next attempt."""
+    pausing: bool = False
+    """Whether the next attempt waits for `due`."""
+    deaths: int = 0
+    """How many workers died while the running attempt was under way."""
+
+
+@dataclass(slots=True)
+class View:
+    """What a run is, by its events."""
+
+    keep: bool = False
+    """Whether operations that have ended are kept, for whoever looks at them."""
+    input: Any = None
+    started: Event | None = None
+    version: int = 0
+    operations: dict[int, OperationView] = field(default_factory=dict)
+    highest: int = 0
+    """The highest number of an operation."""
+    signals: dict[str, deque[Signal]] = field(default_factory=dict)
+    """Signals that nobody has taken, by name."""
+    delivered: dict[int, tuple[int, Signal]] = field(default_factory=dict)
+    """Signals by the number of their event that an operation had waited for, until the code has got them."""
+    signal_ids: set[str] = field(default_factory=set)
+    updates: dict[str, str | None] = field(default_factory=dict)
+    """Updates that wait for their answer, by the id of their message, and the channel on which their senders wait."""
+    patches: set[str] = field(default_factory=set)
+    undos: list[int] = field(default_factory=list)
+    """Numbers of what is to be undone, in the order in which it was registered."""
+    undone: set[int] = field(default_factory=set)
+    undo_errors: list[dict[str, Any]] = field(default_factory=list)
+    closing: Event | None = None
+    """Why it ends: it was cancelled, or has failed; what is to be undone comes first."""
+    status: str = "running"
+    """`running`, `parked` or `blocked`, and at the end `completed`, `failed` or `cancelled`."""
+    problem: str | None = None
+    recoveries: int = 0
+    released: bool = False
+    """Whether its owner has let it go although attempts were under way: whoever is next goes on with them."""
+    continued: Any = None
+    """The input with which it goes on afresh."""
+    continued_now: bool = False
+    """Whether its history ends with the wish to go on afresh."""
+    seq: int = 0
+    now: datetime | None = None
+    end: Event | None = None
+
+    def take(self, event: Event) -> None:
+        """Take the next event in."""
+        self.seq = event.seq
+        self.now = event.at
+        reduce = _REDUCERS.get(event.type)
+        if reduce is not None:
+            reduce(self, event)
+
+    @property
+    def over(self) -> bool:
+        """Whether there will be no further event."""
+        return self.end is not None
+
+    def _close(self, number: int | None, state: str, **outcome: Any) -> None:
+        found = self.operations.get(number or 0)
+        if found is None:
+            return
+        found.state, found.running, found.pausing = state, False, False
+        for name, value in outcome.items():
+            setattr(found, name, value)
+        undo = found.asked.get("undoes")
+        if undo is not None:
+            self.undone.add(undo)
+            if state == "failed":
+                self.undo_errors.append({"op": undo, "name": found.name, "error": found.error})
+        if not self.keep:
+            del self.operations[found.number]
+
+
+def _started(view: View, event: Event) -> None:
+    view.started, view.input, view.version = event, event.data.get("input"), event.data["version"]
+    for name, payload, update in event.data.get("signals", ()):
+        # What nobody had taken when the run went on afresh.
+        view.signals.setdefault(name, deque()).append(
+            Signal(-1 - len(view.signals.get(name, ())), name, payload, update)
+        )
+    view.signal_ids.update(event.data.get("signal_ids", ()))
+    view.updates.update(event.data.get("updates", ()))
+
+
+def _asked(type: str) -> Callable[[View, Event], None]:
+    def reduce(view: View, event: Event) -> None:
+        assert event.op is not None
+        due = event.data.get("due")
+        made = OperationView(event.op, type, event.data["name"], event.data, event.at)
+        made.due = datetime.fromisoformat(due) if due else None
+        view.operations[event.op] = made
+        view.highest = max(view.highest, event.op)
+
+    return reduce
+
+
+def _at_once(type: str) -> Callable[[View, Event], None]:
+    ask = _asked(type)
+
+    def reduce(view: View, event: Event) -> None:
+        ask(view, event)
+        view._close(event.op, "done", result=event.data.get("id"))
+
+    return reduce
+
+
+def _undo(view: View, event: Event) -> None:
+    _asked("undo")(view, event)
+    assert event.op is not None
+    view.undos.append(event.op)
+
+
+def _attempt_started(view: View, event: Event) -> None:
+    found = view.operations.get(event.op or 0)
+    if found is not None:
+        found.attempt, found.running, found.pausing, found.due, found.deaths = (
+            event.data["attempt"],
+            True,
+            False,
+            None,
+            0,
+        )
+
+
+def _attempt_failed(view: View, event: Event) -> None:
+    found = view.operations.get(event.op or 0)
+    if found is not None:
+        found.running, found.error = False, event.data["error"]
+
+
+def _retry_scheduled(view: View, event: Event) -> None:
+    found = view.operations.get(event.op or 0)
+    if found is not None:
+        found.pausing, found.due = True, datetime.fromisoformat(event.data["due"])
+
+
+def _retry_fired(view: View, event: Event) -> None:
+    found = view.operations.get(event.op or 0)
+    if found is not None:
+        found.pausing, found.due = False, None
+
+
+def _child(view: View, event: Event) -> None:
+    _asked("child")(view, event)
+    if not event.data["wait"]:
+        view._close(event.op, "done", result=event.data["id"])
+
+
+def _done(view: View, event: Event) -> None:
+    view._close(event.op, "done", result=event.data.get("result"))
+
+
+def _failed(view: View, event: Event) -> None:
+    view._close(event.op, "failed", error=event.data.get("error"))
+
+
+def _cancelled(view: View, event: Event) -> None:
+    view._close(event.op, "cancelled")
+
+
+def _answered(view: View, event: Event) -> None:
+    if event.data.get("status", "ok") == "ok":
+        _done(view, event)
+    else:
+        _failed(view, event)
+
+
+def _signal(view: View, event: Event) -> None:
+    data = event.data
+    if data.get("id") is not None:
+        view.signal_ids.add(data["id"])
+    update: str | None = data.get("message")
+    if update is not None:
+        view.updates[update] = data.get("origin")
+    signal = Signal(event.seq, data["name"], data.get("payload"), update)
+    # Whoever has waited longest gets it.
+    waits = (one for one in view.operations.values() if one.type == "wait" and one.name == signal.name)
+    first = next((one for one in waits if one.state == "open"), None)
+    if first is None:
+        view.signals.setdefault(signal.name, deque()).append(signal)
+    else:
+        view.delivered[signal.seq] = (first.number, signal)
+        view._close(first.number, "done", result=signal.payload)
+
+
+def _signal_taken(view: View, event: Event) -> None:
+    _at_once("wait")(view, event)
+    waiting = view.signals.get(event.data["name"], deque())
+    for signal in waiting:
+        if signal.seq == event.data["signal"]:
+            waiting.remove(signal)
+            break
+
+
+def _update_answered(view: View, event: Event) -> None:
+    view.updates.pop(event.data["message"], None)
+
+
+def _patch(view: View, event: Event) -> None:
+    view.patches.add(event.data["name"])
+
+
+def _closing(view: View, event: Event) -> None:
+    view.closing = event
+    if view.status in ("parked", "blocked"):
+        view.status, view.problem = "running", None
+
+
+def _status(status: str) -> Callable[[View, Event], None]:
+    def reduce(view: View, event: Event) -> None:
+        view.status, view.problem = status, event.data.get("reason")
+        if event.type == e.RUN_MIGRATED:
+            view.version = event.data["version"]
+        if event.type == e.RUN_REQUEUED:
+            for found in view.operations.values():
+                found.deaths = 0
+
+    return reduce
+
+
+def _continued(view: View, event: Event) -> None:
+    view.continued, view.continued_now = event.data["input"], True
+
+
+def _released(view: View, event: Event) -> None:
+    view.released = event.type == e.RUN_RELEASED
+
+
+def _recovered(view: View, event: Event) -> None:
+    view.recoveries += 1
+    view.released = False
+    for number in event.data["died"]:
+        found = view.operations.get(number)
+        if found is not None:
+            found.deaths += 1
+
+
+def _ended(view: View, event: Event) -> None:
+    view.end, view.status, view.problem = event, ENDS[event.type], None
+    for found in view.operations.values():
+        found.running = False
+
+
+_REDUCERS: dict[str, Callable[[View, Event], None]] = {
+    e.RUN_STARTED: _started,
+    e.RUN_PARKED: _status("parked"),
+    e.RUN_BLOCKED: _status("blocked"),
+    e.RUN_RESUMED: _status("running"),
+    e.RUN_REQUEUED: _status("running"),
+    e.RUN_MIGRATED: _status("running"),
+    e.RUN_RECOVERED: _recovered,
+    e.RUN_CONTINUED: _continued,
+    e.RUN_RELEASED: _released,
+    e.RUN_TAKEN: _released,
+    e.RUN_CANCELLING: _closing,
+    e.RUN_FAILING: _closing,
+    **dict.fromkeys(ENDS, _ended),
+    e.STEP_SCHEDULED: _asked("step"),
+    e.TIMER_SCHEDULED: _asked("timer"),
+    e.WAIT_STARTED: _asked("wait"),
+    e.CALL_SENT: _asked("call"),
+    e.CHILD_STARTED: _child,
+    e.APPROVAL_ASKED: _asked("approval"),
+    e.CAST_SENT: _at_once("cast"),
+    e.JOB_DEFERRED: _at_once("job"),
+    e.UNDO_REGISTERED: _undo,
+    e.ATTEMPT_STARTED: _attempt_started,
+    e.ATTEMPT_FAILED: _attempt_failed,
+    e.RETRY_SCHEDULED: _retry_scheduled,
+    e.RETRY_FIRED: _retry_fired,
+    e.STEP_SUCCEEDED: _done,
+    e.TIMER_FIRED: _done,
+    e.APPROVAL_GIVEN: _done,
+    e.STEP_FAILED: _failed,
+    e.WAIT_EXPIRED: _failed,
+    **dict.fromkeys(
+        (e.STEP_CANCELLED, e.TIMER_CANCELLED, e.WAIT_CANCELLED, e.CALL_ABANDONED, e.CHILD_ABANDONED), _cancelled
+    ),
+    e.CALL_ANSWERED: _answered,
+    e.CHILD_FINISHED: _answered,
+    e.SIGNAL_RECEIVED: _signal,
+    e.SIGNAL_TAKEN: _signal_taken,
+    e.UPDATE_RECEIVED: _signal,
+    e.UPDATE_ANSWERED: _update_answered,
+    e.PATCH_RECORDED: _patch,
+}
