@@ -5,6 +5,10 @@ from __future__ import annotations
 from revenant.app import Revenant
 from revenant.bench.album import BenchAlbum, BenchLooseAlbum
 from revenant.bench.counter import BenchCounter
+from revenant.bench.course import course, field, rest
 from revenant.bench.guest import BenchCopy, BenchGuest, BenchResident
 
-app = Revenant(entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchAlbum, BenchLooseAlbum])
+app = Revenant(
+    entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchAlbum, BenchLooseAlbum],
+    workflows=[course, field, rest],
+)

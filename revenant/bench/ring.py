@@ -21,6 +21,7 @@ from revenant.trial.crew import Crew
 from revenant.trial.run import Run
 from revenant.trial.settling import settle
 from revenant.trial.stage import ROLE, clear, database, settings
+from revenant.workflows.workflow import Workflow
 
 E = TypeVar("E", bound=Entity)
 APPLICATION = "revenant.bench.application:app"
@@ -55,6 +56,10 @@ class Ring:
         for run in self.runs:
             await settle(self.look, run, watch=self.crew.watch)
 
+    async def sleeping(self) -> int:
+        """Return how many runs of workflows wait, as committed."""
+        return sum([await run.count(self.look, "waiting") for run in self.runs])
+
     async def total(self) -> int:
         """Return the sum of all counters, as committed."""
         return sum([json.loads(stored.state)["value"] for run in self.runs async for stored in run.states(self.look)])
@@ -62,16 +67,24 @@ class Ring:
 
 @asynccontextmanager
 async def ring(
-    *, workers: int, say: Callable[[str], None], kinds: Sequence[type[Entity]] = (BenchCounter,)
+    *,
+    workers: int,
+    say: Callable[[str], None],
+    kinds: Sequence[type[Entity]] | None = None,
+    workflows: Sequence[Workflow[Any, Any]] = (),
 ) -> AsyncIterator[Ring]:
-    """Prepare a ring for entities of these kinds, and clear it away."""
-    run = Run(kind=kinds[0].entity_kind)
-    runs = [Run(kind=kind.entity_kind, id=run.id) for kind in kinds]
+    """Prepare a ring for entities of these kinds, or for runs of workflows, and clear it away."""
+    kinds = kinds if kinds is not None else () if workflows else (BenchCounter,)
+    names = [*(kind.entity_kind for kind in kinds), *(workflow.kind for workflow in workflows)]
+    run = Run(kind=names[0])
+    runs = [Run(kind=name, id=run.id) for name in names]
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(database(say))
         for one in runs:
             stack.push_async_callback(clear, url, one, say)
         look = await stack.enter_async_context(session(url, role=ROLE))
         crew = await stack.enter_async_context(Crew(app=APPLICATION, url=url, size=workers, say=say))
-        app = await stack.enter_async_context(Revenant(entities=kinds, database_url=url, settings=settings()))
+        app = await stack.enter_async_context(
+            Revenant(entities=kinds, workflows=workflows, database_url=url, settings=settings())
+        )
         yield Ring(url, run, look, crew, app, runs)

@@ -12,8 +12,10 @@ from revenant.bench.load import Measured
 from revenant.bench.memory import MemoryResult
 from revenant.bench.overhead import OverheadResult
 from revenant.bench.recovery import RecoveryResult
+from revenant.bench.sleepers import SleepersResult
 from revenant.bench.tally import Tally
 from revenant.bench.witness import PROBES
+from revenant.bench.workflows import WorkflowsResult
 from revenant.trial.latency import milliseconds, percentile
 
 
@@ -99,6 +101,32 @@ def show_overhead(result: OverheadResult) -> None:
     table.add_section()
     table.add_row("[bold]the library's own time[/]", "", f"[bold]{result.micros():,.1f}[/]")
     _print(table, result.tally)
+
+
+def show_workflows(result: WorkflowsResult) -> None:
+    """Print what runs cost beside plain SQL."""
+    table = _table(
+        f"{result.in_flight:,} runs at a time, {result.steps} steps each", "per second", "p50", "p95", "p99", "ratio"
+    )
+    ratio = "–" if result.ratio is None else f"{result.ratio:.2f} ×"
+    table.add_row("[bold]runs[/]", *_figures(result.runs), ratio)
+    table.add_row("as many plain commits", *_figures(result.plain), "1.00 ×")
+    table.add_section()
+    table.add_row("one run at a time", *_figures(result.alone), "")
+    _print(table, result.tally)
+    say(
+        f"{result.wal_bytes:,.0f} bytes of WAL a run. One run over {result.items:,} items took "
+        f"{result.mapped.seconds:,.1f} s, {result.mapped.per_second:,.0f} items a second."
+    )
+
+
+def show_sleepers(result: SleepersResult) -> None:
+    """Print what the memory did."""
+    table = _table(f"{result.runs:,} runs that sleep", "resident")
+    for number, seen in enumerate(result.resident, 1):
+        table.add_row(f"after {number * result.runs // len(result.resident):,}", f"{seen / 2**20:,.1f} MiB")
+    _print(table, result.tally)
+    say(f"{result.pace.per_second:,.0f} starts a second.")
 
 
 _RECOVERY = {

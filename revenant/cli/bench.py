@@ -22,8 +22,12 @@ from revenant.bench.screen import (
     show_memory,
     show_overhead,
     show_recovery,
+    show_sleepers,
+    show_workflows,
 )
+from revenant.bench.sleepers import measure_sleepers, sleepers_as_json
 from revenant.bench.tally import Tally
+from revenant.bench.workflows import measure_workflows, workflows_as_json
 from revenant.cli.option import option
 from revenant.trial.stage import perform
 
@@ -130,3 +134,24 @@ def overhead(messages: int, as_json: bool) -> None:
     """Measure the library's own processor time for a call, pydantic included, without any database."""
     result = perform(measure_overhead(messages=messages))
     _tell(result, overhead_as_json if as_json else None, show_overhead)
+
+
+@bench.command()
+@option("--runs", type=click.IntRange(1), default=10_000, show_default=True, help="Runs measured.")
+@option("--in-flight", type=click.IntRange(1), default=256, show_default=True, help="Runs at a time.")
+@option("--steps", type=click.IntRange(1), default=3, show_default=True, help="Steps of each run.")
+@option("--items", type=click.IntRange(1), default=10_000, show_default=True, help="Items of the run that maps.")
+@_as_json
+def workflows(*, runs: int, in_flight: int, steps: int, items: int, as_json: bool) -> None:
+    """Measure runs of workflows beside as many plain commits, one run alone, and one over many items."""
+    result = perform(measure_workflows(runs=runs, in_flight=in_flight, steps=steps, items=items, say=say))
+    _tell(result, workflows_as_json if as_json else None, show_workflows)
+
+
+@bench.command()
+@option("--runs", type=click.IntRange(10), default=100_000, show_default=True, help="Runs that sleep.")
+@_as_json
+def sleepers(runs: int, as_json: bool) -> None:
+    """Measure a worker's memory while far more runs sleep than are under way."""
+    result = perform(measure_sleepers(runs=runs, say=say))
+    _tell(result, sleepers_as_json if as_json else None, show_sleepers)

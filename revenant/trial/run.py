@@ -75,3 +75,14 @@ class Run:
         """Remove all that this run has stored; call it when its workers have stopped."""
         for bucket in BUCKETS:
             await run_script(connection, statement("erase_run"), {"bucket": bucket, **self._bounds})
+
+    async def erase_runs(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Remove all runs of workflows of this trial; call it when its workers have stopped."""
+        for bucket in BUCKETS:
+            await run_script(connection, statement("erase_runs"), {"bucket": bucket, **self._bounds})
+
+    async def count(self, connection: psycopg.AsyncConnection[Any], status: str) -> int:
+        """Return how many runs of workflows of this trial have that status."""
+        cursor = await connection.execute(statement("count_runs"), {"status": status, **self._bounds})
+        (found,) = await cursor.fetchone() or (0,)
+        return int(found)

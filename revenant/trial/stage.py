@@ -15,6 +15,7 @@ from revenant.eventloop import run
 from revenant.queue.session import session
 from revenant.sql import address, migrate
 from revenant.trial.run import Run
+from revenant.workflows.workflow import KIND
 
 T = TypeVar("T")
 ROLE = "trial"
@@ -44,7 +45,10 @@ async def clear(url: str, run: Run, say: Callable[[str], None]) -> None:
     """Remove what a run has stored; never raises, since there may be an error already."""
     try:
         async with session(url, role=ROLE) as connection:
-            await run.erase(connection)
+            if run.kind.startswith(KIND):
+                await run.erase_runs(connection)
+            else:
+                await run.erase(connection)
     except RevenantError as error:
         say(f"What this run stored could not be removed: {error} Its keys begin with {run.key('')!r}.")
 

@@ -213,9 +213,19 @@ class Flow:
         """
         return Gather(parts, return_exceptions=return_exceptions)
 
+    @overload
     def map(
-        self, function: Callable[[T], Awaitable[R] | R], items: Iterable[T], *, limit: int = 50, **options: Any
-    ) -> Awaited[list[R]]:
+        self, function: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int = ..., **options: Any
+    ) -> Awaited[list[R]]: ...
+
+    @overload
+    def map(
+        self, function: Callable[[T], R], items: Iterable[T], *, limit: int = ..., **options: Any
+    ) -> Awaited[list[R]]: ...
+
+    def map(
+        self, function: Callable[[T], Any], items: Iterable[T], *, limit: int = 50, **options: Any
+    ) -> Awaited[list[Any]]:
         """Run a step for each item, at most `limit` at a time; the results come in the order of the items."""
         most: object = limit
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:

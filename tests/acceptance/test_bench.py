@@ -16,6 +16,8 @@ from tests.tools import value
 pytestmark = pytest.mark.acceptance
 LEFT = """
 select (select count(*) from revenant.entities) + (select count(*) from revenant.messages)
+    + (select count(*) from revenant.run_heads) + (select count(*) from revenant.run_events)
+    + (select count(*) from revenant.scheduled)
     + (select count(*) from pg_namespace where nspname like 'revenant\\_bench%')
 """
 
@@ -65,6 +67,28 @@ async def test_a_backlog_is_drained_and_every_message_counts_once(
     if sys.platform == "linux":
         assert 0 < found["worker_cores"] < 2
         assert 0 < found["machine_busy"] <= 1.1
+    assert await value(connection, LEFT) == 0
+
+
+async def test_runs_are_measured_beside_plain_commits_and_every_result_counts_once(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, *("workflows", "--runs", "40", "--in-flight", "8", "--items", "60", "--json"))
+    for name in ("runs_per_second", "baseline_runs_per_second", "ratio", "wal_bytes_per_run", "items_seconds"):
+        assert found[name] > 0, name
+    assert 0 < found["p50_ms"] <= found["p95_ms"] <= found["p99_ms"]
+    assert found["runs"] == 40
+    assert found["total"] == found["expected"] == 40 + 4 + 40 + 1
+    assert found["errors"] == found["unknown"] == 0
+    assert await value(connection, LEFT) == 0
+
+
+async def test_sleeping_runs_are_counted_as_they_are_committed(
+    database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, *("sleepers", "--runs", "50", "--json"))
+    assert found["total"] == found["expected"] == 50
+    assert len(found["resident_bytes"]) == 10
     assert await value(connection, LEFT) == 0
 
 

@@ -122,13 +122,19 @@ def commands(group: click.Group, path: tuple[str, ...] = ("revenant",)) -> Itera
             yield from commands(command, (*path, word))
 
 
+def command_sections() -> dict[str, str]:
+    """Return what the pages of the command say of each: `cli.md`, and one for each large group."""
+    pages = [REFERENCE / "cli.md", *sorted(REFERENCE.glob("cli-*.md"))]
+    return {title: text for page in pages for title, text in sections(page, 2).items()}
+
+
 def test_every_command_is_documented() -> None:
-    assert list(sections(REFERENCE / "cli.md", 2)) == [title for title, _ in commands(main)]
+    assert sorted(command_sections()) == sorted(title for title, _ in commands(main))
 
 
 @pytest.mark.parametrize(("title", "command"), list(commands(main)))
 def test_every_option_is_documented_with_its_variables(title: str, command: click.Command) -> None:
-    text = sections(REFERENCE / "cli.md", 2)[title]
+    text = command_sections()[title]
     written = {word.split()[0].rstrip(",") for word in ticked(text) if word.startswith("-")}
     options = [found for found in command.params if isinstance(found, click.Option) and not found.hidden]
     assert written == {"-o" if "-o" in found.opts else found.opts[-1] for found in options}
