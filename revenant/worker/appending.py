@@ -22,6 +22,7 @@ from revenant.queue.records import Settlement
 from revenant.queue.replies import fetch_replies
 from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs, read_heads, result_channel
 from revenant.queue.settle import id_payloads
+from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.stage import Staged
 from revenant.workflows.draft import Draft
@@ -125,7 +126,10 @@ class Appending:
             settlement.cancels += draft.cancels
             jobs += [Job(job.task, job.kwargs) for job in draft.jobs]
             _tell_result(part, settlement)
-        more = [partial(_defer, jobs=jobs)] if jobs else []
+        more: list[Any] = [partial(_defer, jobs=jobs)] if jobs else []
+        gone, tasks = tasks_of(parts)
+        if gone or tasks:
+            more.append(partial(write_tasks, gone=gone, tasks=tasks))
         writes = [part.write for part in parts]
         return await append_runs(connection, self._worker, writes, events, settlement, before_commit=more)
 
@@ -176,6 +180,20 @@ def part_of(staged: Staged) -> Append:
         staged.origin, staged.parent, staged.waits_now(), draft.view, view.problem, live.workflow.keep,
     )  # fmt: skip
     return Append(staged, draft, write)
+
+
+def tasks_of(parts: Sequence[Append]) -> tuple[list[TaskKey], list[TaskWrite]]:
+    """Return the tasks of these runs that are gone now, and those that are new."""
+    gone = [TaskKey(part.write.bucket, part.write.stream, op) for part in parts for op in part.draft.withdrawn]
+    tasks = [
+        TaskWrite(
+            part.write.bucket, part.write.stream, task.op, part.write.kind, part.write.key,
+            task.type, task.name, task.attempt, task.assignee, task.input, task.due,
+        )
+        for part in parts
+        for task in part.draft.tasks.values()
+    ]  # fmt: skip
+    return gone, tasks
 
 
 def _after(write: RunWrite) -> tuple[str, int, int]:

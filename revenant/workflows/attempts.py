@@ -28,7 +28,7 @@ def begin_ready(run: LiveRun) -> bool:
     for found in ready:
         run.record(e.ATTEMPT_STARTED, found.number, attempt=found.attempt + 1)
         if found.asked.get("external"):
-            run.draft.tasks.append(task_of(run, found.number))
+            run.draft.hand_out(task_of(run, found.number))
         else:
             run.draft.starts.append(Start(found.number, found.attempt))
     return bool(ready)

@@ -45,10 +45,10 @@ class Draft:
     cancels: list[str] = field(default_factory=list)
     """Ids of messages that are not to become due."""
     jobs: list[JobOperation] = field(default_factory=list)
-    tasks: list[Task] = field(default_factory=list)
-    """What somebody outside is to do now."""
-    withdrawn: list[int] = field(default_factory=list)
-    """Operations that nobody outside has to do anything about any more."""
+    tasks: dict[int, Task] = field(default_factory=dict)
+    """What somebody outside is to do now, by operation."""
+    withdrawn: set[int] = field(default_factory=set)
+    """Operations that nobody outside has to do anything about any more; removed before `tasks` are written."""
     starts: list[Start] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
     """Operations whose attempts end now."""
@@ -59,3 +59,12 @@ class Draft:
     def empty(self) -> bool:
         """Whether there is nothing to be committed."""
         return not (self.events or self.consumed or self.replies)
+
+    def hand_out(self, task: Task) -> None:
+        """Have somebody outside do this."""
+        self.tasks[task.op] = task
+
+    def withdraw(self, op: int) -> None:
+        """Nobody outside has to do anything about this operation any more."""
+        self.tasks.pop(op, None)
+        self.withdrawn.add(op)

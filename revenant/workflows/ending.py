@@ -42,7 +42,7 @@ def give_up(run: LiveRun, number: int) -> None:
     elif found.type == "child" and found.asked.get("on_close") == "cancel":
         _cancel_child(run, number, found.asked["id"], found.name)
     if found.asked.get("external") or found.type == "approval":
-        run.draft.withdrawn.append(number)
+        run.draft.withdraw(number)
     elif found.running:
         run.draft.stops.append(number)
     run.record(_GIVEN_UP[found.type], number)
