@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
+from functools import cached_property
 from typing import Any, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 from uuid import UUID
 
@@ -71,7 +72,10 @@ class Flow:
 
     def __init__(self, *, host: Host) -> None:
         self._host = host
-        self._chance = random.Random(hashlib.sha256(host.run.encode()).digest())  # noqa: S311 # the same for each replay
+
+    @cached_property
+    def _chance(self) -> random.Random:
+        return random.Random(hashlib.sha256(self._host.run.encode()).digest())  # noqa: S311 # the same for each replay
 
     @property
     def id(self) -> str:

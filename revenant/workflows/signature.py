@@ -13,6 +13,9 @@ from pydantic_core import from_json, to_json
 from revenant.codec import JSON, dump, explain
 from revenant.errors import ConfigurationError, InvalidArguments, Unstorable
 
+_PLAIN = (int, str, bool)
+"""Types whose values are what JSON holds of them, and are not looked at any closer when they are short text."""
+_SHORT = 1000
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
@@ -47,6 +50,8 @@ class Shape:
             Unstorable: it cannot be written, or would not be read again; names the path.
             TooLarge: it takes more than `limit` bytes.
         """
+        if self._is_plain(value):
+            return value
         text = dump(self.adapter.serializer, value, what=self._of, limit=limit)
         try:
             self.adapter.validator.validate_json(text)
@@ -65,7 +70,15 @@ class Shape:
         Raises:
             ValidationError: it is not of the type.
         """
+        if self._is_plain(value):
+            return value
         return self.adapter.validator.validate_json(to_json(value))
+
+    def _is_plain(self, value: object) -> bool:
+        """Whether a value of the type is the same in JSON: then nothing needs to be asked of pydantic."""
+        if self._annotation not in _PLAIN or type(value) is not self._annotation:
+            return False
+        return not isinstance(value, str) or (len(value) < _SHORT and value.isascii() and "\0" not in value)
 
 
 class Signature:

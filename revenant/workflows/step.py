@@ -35,6 +35,8 @@ class StepOptions:
         heartbeat: float | timedelta | None = None,
     ) -> StepOptions:
         """Return these, with what is given in their place."""
+        if retry is None and timeout is None and heartbeat is None:
+            return self
         given = {"retry": retry, "timeout": seconds_of(timeout), "heartbeat": seconds_of(heartbeat)}
         return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each is of its field's type
 
