@@ -40,12 +40,14 @@ class Address(NamedTuple):
 class Waiting:
     """Those who wait for one run, and the outcome once it is known."""
 
-    __slots__ = ("address", "future", "heard", "looked_at", "users")
+    __slots__ = ("address", "awaited", "future", "heard", "looked_at", "users")
 
     def __init__(self, address: Address) -> None:
         self.address = address
         self.future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self.users = 0
+        self.awaited = 0
+        """How many tasks wait right now: nobody else needs it to be looked for."""
         self.heard = False
         """Whether this process is told of the end: it has started the run."""
         self.looked_at = time.monotonic()
@@ -100,9 +102,16 @@ class Results:
             waiting.looked_at = 0.0
         self._wake.set()
 
-    def hurry(self) -> None:
-        """Somebody waits now."""
-        self._wake.set()
+    async def wait(self, waiting: Waiting) -> Reply:
+        """Wait for the end of a run."""
+        waiting.awaited += 1
+        if not waiting.future.done():
+            waiting.looked_at = min(waiting.looked_at, time.monotonic() - POLL_SECONDS)
+            self._wake.set()
+        try:
+            return await asyncio.shield(waiting.future)
+        finally:
+            waiting.awaited -= 1
 
     def hear(self, payload: str) -> None:
         """Take a notification in: outcomes, or the ids of those too long for one."""
@@ -122,7 +131,7 @@ class Results:
 
     async def _forever(self) -> None:
         while True:
-            if not any(not one.future.done() for one in self._waiting.values()):
+            if not any(map(_is_open, self._waiting.values())):
                 await self._wake.wait()
             try:
                 async with asyncio.timeout(POLL_SECONDS):
@@ -135,7 +144,7 @@ class Results:
     async def run_once(self) -> None:
         """Look at those that are to be looked at."""
         now = time.monotonic()
-        due = [one for one in self._waiting.values() if not one.future.done() and self._is_due(one, now)]
+        due = [one for one in self._waiting.values() if _is_open(one) and self._is_due(one, now)]
         connection = None
         try:
             for start in range(0, len(due), PAGE):
@@ -159,3 +168,7 @@ class Results:
         last = event(seq, type, None, at, data)
         status, body = outcome_of(*address, last)
         self._settle(result_id(*address), Reply(result_id(*address), status, last.seq, to_json(body).decode()))
+
+
+def _is_open(waiting: Waiting) -> bool:
+    return waiting.awaited > 0 and not waiting.future.done()

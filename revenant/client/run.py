@@ -63,10 +63,9 @@ class Run(Generic[R]):
             CallTimeout: it has not ended yet, or is not there. It goes on; ask again.
         """
         waiting = self._results.expect(self._kind, self.id)
-        self._results.hurry()
         try:
             async with asyncio.timeout(timeout) as limit:
-                reply = await asyncio.shield(waiting.future)
+                reply = await self._results.wait(waiting)
         except TimeoutError as error:
             if not limit.expired() and not error.args:
                 raise

@@ -87,7 +87,7 @@ class Admitting:
             reply(live, delivery, {"run": live.run, "created": False})
             return
         refuse(live, delivery, "RunExists", _exists(live.address))
-        if (parent := from_json(delivery.args).get("parent")) is not None:
+        if (parent := _args(delivery).get("parent")) is not None:
             live.draft.sends.append(refused_child(parent, live.key, _exists(live.address)))
 
     # Runs that there are not yet.
@@ -105,7 +105,7 @@ class Admitting:
         return staged
 
     def _started(self, address: Address, delivery: Delivery, now: datetime) -> Staged | None:
-        args = from_json(delivery.args)
+        args = _args(delivery)
         workflow = self._workflows.newest(address.kind)
         try:
             workflow.read_input(args.get("input"))
@@ -195,7 +195,7 @@ class Admitting:
             self._reply_late(delivery, Reply(delivery.id, "ok", head.seq, body))
         else:
             self._refuse_late(delivery, "RunExists", _exists(address))
-            if (parent := from_json(delivery.args).get("parent")) is not None:
+            if (parent := _args(delivery).get("parent")) is not None:
                 assert self._late is not None
                 self._late.sends.append(refused_child(parent, address.key, _exists(address)))
 
@@ -213,8 +213,14 @@ class Admitting:
             log.info("Message %s for a run did nothing: %s", delivery.id, from_json(answer.body).get("message", ""))
 
 
-def _digest(delivery: Delivery) -> bytes:
+def _args(delivery: Delivery) -> dict[str, Any]:
+    """Return what a start says; anything else than an object says nothing."""
     args = from_json(delivery.args)
+    return args if isinstance(args, dict) else {}
+
+
+def _digest(delivery: Delivery) -> bytes:
+    args = _args(delivery)
     return digest_of("start", to_json(args.get("input")).decode())
 
 

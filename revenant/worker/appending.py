@@ -171,6 +171,9 @@ def part_of(staged: Staged) -> Append:
     """Take what a run has come to since its last append."""
     live = staged.live
     draft = live.take_draft()
+    first = draft.events[0].seq if draft.events else staged.seq + 1
+    if first != (staged.seq + 1 if staged.stream in (None, live.run) else 1):
+        raise RuntimeError(f"Run {live.key!r} goes on at event {first}, and {staged.seq} are recorded.")
     view = live.view
     busy = staged.busy
     status = view.status if view.status != "running" else "running" if busy else "waiting"

@@ -17,6 +17,7 @@ import psycopg
 
 from revenant.config import Settings
 from revenant.eventloop import end
+from revenant.queue.claim import MESSAGE_LIMIT
 from revenant.queue.link import Link, brief
 from revenant.queue.records import Hint
 from revenant.queue.runs import UNKNOWN, VisitedRun, visit_runs
@@ -131,6 +132,16 @@ class Runner:
     async def run_once(self) -> None:
         """Visit what is hinted at, take in what attempts came to, and commit what follows from both."""
         touched: dict[Staged, None] = {}
+        try:
+            await self._round(touched)
+        except BaseException:
+            # What they were taken to is not known to be recorded: they are read again.
+            for staged in touched:
+                self._give_back(staged)
+            raise
+        self._stage.tidy()
+
+    async def _round(self, touched: dict[Staged, None]) -> None:
         hints = [] if self._draining else self.docket.take(BATCH_RUNS)
         if hints:
             try:
@@ -152,7 +163,6 @@ class Runner:
         if late is not None:
             await self._appending.settle_late(late)
         await self._go_on(list(touched))
-        self._stage.tidy()
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
         connection = await self._link.connection()
@@ -162,10 +172,20 @@ class Runner:
         now, found = await visit_runs(connection, self._worker, hints, known, forced=forced)
         self._forced.difference_update((hint.kind, hint.key) for hint in hints)
         self._clock = (now, time.monotonic())
+        met = 0
         for hint, visited in zip(hints, found, strict=True):
-            staged = self._admit(hint, visited)
+            try:
+                staged = self._admit(hint, visited)
+            except Exception:
+                log.exception("Run %s(%r) could not be read; its messages stay.", hint.kind, hint.key)
+                self.docket.pass_by((hint.kind, hint.key), REFUSED_SECONDS)
+                continue
             if staged is not None:
                 touched[staged] = None
+            met += len(visited.deliveries)
+            if visited.deliveries and met >= MESSAGE_LIMIT:
+                # There may be more of them than one visit takes.
+                self.docket.add([hint])
 
     def _admit(self, hint: Hint, visited: VisitedRun) -> Staged | None:
         key = (hint.kind, hint.key)

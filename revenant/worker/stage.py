@@ -55,6 +55,9 @@ class Staged:
     def busy(self) -> bool:
         """Whether its events say that this process has attempts of it under way."""
         view = self.live.view
+        if view.continued_now:
+            # Its fresh history is not begun yet, and somebody has to.
+            return True
         return not view.released and any(
             one.running and not one.asked.get("external") for one in view.operations.values()
         )

@@ -22,7 +22,8 @@ def receive(run: LiveRun, delivery: Delivery) -> None:
     run.draft.consumed.append((delivery.tid, delivery.seq))
     take = _DOORS.get(delivery.handler)
     args = from_json(delivery.args)
-    if take is None or not isinstance(args, dict):
+    fits = isinstance(args, dict) and _NEEDED.get(delivery.handler, _NONE) <= args.keys()
+    if take is None or not fits:
         refuse(run, delivery, "UnknownHandler", f"A run takes no {delivery.handler!r} with such arguments.")
     elif run.view.over:
         _too_late(run, delivery)
@@ -84,7 +85,7 @@ def _finished(run: LiveRun, delivery: Delivery, args: Details) -> None:
     found = run.view.operations.get(args["op"])
     if found is None or found.type != "child" or found.asked["id"] != args["id"]:
         return
-    outcome = {"result": args.get("result")} if args["status"] == "ok" else {"error": args["error"]}
+    outcome = {"result": args.get("result")} if args["status"] == "ok" else {"error": args.get("error") or {}}
     run.record(e.CHILD_FINISHED, args["op"], id=args["id"], status=args["status"], **outcome)
 
 
@@ -169,6 +170,13 @@ def _go(run: LiveRun, delivery: Delivery, args: Details) -> None:
     """It was let go, and is read again by whoever has this message."""
 
 
+_NONE: frozenset[str] = frozenset()
+_NEEDED = {
+    "fire": frozenset({"run", "op", "what"}),
+    "answer": frozenset({"op", "id", "status", "body"}),
+    "finished": frozenset({"op", "id", "status"}),
+}
+"""What a message that the engine itself sends has to say; anybody can send one by hand."""
 _DOORS: dict[str, Callable[[LiveRun, Delivery, Details], None]] = {
     "go": _go,
     "fire": _fire,
