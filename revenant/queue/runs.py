@@ -200,12 +200,12 @@ async def append_runs(
 
 async def read_heads(
     connection: psycopg.AsyncConnection[Any], runs: Sequence[RunWrite]
-) -> Mapping[int, tuple[str, int, int]]:
-    """Return (stream, events, fence) of those of these runs that there are, by their places from 0."""
+) -> Mapping[int, tuple[str, int, int, datetime]]:
+    """Return (stream, events, fence, moment of the last one) of those of these runs that there are, by place from 0."""
     (rows,) = await run_script(
         connection, statement("read_heads"), columns([run[:3] for run in runs], ("buckets", "kinds", "keys"))
     )
-    return {slot - 1: (run, seq, fence) for slot, run, seq, fence in rows}
+    return {slot - 1: (run, seq, fence, at) for slot, run, seq, fence, at in rows}
 
 
 async def read_results(

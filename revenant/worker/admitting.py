@@ -12,13 +12,14 @@ from pydantic_core import from_json, to_json
 
 from revenant.codec import digest_of, new_id
 from revenant.config import Settings
-from revenant.errors import InvalidArguments
 from revenant.queue.records import Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
+from revenant.worker.blocking import block_unread
 from revenant.worker.fleet import Fleet
 from revenant.worker.stage import Staged, waits_of
 from revenant.workflows import attempts
 from revenant.workflows import events as e
+from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.ending import refused_child
 from revenant.workflows.events import ENDS, event
 from revenant.workflows.live import Address, LiveRun
@@ -69,11 +70,23 @@ class Admitting:
             self._receive(staged, delivery)
         return staged
 
+    def block(self, hint: Hint, visited: VisitedRun, error: Exception, *, now: datetime) -> Staged | None:
+        """Return a run that cannot be read as one that is to be blocked; None: it is, or there is no such run yet."""
+        head = visited.head
+        if head is None or head.status == "blocked" or head.status in _ENDED:
+            return None
+        address = Address(hint.bucket, hint.kind, hint.key)
+        workflow = self._workflows.find(hint.kind, head.version) or self._workflows.newest(hint.kind)
+        return block_unread(address, head, error, workflow=workflow, now=now, limit=self._settings.max_bytes)
+
     def _receive(self, staged: Staged, delivery: Delivery) -> None:
         live = staged.live
         if delivery.handler == "start":
             live.draft.consumed.append((delivery.tid, delivery.seq))
-            self._again(live, staged.digest, delivery)
+            try:
+                self._again(live, staged.digest, delivery)
+            except Unusable as error:
+                refuse(live, delivery, "InvalidArguments", str(error))
             return
         blocked, before = live.view.status == "blocked", live.view.seq
         receive(live, delivery)
@@ -87,7 +100,7 @@ class Admitting:
             reply(live, delivery, {"run": live.run, "created": False})
             return
         refuse(live, delivery, "RunExists", _exists(live.address))
-        if (parent := _args(delivery).get("parent")) is not None:
+        if (parent := read_args(delivery).get("parent")) is not None:
             live.draft.sends.append(refused_child(parent, live.key, _exists(live.address)))
 
     # Runs that there are not yet.
@@ -105,11 +118,11 @@ class Admitting:
         return staged
 
     def _started(self, address: Address, delivery: Delivery, now: datetime) -> Staged | None:
-        args = _args(delivery)
-        workflow = self._workflows.newest(address.kind)
+        workflow, args = self._workflows.newest(address.kind), {}
         try:
+            args = read_args(delivery)
             workflow.read_input(args.get("input"))
-        except InvalidArguments as error:
+        except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
             self._refuse_late(delivery, "InvalidArguments", str(error))
             if (parent := args.get("parent")) is not None:
                 assert self._late is not None
@@ -165,6 +178,8 @@ class Admitting:
                 "`revenant run migrate` it."
             )
         history = [event(*one) for one in visited.events]
+        if len(history) != head.seq:
+            raise ValueError(f"of its {head.seq} events {len(history)} are there")
         live = self._live(address, head.run, workflow, history[0].at, codeless=why)
         live.load(history)
         staged = Staged(
@@ -190,12 +205,18 @@ class Admitting:
         if delivery.handler != "start":
             text = f"{what} has ended ({head.status}); {delivery.handler!r} did nothing."
             self._refuse_late(delivery, "RunEnded", text)
-        elif _digest(delivery) == head.digest:
+            return
+        try:
+            given, args = _digest(delivery), read_args(delivery)
+        except Unusable as error:
+            self._refuse_late(delivery, "InvalidArguments", str(error))
+            return
+        if given == head.digest:
             body = to_json({"run": head.run, "created": False}).decode()
             self._reply_late(delivery, Reply(delivery.id, "ok", head.seq, body))
         else:
             self._refuse_late(delivery, "RunExists", _exists(address))
-            if (parent := _args(delivery).get("parent")) is not None:
+            if (parent := args.get("parent")) is not None:
                 assert self._late is not None
                 self._late.sends.append(refused_child(parent, address.key, _exists(address)))
 
@@ -213,14 +234,8 @@ class Admitting:
             log.info("Message %s for a run did nothing: %s", delivery.id, from_json(answer.body).get("message", ""))
 
 
-def _args(delivery: Delivery) -> dict[str, Any]:
-    """Return what a start says; anything else than an object says nothing."""
-    args = from_json(delivery.args)
-    return args if isinstance(args, dict) else {}
-
-
 def _digest(delivery: Delivery) -> bytes:
-    args = _args(delivery)
+    args = read_args(delivery)
     return digest_of("start", to_json(args.get("input")).decode())
 
 

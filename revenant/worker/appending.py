@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -152,7 +153,7 @@ class Appending:
                 break
             except LOST as error:
                 await self._link.reset(error, only=connection)
-        written = [part for slot, part in enumerate(parts) if heads.get(slot) == _after(part.write)]
+        written = [part for slot, part in enumerate(parts) if heads.get(slot) == _after(part)]
         log.warning("An append got no answer; of %d runs %d turn out to be written.", len(parts), len(written))
         if written:
             settlement = Settlement()
@@ -199,8 +200,12 @@ def tasks_of(parts: Sequence[Append]) -> tuple[list[TaskKey], list[TaskWrite]]:
     return gone, tasks
 
 
-def _after(write: RunWrite) -> tuple[str, int, int]:
-    return write.stream, write.seq, write.fence + int(write.take)
+def _after(part: Append) -> tuple[str, int, int, datetime | None]:
+    """Return where its stream stands if this was written, and by whom: two workers that append as many events to the
+    same one do so at other moments."""
+    write = part.write
+    at = part.draft.events[-1].at if part.draft.events else part.staged.live.view.now
+    return write.stream, write.seq, write.fence + int(write.take), at
 
 
 def _tell_result(part: Append, settlement: Settlement) -> None:

@@ -18,12 +18,14 @@ import psycopg
 from revenant.config import Settings
 from revenant.eventloop import end
 from revenant.queue.claim import MESSAGE_LIMIT
+from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link, brief
 from revenant.queue.records import Hint
 from revenant.queue.runs import UNKNOWN, VisitedRun, visit_runs
 from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Key
 from revenant.worker.appending import Append, Appending, part_of
+from revenant.worker.blocking import block_stuck
 from revenant.worker.docket import Docket
 from revenant.worker.lane import Counters
 from revenant.worker.stage import Stage, Staged
@@ -157,7 +159,6 @@ class Runner:
         if self._stopped:
             for staged in self._stage:
                 if staged.owned or not staged.live.draft.empty:
-                    release(staged.live)
                     touched[staged] = None
         late = self._admitting.take_late()
         if late is not None:
@@ -203,7 +204,13 @@ class Runner:
             log.warning("Run %s(%r) was gone on with elsewhere; it is read again.", hint.kind, hint.key)
             self._stage.drop(known)
             known = None
-        staged = self._admitting.admit(hint, visited, known, now=self._now())
+        try:
+            staged = self._admitting.admit(hint, visited, known, now=self._now())
+        except Exception as error:
+            log.exception("Run %s(%r) cannot be read; it is blocked, and nothing else suffers.", *key)
+            if known is not None:
+                self._stage.drop(known)
+            staged = self._admitting.block(hint, visited, error, now=self._now())
         if staged is None:
             if visited.deliveries:
                 self.docket.pass_by(key, REFUSED_SECONDS)
@@ -225,17 +232,7 @@ class Runner:
         touched[staged] = None
 
     async def _go_on(self, touched: Sequence[Staged]) -> None:
-        parts: list[Append] = []
-        for staged in touched:
-            staged.live.now = self._now()
-            try:
-                advance(staged.live)
-            except Exception:
-                log.exception("Run %s(%r) could not be gone on with; it is read again.", *staged.key)
-                self._give_back(staged)
-                continue
-            if not staged.live.draft.empty:
-                parts.append(part_of(staged))
+        parts = [part for staged in touched if (part := self._advanced(staged)) is not None]
         if not parts:
             return
         try:
@@ -251,17 +248,44 @@ class Runner:
         self._counters.turns += 1
         self._counters.messages += sum(len(part.draft.consumed) for part in done)
 
+    def _advanced(self, staged: Staged) -> Append | None:
+        """Take a run as far as it goes, and return what is to be appended; None: nothing is."""
+        staged.live.now = self._now()
+        try:
+            if not staged.unreadable:
+                advance(staged.live)
+            if self._stopped or (self._draining and not staged.tasks):
+                release(staged.live)
+            return None if staged.live.draft.empty else part_of(staged)
+        except Exception as error:
+            log.exception("Run %s(%r) cannot be gone on with; it is blocked, and nothing else suffers.", *staged.key)
+            return self._block(staged, error)
+
+    def _block(self, staged: Staged, error: Exception) -> Append:
+        """Put a run in this one's place that is only to be blocked, and return that."""
+        self._stage.drop(staged)
+        blocked = block_stuck(staged, error, now=self._now())
+        self._stage.add(blocked)
+        return part_of(blocked)
+
     async def _apart(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
         """One of these cannot be written: append each by itself, so that only the guilty one stays behind."""
         done: list[Append] = []
         lost: list[Staged] = []
-        for part in parts:
+        left = deque(parts)
+        while left:
+            part = left.popleft()
             try:
                 written, gone = await self._appending.append([part])
             except psycopg.Error as error:
                 log.error("Run %s(%r): Postgres refuses its events: %s.", *part.staged.key, brief(error))  # noqa: TRY400 # its words quote what was sent
-                self._stage.drop(part.staged)
-                self.docket.pass_by(part.staged.key, REFUSED_SECONDS)
+                if refuses_data(error) and not part.staged.unreadable:
+                    part.staged.live.draft = part.draft
+                    left.append(self._block(part.staged, ValueError(brief(error))))
+                else:
+                    self._stage.drop(part.staged)
+                    self.docket.pass_by(part.staged.key, REFUSED_SECONDS)
+                    asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._read_again, part.staged)
             else:
                 done += written
                 lost += gone
@@ -272,7 +296,7 @@ class Runner:
         staged, draft = part.staged, part.draft
         for op in draft.stops:
             self._stepping.stop(staged, op)
-        if staged.live.view.over:
+        if staged.live.view.over or staged.unreadable:
             self._stage.drop(staged)
             return
         if draft.events and draft.events[-1].type == e.RUN_CONTINUED:
@@ -287,14 +311,14 @@ class Runner:
             for start in draft.starts:
                 self._stepping.start(staged, start)
 
-    def _again(self, staged: Staged) -> None:
-        self.docket.add([Hint(*staged.live.address, 1)])
-
     def _give_back(self, staged: Staged) -> None:
         """Forget a run, and read it again if there is anything to be done about it."""
         self._stage.drop(staged)
+        self._read_again(staged)
+
+    def _read_again(self, staged: Staged) -> None:
         self._forced.add(staged.key)
-        self._again(staged)
+        self.docket.add([Hint(*staged.live.address, 1)])
 
     def _now(self) -> datetime:
         base, at = self._clock

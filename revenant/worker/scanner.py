@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 
 from revenant.queue.link import Link
+from revenant.queue.records import Hint
 from revenant.queue.runs import find_dead_runs
 from revenant.worker.agenda import Inlet
 from revenant.worker.fleet import Fleet
@@ -41,6 +42,7 @@ class Scanner(Loop):
         self._fleet = fleet
         self._inlet = inlet
         self._look = look
+        self._seen: frozenset[Hint] = frozenset()
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Look once; return how long to rest."""
@@ -48,8 +50,10 @@ class Scanner(Loop):
         if found:
             # The dead are not to be waited for.
             await self._look()
-            mine = [hint for hint in found if self._fleet.goes_first(hint.kind, hint.bucket)]
+            # Whoever goes first may not have the code, or be too busy: what is found twice is anybody's.
+            mine = [hint for hint in found if hint in self._seen or self._fleet.goes_first(hint.kind, hint.bucket)]
             if mine:
                 log.warning("A worker died that had attempts under way; %d of their runs go on here.", len(mine))
                 self._inlet.add(mine)
+        self._seen = frozenset(found)
         return SCAN_SECONDS

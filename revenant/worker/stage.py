@@ -38,6 +38,8 @@ class Staged:
     waits: str | None = None
     tasks: dict[int, asyncio.Task[None]] = field(default_factory=dict)
     """Attempts that run in this process, by their operations."""
+    unreadable: bool = False
+    """Whether it is here only to be blocked: what is in memory is not what it is."""
     must_reload: bool = False
     """Whether it is to be read again once what it came to is committed: its code is another one then."""
 

@@ -30,7 +30,7 @@ def answer_to(view: View, event: Event, operations: Mapping[int, Operation[Any]]
         Unreadable: the answer is recorded, and cannot be read.
     """
     number = event.op or 0
-    if event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED):
+    if event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED, e.SIGNAL_TAKEN):
         number, signal = view.delivered.pop(event.seq, (0, None))
         operation = operations.get(number)
         if signal is None or not isinstance(operation, WaitOperation):
@@ -50,10 +50,11 @@ def answer_to(view: View, event: Event, operations: Mapping[int, Operation[Any]]
 def _read(operation: Operation[Any], result: Any, event: Event) -> Any:
     try:
         return operation.read(result)
-    except ValidationError as error:
+    except Exception as error:  # noqa: BLE001 # a type may refuse what it reads in any way
+        why = explain(error)[1] if isinstance(error, ValidationError) else str(error)
         raise Unreadable(
             f"event {event.seq} ({event.type} of {operation!r}) cannot be read as the code's type says: "
-            f"{explain(error)[1]}. Nothing was changed; give the type a shape that reads it."
+            f"{why}. Nothing was changed; give the type a shape that reads it."
         ) from None
 
 

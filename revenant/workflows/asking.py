@@ -75,7 +75,7 @@ def _timer(run: LiveRun, number: int, operation: TimerOperation) -> None:
 
 
 def _wait(run: LiveRun, number: int, operation: WaitOperation[Any]) -> None:
-    taken = run.taken.get(number)
+    taken = run.taken.get(number) or run.came_meanwhile(operation)
     if taken is not None:
         run.record(e.SIGNAL_TAKEN, number, name=operation.name, signal=taken.seq)
         return

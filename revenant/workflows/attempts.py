@@ -81,12 +81,17 @@ def recover(run: LiveRun, *, died: bool) -> None:
     open_ = [one for one in run.view.operations.values() if one.running and not one.asked.get("external")]
     if not open_:
         return
+    if run.problem is not None or run.view.status == "blocked":
+        # Nobody has the code of these attempts: they wait with the run, and nobody owns it meanwhile.
+        if not run.view.released:
+            run.record(e.RUN_RELEASED, None)
+        return
     if run.view.released:
         run.record(e.RUN_TAKEN, None)
     if died:
         run.record(e.RUN_RECOVERED, None, died=[one.number for one in open_], attempts=[one.attempt for one in open_])
     for found in open_:
-        if found.deaths > MOST_DEATHS:
+        if found.deaths >= MOST_DEATHS:
             error = {
                 "error": "RunFailed",
                 "type": BUDGET_EXCEEDED,

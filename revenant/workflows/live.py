@@ -5,11 +5,11 @@ Invariant: every change is an event, recorded first and then taken in; read agai
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
 from pydantic_core import to_json
 
 from revenant.codec import ANYTHING, dump, keyed_id
@@ -80,6 +80,8 @@ class LiveRun:
         """Recorded operations that the code does not wait for any more."""
         self.replay: Replay | None = None
         self._past: Past | None = None
+        self._patches: list[str] = []
+        """Newer paths that the code has taken while its history was read, at the end of that."""
 
     @property
     def key(self) -> str:
@@ -102,6 +104,9 @@ class LiveRun:
                 self._check(event)
             self._take(event)
         self._past = None
+        patches, self._patches = self._patches, []
+        for name in patches if self.replay is not None else ():
+            self.record(e.PATCH_RECORDED, None, name=name)
         if self.view.status == "blocked":
             self.put_aside()
             self.problem = None
@@ -196,18 +201,31 @@ class LiveRun:
         which = self._past.taken.get(number) if self._past is not None else None
         if recorded and which is None:
             return None
-        waiting = self.view.signals.get(operation.name, ())
+        found = self._fitting(operation, which)
+        if found is None:
+            return None
+        signal, value = found
+        self.view.signals[operation.name].remove(signal)
+        self.taken[number] = signal
+        return Answer(value)
+
+    def came_meanwhile(self, operation: WaitOperation[Any]) -> Signal | None:
+        """Return a signal that has come since the code asked for it, and before that could be recorded."""
+        found = self._fitting(operation, None)
+        return None if found is None else found[0]
+
+    def _fitting(self, operation: WaitOperation[Any], which: int | None) -> tuple[Signal, Any] | None:
+        """Return the first signal that nobody has taken and that is of the right shape; the others are refused."""
+        told = self._past.refused if self._past is not None else ()
+        waiting = self.view.signals.get(operation.name, deque())
         for signal in list(waiting):
-            if which is not None and signal.seq != which:
+            if signal.seq in told or (which is not None and signal.seq != which):
                 continue
-            self.view.signals[operation.name].remove(signal)
             try:
-                value = operation.read(signal.payload)
-            except ValidationError as error:
+                return signal, operation.read(signal.payload)
+            except Exception as error:  # noqa: BLE001 # a type may refuse what it reads in any way
+                waiting.remove(signal)
                 self.refused.append((signal, " ".join(str(error).split())[:500]))
-                continue
-            self.taken[number] = signal
-            return Answer(value)
         return None
 
     def _note_dropped(self) -> None:
@@ -238,17 +256,25 @@ class LiveRun:
 
     def patched(self, name: str) -> bool:
         """Whether this run takes the newer path; recorded when it does so first."""
-        if name in self.view.patches or (self._past is not None and name in self._past.patches):
+        if (
+            name in self.view.patches
+            or name in self._patches
+            or (self._past is not None and name in self._past.patches)
+        ):
             return True
         if self._past is not None and self._past.goes_on_after(self.view.seq):
             return False
-        self.record(e.PATCH_RECORDED, None, name=name)
+        if self._past is not None:
+            # The history is read to its end first; what follows it is recorded then.
+            self._patches.append(name)
+        elif self.replay is not None:
+            self.record(e.PATCH_RECORDED, None, name=name)
         return True
 
     def show(self, value: Any) -> None:
         """Have this stand in the run's row."""
         text = dump(ANYTHING, value, what=f"What run {self.key!r} shows", limit=self.limit)
-        if self._past is None:
+        if self._past is None and self.replay is not None:
             self.draft.view = text
 
     # What every part needs.
@@ -285,6 +311,8 @@ class Past(NamedTuple):
     """Operations that are recorded."""
     taken: dict[int, int]
     """Operations that took a signal which was there, and which."""
+    refused: frozenset[int]
+    """Signals that were there and were refused."""
     patches: frozenset[str]
     last: int
     """The last event that anything can follow from."""
@@ -294,10 +322,15 @@ class Past(NamedTuple):
         """Read it out of the events."""
         asked = frozenset(event.op for event in history if event.type in ASKS and event.op is not None)
         taken = {event.op: event.data["signal"] for event in history if event.type == e.SIGNAL_TAKEN and event.op}
+        refused = frozenset(event.data["signal"] for event in history if _refuses(event))
         patches = frozenset(event.data["name"] for event in history if event.type == e.PATCH_RECORDED)
         last = max((event.seq for event in history if event.op is not None), default=0)
-        return cls(asked, taken, patches, last)
+        return cls(asked, taken, refused, patches, last)
 
     def goes_on_after(self, seq: int) -> bool:
         """Whether the history tells more of the code's operations than what was taken in so far."""
         return seq < self.last
+
+
+def _refuses(event: Event) -> bool:
+    return event.type == e.SIGNAL_REFUSED and "signal" in event.data

@@ -122,7 +122,8 @@ class Replay:
             number = self._count
             answer = self._asks(number, asked)
             if answer is not None:
-                self._ready.append((strand, answer))
+                # It goes on before others begin: a race that it decides asks for nothing more.
+                self._ready.appendleft((strand, answer))
                 return
             strand.waits = number
             self._waiting[number] = strand
@@ -157,7 +158,9 @@ class Replay:
             part = next(group.more)
         except StopIteration:
             return False
-        except Exception as error:  # noqa: BLE001 # the code's own generator, or what it was given
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 # the code's own generator, or what it was given
             self._close_group(group, Answer(error=error))
             return False
         if isinstance(part, Awaited):

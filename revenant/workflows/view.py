@@ -151,12 +151,13 @@ def _at_once(type: str) -> Callable[[View, Event], None]:
 
 
 def _undo(view: View, event: Event) -> None:
-    _asked("undo")(view, event)
+    _at_once("undo")(view, event)
     assert event.op is not None
     view.undos.append(event.op)
 
 
 def _attempt_started(view: View, event: Event) -> None:
+    view.released = False
     found = view.operations.get(event.op or 0)
     if found is not None:
         found.attempt, found.running, found.pausing, found.due, found.deaths = (
@@ -231,11 +232,26 @@ def _signal(view: View, event: Event) -> None:
 
 def _signal_taken(view: View, event: Event) -> None:
     _at_once("wait")(view, event)
+    signal = _remove_signal(view, event)
+    if signal is not None and event.op is not None:
+        view.delivered[event.seq] = (event.op, signal)
+        if event.op in view.operations:
+            view.operations[event.op].result = signal.payload
+
+
+def _signal_refused(view: View, event: Event) -> None:
+    if "signal" in event.data:
+        _remove_signal(view, event)
+
+
+def _remove_signal(view: View, event: Event) -> Signal | None:
+    """Take the signal that an event names out of those that nobody has taken."""
     waiting = view.signals.get(event.data["name"], deque())
     for signal in waiting:
         if signal.seq == event.data["signal"]:
             waiting.remove(signal)
-            break
+            return signal
+    return None
 
 
 def _update_answered(view: View, event: Event) -> None:
@@ -326,6 +342,7 @@ _REDUCERS: dict[str, Callable[[View, Event], None]] = {
     e.CHILD_FINISHED: _answered,
     e.SIGNAL_RECEIVED: _signal,
     e.SIGNAL_TAKEN: _signal_taken,
+    e.SIGNAL_REFUSED: _signal_refused,
     e.UPDATE_RECEIVED: _signal,
     e.UPDATE_ANSWERED: _update_answered,
     e.PATCH_RECORDED: _patch,

@@ -1,0 +1,55 @@
+"""Arguments: what a message to a run holds, checked before anything comes of it: SQL sends whatever JSON allows."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from pydantic_core import from_json
+
+from revenant.codec import ANYTHING, dump
+from revenant.errors import RevenantError
+from revenant.queue.records import Delivery
+
+_NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
+    "fire": {"run": str, "op": int, "what": str},
+    "answer": {"op": int, "id": str, "status": str},
+    "finished": {"op": int, "id": str, "status": str},
+    "signal": {"name": str, "id": (str, type(None))},
+    "update": {"name": str, "id": (str, type(None))},
+    "start": {"parent": (list, type(None))},
+}
+"""What must be of a type before it is looked at; what is not there is None."""
+_SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}")
+"""What JSON text may hold and a history may not: characters and numbers that jsonb does not store."""
+_PARENT = (str, str, int, bool)
+
+
+class Unusable(BaseException):
+    """A message cannot be for a run; its text says why, and what to do."""
+
+
+def read_args(delivery: Delivery) -> dict[str, Any]:
+    """Return the arguments of a message to a run.
+
+    Raises:
+        Unusable: no run can do anything with them, and no history can hold them.
+    """
+    what = f"{delivery.handler!r} of a run"
+    try:
+        args = from_json(delivery.args)
+        if _SUSPICIOUS.search(delivery.args) is not None:
+            dump(ANYTHING, args, what=f"What {what} was sent", limit=len(delivery.args) * 8)
+    except RevenantError as error:
+        raise Unusable(str(error)) from None
+    except ValueError as error:
+        raise Unusable(f"The arguments of {what} cannot be read ({error}). Nothing was done; send JSON.") from None
+    if not isinstance(args, dict):
+        raise Unusable(f"The arguments of {what} are no JSON object. Nothing was done; send an object.")
+    for name, kinds in _NEEDS.get(delivery.handler, {}).items():
+        if not isinstance(args.get(name), kinds):
+            raise Unusable(f"{what} has {name!r} as {args.get(name)!r}. Nothing was done; the client's doors send it.")
+    parent = args.get("parent")
+    if delivery.handler == "start" and parent is not None and tuple(map(type, parent)) != _PARENT:
+        raise Unusable(f"{what} names its parent as {parent!r}. Nothing was done; flow.child() starts children.")
+    return args
