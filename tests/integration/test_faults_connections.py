@@ -72,21 +72,22 @@ async def test_every_backend_may_be_terminated_under_load_and_nothing_is_lost_or
     app: Revenant, worker: Worker, connection: Connection
 ) -> None:
     backends = (
-        "select pid from pg_stat_activity where datname = current_database() "
-        "and starts_with(application_name, 'revenant/' || %s)"
+        "select pid, backend_start from pg_stat_activity "
+        "where datname = current_database() and starts_with(application_name, 'revenant/' || %s)"
     )
     async with traffic(app, 12) as replies:
         for role in ROLES * 2:
-            await eventually(lambda role=role: rows(connection, backends, role), what=f"a backend of {role}")
-            before, seen = {row[0] for row in await rows(connection, backends, role)}, sum(replies)
-            assert await terminate(connection, role) == len(before) > 0
+            seen = sum(replies)
+            gone = await eventually(lambda role=role: terminate(connection, role), what=f"a backend of {role}")
 
-            async def renewed(role: str = role, before: set[int] = before) -> bool:
-                now = {row[0] for row in await rows(connection, backends, role)}
-                return bool(now) and not now & before
+            async def renewed(role: str = role, gone: set[tuple[Any, ...]] = gone) -> bool:
+                now = await rows(connection, backends, role)
+                return bool(now) and not set(now) & gone
 
-            await eventually(renewed, what=f"a new backend of {role}")
-            await eventually(lambda seen=seen: sum(replies) > seen + 50, what=f"traffic without the old {role}")
+            await eventually(renewed, seconds=60, what=f"a new backend of {role}")
+            await eventually(
+                lambda seen=seen: sum(replies) > seen + 50, seconds=60, what=f"traffic without the old {role}"
+            )
 
 
 async def test_what_was_sent_while_a_worker_could_not_listen_is_found_as_soon_as_it_can(
