@@ -20,6 +20,7 @@ from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.embedded import lease
 from revenant.sql import migrate, whole_schema
+from revenant.worker import alarm
 from revenant.worker.worker import Worker
 from tests.databases import Pool, created
 from tests.entities import ENTITIES
@@ -98,6 +99,12 @@ def database(pool: Pool, request: pytest.FixtureRequest) -> Iterator[str]:
 def settings() -> Settings:
     """Settings that do not depend on the tester's environment, with quick retries, and patient on a busy machine."""
     return Settings(database_url=None, cast_backoff=0.02, lanes=2, validate_state=True, call_timeout=20.0)
+
+
+@pytest.fixture
+def drowsy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alarms that hear of nothing sleep for an hour; before `worker`, whose alarms begin with it."""
+    monkeypatch.setattr(alarm, "LONGEST_SLEEP", 3600.0)
 
 
 @pytest_asyncio.fixture

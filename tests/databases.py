@@ -88,19 +88,26 @@ class Pool:
         return name
 
     def _take_back(self, name: str) -> None:
-        known = self._fingerprints.pop(name, None)
-        if known is None or not self._emptied(name, known):
+        known, new = self._fingerprints.pop(name, None), _new_name()
+        # Renamed before it is emptied: a process that an earlier test left behind would come back meanwhile.
+        if known is None or not self._left_alone(name) or not self._renamed(name, new):
             drop(self._admin, name)
-            return
-        new = _new_name()
-        self._admin.execute(sql.SQL("alter database {} rename to {}").format(sql.Identifier(name), sql.Identifier(new)))
-        self._spare.append(new)
-        self._fingerprints[new] = known
+        elif self._emptied(new, known):
+            self._spare.append(new)
+            self._fingerprints[new] = known
+        else:
+            drop(self._admin, new)
+
+    def _renamed(self, name: str, new: str) -> bool:
+        words = sql.SQL("alter database {} rename to {}").format(sql.Identifier(name), sql.Identifier(new))
+        try:
+            self._admin.execute(words)
+        except psycopg.errors.ObjectInUse:
+            return False  # somebody came back at once
+        return True
 
     def _emptied(self, name: str, known: list[tuple[Any, ...]]) -> bool:
         """Take all rows out of a clone; whether it is as it was then."""
-        if not self._left_alone(name):
-            return False
         try:
             with self._connect(name) as inside:
                 if fingerprint(inside) != known or inside.execute(_LARGE, (LARGE,)).fetchall():
@@ -108,8 +115,7 @@ class Pool:
                 inside.execute(_EMPTY)
         except psycopg.Error:
             return False  # it lets nobody in, or nothing go
-        # One that still hangs up would be waited for, 0.1 s at a time.
-        return self._left_alone(name)
+        return True
 
     def _left_alone(self, name: str) -> bool:
         """Hang up on everybody; whether they went."""

@@ -72,6 +72,25 @@ def test_a_database_is_handed_on_without_rows_and_under_a_name_of_its_own(few: P
             psycopg.connect(first)
 
 
+def test_whoever_was_left_behind_does_not_come_back_while_a_database_is_emptied(
+    few: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def watched(inside: databases.Connection) -> list[tuple[Any, ...]]:
+        with pytest.raises(psycopg.OperationalError, match="does not exist"):
+            psycopg.connect(first)
+        tried.append(first)
+        return fingerprint(inside)
+
+    with few.lend() as first:
+        oid = ask(first, OID)
+        monkeypatch.setattr(databases, "fingerprint", watched)
+    assert tried == [first]
+    with few.lend() as second:
+        assert ask(second, OID) == oid
+
+
 def test_a_database_that_was_changed_is_not_handed_on(few: Pool) -> None:
     with few.lend() as first:
         oid = ask(first, OID)

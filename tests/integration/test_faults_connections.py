@@ -122,7 +122,7 @@ async def test_a_lost_wake_up_costs_time_and_not_the_message(
     async def handled() -> bool:
         return bool(await value(connection, "select (state->>'balance')::int = 6 from revenant.entities"))
 
-    await eventually(handled, seconds=5, what="a message that nobody was told of")
+    await eventually(handled, what="a message that nobody was told of")
 
 
 async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
@@ -140,14 +140,14 @@ async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
     async with Proxy(database) as proxy, working(proxy.url, settings):
         proxy.trap("lane", b"revenant.settle_v1", hold)
         call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=15))
-        await asyncio.wait_for(held.wait(), 10)
+        await asyncio.wait_for(held.wait(), 30)
         async with working(database, settings) as survivor:
             watched = survivor._watch._watched
             await eventually(lambda: watched, what="somebody who watches what is locked")
             let_go.set()
             began = asyncio.get_running_loop().time()
             assert await call == 1
-            assert asyncio.get_running_loop().time() - began < 1
+            assert asyncio.get_running_loop().time() - began < 6, "somebody waited until it was taken for dead"
             proxy.refused = set()
 
 
@@ -162,7 +162,7 @@ async def test_calls_are_answered_by_the_poll_while_the_clients_listener_is_deaf
         assert await account.deposit(1) == 1
         (deaf,) = proxy.live("listener")
         deaf.deaf = True
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(8):
             assert await account.deposit(1) == 2
         assert proxy.live("listener") == [deaf]
 
@@ -180,7 +180,7 @@ async def test_calls_are_answered_while_the_clients_listener_is_deaf_and_it_come
         (deaf,) = proxy.live("listener")
         deaf.deaf = True
         assert await account.deposit(1) == 2
-        await eventually(lambda: proxy.live("listener") not in ([], [deaf]), seconds=10, what="a new listener")
+        await eventually(lambda: proxy.live("listener") not in ([], [deaf]), what="a new listener")
         monkeypatch.setattr(inbox, "NET_SECONDS", 60.0)
         assert [await account.deposit(1) for _ in range(5)] == [3, 4, 5, 6, 7]
 
@@ -195,7 +195,7 @@ async def test_a_worker_whose_listener_is_deaf_goes_on_and_comes_back(
         (deaf,) = proxy.live("worker-listener")
         deaf.deaf = True
         assert await account.deposit(1) == 2
-        await eventually(lambda: proxy.live("worker-listener") not in ([], [deaf]), seconds=10, what="a new listener")
+        await eventually(lambda: proxy.live("worker-listener") not in ([], [deaf]), what="a new listener")
         monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
         assert [await account.deposit(1) for _ in range(5)] == [3, 4, 5, 6, 7]
 

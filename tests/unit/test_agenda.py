@@ -60,7 +60,7 @@ async def test_an_entity_is_with_one_lane_at_a_time_and_every_hint_is_looked_at_
                 lanes.append(asyncio.create_task(lane()))
             else:
                 lanes.append(victim)
-    await eventually(lambda: not len(agenda) and not agenda.running, seconds=5)
+    await eventually(lambda: not len(agenda) and not agenda.running)
     assert {key for key in hinted if looked[key] < hinted[key]} == set()
     for task in lanes:
         assert not task.done()
@@ -102,7 +102,7 @@ async def test_a_block_keeps_back_nothing_that_was_taken_in_before_it() -> None:
     agenda.block(("Account", "e"), 60)
     agenda.finish(portion, [hint("e", 0)])
     agenda.give_back([("Account", "d")])
-    await eventually(lambda: len(agenda) == 5, seconds=5, what="all that was taken in")
+    await eventually(lambda: len(agenda) == 5, what="all that was taken in")
     assert {found.seq for found in (await agenda.take(8)).hints} == {0}
 
 
@@ -191,7 +191,7 @@ async def test_a_postponed_entity_is_not_taken_before_its_time_whatever_is_hinte
     agenda.add([hint("a", 3), hint("b", 1)])
     assert [found.key for found in (await take_and_finish(agenda)).hints] == ["b"]
     assert not len(agenda)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         portion = await agenda.take(10)
     assert [(found.key, found.seq) for found in portion.hints] == [("a", 3)]
 
