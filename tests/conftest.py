@@ -1,4 +1,4 @@
-"""A real Postgres for every test that asks: one server, one migrated template, a clone per test."""
+"""A real Postgres for every test that asks: one server, one migrated template, clones of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ import asyncio
 import hashlib
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from uuid import uuid4
 
 import psycopg
 import pytest
@@ -21,10 +20,15 @@ from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.embedded import lease
 from revenant.sql import migrate, whole_schema
+from revenant.worker import alarm
 from revenant.worker.worker import Worker
+from tests.databases import Pool, created
 from tests.entities import ENTITIES
 
 _TEMPLATE_LOCK = 7_001
+# Many tests start commands, and each would compile the whole package anew where the shell forbids to keep what comes out.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 
 @pytest.fixture(autouse=True)
@@ -51,22 +55,10 @@ def revenant_server(server_url: str) -> str:
     return server_url
 
 
-@contextmanager
-def _created(server_url: str, template: str | None = None) -> Iterator[str]:
-    name = f"revenant_t_{uuid4().hex}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        like = sql.SQL(" template {}").format(sql.Identifier(template)) if template else sql.SQL("")
-        connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)) + like)
-        try:
-            yield make_conninfo(server_url, dbname=name)
-        finally:
-            connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
-
-
 @pytest.fixture
 def empty_database(server_url: str) -> Iterator[str]:
     """The URL of a fresh, empty database."""
-    with _created(server_url) as url:
+    with created(server_url) as url:
         yield url
 
 
@@ -88,17 +80,31 @@ def template(server_url: str) -> str:
     return name
 
 
+@pytest.fixture(scope="session")
+def pool(server_url: str, template: str) -> Iterator[Pool]:
+    """Clones of the template, for one test after another."""
+    lender = Pool(server_url=server_url, template=template)
+    yield lender
+    lender.close()
+
+
 @pytest.fixture
-def database(server_url: str, template: str) -> Iterator[str]:
-    """The URL of a fresh, migrated database."""
-    with _created(server_url, template) as url:
+def database(pool: Pool, request: pytest.FixtureRequest) -> Iterator[str]:
+    """The URL of a migrated database without rows; with the mark `fresh`, of one that no test has had before."""
+    with pool.lend(fresh=request.node.get_closest_marker("fresh") is not None) as url:
         yield url
 
 
 @pytest.fixture
 def settings() -> Settings:
-    """Settings that do not depend on the tester's environment, with quick retries."""
-    return Settings(database_url=None, cast_backoff=0.02, lanes=2, validate_state=True)
+    """Settings that do not depend on the tester's environment, with quick retries, and patient on a busy machine."""
+    return Settings(database_url=None, cast_backoff=0.02, lanes=2, validate_state=True, call_timeout=20.0)
+
+
+@pytest.fixture
+def drowsy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alarms that hear of nothing sleep for an hour; before `worker`, whose alarms begin with it."""
+    monkeypatch.setattr(alarm, "LONGEST_SLEEP", 3600.0)
 
 
 @pytest_asyncio.fixture

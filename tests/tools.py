@@ -14,7 +14,7 @@ Rows = list[tuple[Any, ...]]
 
 
 async def eventually(
-    condition: Callable[[], Awaitable[Any]] | Callable[[], Any], *, seconds: float = 15.0, what: str = "the condition"
+    condition: Callable[[], Awaitable[Any]] | Callable[[], Any], *, seconds: float = 30.0, what: str = "the condition"
 ) -> Any:
     """Wait until the condition is true, and return what it returned."""
     deadline = time.monotonic() + seconds

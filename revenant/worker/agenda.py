@@ -74,7 +74,8 @@ class Agenda:
         """Take hints in; wake a lane. `backlog`: found by the net, so nobody is known to wait for them right now."""
         for hint in hints:
             key = (hint.kind, hint.key)
-            if hint.seq == 0 and self._blocked and self._is_blocked(key):
+            # Only what comes from the net: once taken in, its 0 may stand for a message that was named, too.
+            if backlog and hint.seq == 0 and self._blocked and self._is_blocked(key):
                 continue
             if key in self._running:
                 self._running[key] = _merged(self._running[key], hint)

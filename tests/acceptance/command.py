@@ -34,7 +34,7 @@ def revenant(*words: str, url: str | None, **more: str) -> subprocess.CompletedP
         env=environment(url, **more),
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=60,
         check=False,
     )
 
@@ -58,7 +58,7 @@ class Running:
         """Send it a signal."""
         self.process.send_signal(number)
 
-    def ends(self, *, within: float = 15.0) -> int:
+    def ends(self, *, within: float = 30.0) -> int:
         """Wait for its end, and return its exit code."""
         return self.process.wait(timeout=within)
 
@@ -84,7 +84,7 @@ def running(*words: str, url: str, **more: str) -> Iterator[Running]:
             process.wait()
 
 
-def wait_for(condition: Callable[[], T], *, seconds: float = 15.0, what: str = "the condition") -> T:
+def wait_for(condition: Callable[[], T], *, seconds: float = 30.0, what: str = "the condition") -> T:
     """Wait until the condition is true, and return what it returned."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):

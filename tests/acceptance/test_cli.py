@@ -67,7 +67,7 @@ def served(database: str) -> Iterator[str]:
     )
     yield database
     worker.terminate()
-    assert worker.wait(timeout=15) == 0
+    assert worker.wait(timeout=30) == 0
 
 
 @pytest.fixture

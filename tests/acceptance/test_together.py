@@ -18,7 +18,8 @@ from tests.purses import Purse, Vault
 from tests.tools import value
 
 pytestmark = pytest.mark.acceptance
-PURSES, COINS, CALLERS, TRANSFERS, KILLS = 8, 100, 64, 6, 2
+PURSES, COINS, CALLERS, TRANSFERS, KILLS = 8, 100, 64, 96, 2
+"""`TRANSFERS` come before each kill, and after the last."""
 SUM = "select sum((state->>'coins')::int)::int from revenant.entities"
 
 
@@ -33,26 +34,32 @@ async def test_64_concurrent_random_transfers_under_kills_keep_the_sum_in_every_
         await asyncio.gather(crew.hire(), crew.hire())
         purses = [app.ref(Purse, f"p{number}") for number in range(PURSES)]
         await asyncio.gather(*(purse.put(COINS) for purse in purses))
-        left = asyncio.Semaphore(0)
+        given, over = asyncio.Semaphore(0), asyncio.Event()
 
-        async def caller(seed: int) -> None:
-            chance = random.Random(seed)
-            for _ in range(TRANSFERS):
+        async def caller(seed: int) -> int:
+            chance, count = random.Random(seed), 0
+            while not over.is_set():
                 giver, taker = chance.sample(purses, 2)
                 await app.call(giver.give(taker, chance.randrange(1, 9)), timeout=60)
-                left.release()
+                given.release()
+                count += 1
+            return count
 
         callers = asyncio.gather(*map(caller, range(CALLERS)))
         reader = asyncio.ensure_future(sums(database, callers))
-        for _ in range(KILLS):
-            for _ in range(CALLERS * TRANSFERS // (KILLS + 2)):
-                await left.acquire()
-            assert not callers.done()
-            crew.hands[-2].kill()
-            await crew.hire()
-        await callers
+        try:
+            for killing in (*[True] * KILLS, False):
+                # However long a worker takes to start, transfers are under way when the next one is killed.
+                for _ in range(TRANSFERS):
+                    await given.acquire()
+                if killing:
+                    crew.hands[-2].kill()
+                    await crew.hire()
+        finally:
+            over.set()
+            transfers = sum(await callers)
         assert await reader == {PURSES * COINS}
-        assert await value(connection, "select sum(version) from revenant.entities") == PURSES + 2 * CALLERS * TRANSFERS
+        assert await value(connection, "select sum(version) from revenant.entities") == PURSES + 2 * transfers
         assert await value(connection, "select deadlocks from pg_stat_database where datname = current_database()") == 0
 
 

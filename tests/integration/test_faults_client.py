@@ -65,7 +65,7 @@ async def test_a_refusal_after_a_lost_answer_is_not_told_as_never_sent(
 
         trap = proxy.trap("client", ENQUEUE, lose)
         sent = asyncio.create_task(errors_of(app))
-        await asyncio.wait_for(trap.sprung.wait(), 5)
+        await asyncio.wait_for(trap.sprung.wait(), 30)
         await eventually(lambda: value(connection, "select count(*) = 3 from revenant.messages"), what="the batch")
         await connection.execute(begin)
         proxy.refused = set()
@@ -108,13 +108,13 @@ async def test_a_refusal_of_a_message_for_later_is_an_error_of_ours(
     database: str, settings: Settings, connection: Connection, refusal: str, expected: type[RevenantError]
 ) -> None:
     await connection.execute(named(REFUSALS[refusal][0], database))
-    async with Revenant(entities=ENTITIES, database_url=database, settings=settings) as app, asyncio.timeout(5):
+    async with Revenant(entities=ENTITIES, database_url=database, settings=settings) as app, asyncio.timeout(15):
         with pytest.raises(expected):
             await app.cast(app.ref(Account, "a").deposit(1), after=timedelta(seconds=60))
 
 
 async def test_a_message_for_a_time_that_postgres_does_not_know_is_refused(app: Revenant) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         with pytest.raises(RevenantError):
             await app.cast(app.ref(Account, "a").deposit(1), after=timedelta.max)
 
@@ -131,7 +131,7 @@ async def test_a_refusal_after_a_lost_answer_of_a_message_for_later_is_unknown(
 
         trap = proxy.trap("client", SCHEDULE, lose)
         cast = asyncio.create_task(app.cast(app.ref(Account, "a").deposit(1), after=timedelta(seconds=60)))
-        await asyncio.wait_for(trap.sprung.wait(), 5)
+        await asyncio.wait_for(trap.sprung.wait(), 30)
         await eventually(lambda: value(connection, "select count(*) = 1 from revenant.scheduled"))
         await connection.execute(named(REFUSALS["read-only"][0], database))
         proxy.refused = set()
@@ -200,7 +200,7 @@ async def test_who_waits_when_the_application_stops_hears_that_the_outcome_is_un
         await eventually(lambda: blocked(connection, "client"), what="a cast under way")
         late = asyncio.create_task(app.cast(app.ref(Account, "a").deposit(1)))
         await asyncio.sleep(0)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(15):
             await app.stop()
             results = await asyncio.gather(call, reply, cast, late, return_exceptions=True)
     assert [type(error) for error in results] == [CallTimeout, CallTimeout, DatabaseUnavailable, DatabaseUnavailable]
@@ -218,7 +218,7 @@ async def test_what_waits_when_a_sender_stops_is_sent(app: Revenant, database: s
     ]
     for item in items:
         sender.put(item)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await sender.stop()
         await asyncio.gather(*(item.future for item in items))
     assert await value(connection, "select count(*) from revenant.messages") == 5
@@ -230,7 +230,7 @@ async def test_a_stop_without_a_database_does_not_wait_for_it(settings: Settings
     cast = asyncio.create_task(app.cast(app.ref(Account, "a").deposit(1)))
     call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1)))
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         await app.stop()
         results = await asyncio.gather(cast, call, return_exceptions=True)
     assert all(isinstance(error, DatabaseUnavailable) and "was not sent" in str(error) for error in results), results

@@ -72,21 +72,22 @@ async def test_every_backend_may_be_terminated_under_load_and_nothing_is_lost_or
     app: Revenant, worker: Worker, connection: Connection
 ) -> None:
     backends = (
-        "select pid from pg_stat_activity where datname = current_database() "
-        "and starts_with(application_name, 'revenant/' || %s)"
+        "select pid, backend_start from pg_stat_activity "
+        "where datname = current_database() and starts_with(application_name, 'revenant/' || %s)"
     )
     async with traffic(app, 12) as replies:
         for role in ROLES * 2:
-            await eventually(lambda role=role: rows(connection, backends, role), what=f"a backend of {role}")
-            before, seen = {row[0] for row in await rows(connection, backends, role)}, sum(replies)
-            assert await terminate(connection, role) == len(before) > 0
+            seen = sum(replies)
+            gone = await eventually(lambda role=role: terminate(connection, role), what=f"a backend of {role}")
 
-            async def renewed(role: str = role, before: set[int] = before) -> bool:
-                now = {row[0] for row in await rows(connection, backends, role)}
-                return bool(now) and not now & before
+            async def renewed(role: str = role, gone: set[tuple[Any, ...]] = gone) -> bool:
+                now = await rows(connection, backends, role)
+                return bool(now) and not set(now) & gone
 
-            await eventually(renewed, what=f"a new backend of {role}")
-            await eventually(lambda seen=seen: sum(replies) > seen + 50, what=f"traffic without the old {role}")
+            await eventually(renewed, seconds=60, what=f"a new backend of {role}")
+            await eventually(
+                lambda seen=seen: sum(replies) > seen + 50, seconds=60, what=f"traffic without the old {role}"
+            )
 
 
 async def test_what_was_sent_while_a_worker_could_not_listen_is_found_as_soon_as_it_can(
@@ -121,7 +122,7 @@ async def test_a_lost_wake_up_costs_time_and_not_the_message(
     async def handled() -> bool:
         return bool(await value(connection, "select (state->>'balance')::int = 6 from revenant.entities"))
 
-    await eventually(handled, seconds=5, what="a message that nobody was told of")
+    await eventually(handled, what="a message that nobody was told of")
 
 
 async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
@@ -139,14 +140,14 @@ async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
     async with Proxy(database) as proxy, working(proxy.url, settings):
         proxy.trap("lane", b"revenant.settle_v1", hold)
         call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=15))
-        await asyncio.wait_for(held.wait(), 10)
+        await asyncio.wait_for(held.wait(), 30)
         async with working(database, settings) as survivor:
             watched = survivor._watch._watched
             await eventually(lambda: watched, what="somebody who watches what is locked")
             let_go.set()
             began = asyncio.get_running_loop().time()
             assert await call == 1
-            assert asyncio.get_running_loop().time() - began < 1
+            assert asyncio.get_running_loop().time() - began < 6, "somebody waited until it was taken for dead"
             proxy.refused = set()
 
 
@@ -161,7 +162,7 @@ async def test_calls_are_answered_by_the_poll_while_the_clients_listener_is_deaf
         assert await account.deposit(1) == 1
         (deaf,) = proxy.live("listener")
         deaf.deaf = True
-        async with asyncio.timeout(3):
+        async with asyncio.timeout(8):
             assert await account.deposit(1) == 2
         assert proxy.live("listener") == [deaf]
 
@@ -179,7 +180,7 @@ async def test_calls_are_answered_while_the_clients_listener_is_deaf_and_it_come
         (deaf,) = proxy.live("listener")
         deaf.deaf = True
         assert await account.deposit(1) == 2
-        await eventually(lambda: proxy.live("listener") not in ([], [deaf]), seconds=10, what="a new listener")
+        await eventually(lambda: proxy.live("listener") not in ([], [deaf]), what="a new listener")
         monkeypatch.setattr(inbox, "NET_SECONDS", 60.0)
         assert [await account.deposit(1) for _ in range(5)] == [3, 4, 5, 6, 7]
 
@@ -194,7 +195,7 @@ async def test_a_worker_whose_listener_is_deaf_goes_on_and_comes_back(
         (deaf,) = proxy.live("worker-listener")
         deaf.deaf = True
         assert await account.deposit(1) == 2
-        await eventually(lambda: proxy.live("worker-listener") not in ([], [deaf]), seconds=10, what="a new listener")
+        await eventually(lambda: proxy.live("worker-listener") not in ([], [deaf]), what="a new listener")
         monkeypatch.setattr(sweeper, "IDLE_SECONDS", 60.0)
         assert [await account.deposit(1) for _ in range(5)] == [3, 4, 5, 6, 7]
 

@@ -83,7 +83,7 @@ async def test_a_handler_that_loses_a_deadlock_gets_through_at_last(
         # Now each waits for the other, until Postgres chooses the handler: it has waited longer.
         await other.execute(move.format(1))
         await other.commit()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(15):
         assert await call == 1
 
     async def counted() -> bool:

@@ -262,7 +262,7 @@ async def test_what_a_handler_sets_on_the_connection_object_ends_with_it(
 async def test_a_handler_cannot_close_the_connection(app: Revenant, worker: Worker, how: str) -> None:
     others = [app.ref(Session, str(n)).look() for n in range(5)]
     refused, *looks = await asyncio.gather(
-        app.call(app.ref(Session, "b").upset(how), timeout=5), *others, return_exceptions=True
+        app.call(app.ref(Session, "b").upset(how), timeout=20), *others, return_exceptions=True
     )
     assert isinstance(refused, ConfigurationError)
     assert "cannot be closed" in str(refused)
@@ -313,7 +313,7 @@ async def test_an_ending_that_was_not_seen_fails_its_message_and_is_not_run_for_
 ) -> None:
     await connection.execute("create table own_rows (value int)")
     ended, *looks = await asyncio.gather(
-        app.call(app.ref(Session, "bad").end_unseen(ending), timeout=5),
+        app.call(app.ref(Session, "bad").end_unseen(ending), timeout=20),
         *(app.ref(Session, str(n)).look() for n in range(20)),
         return_exceptions=True,
     )

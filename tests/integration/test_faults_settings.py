@@ -122,7 +122,7 @@ async def test_the_job_runner_survives_what_it_does_not_expect(
 
     monkeypatch.setattr(runner, "run_once", run_once)
     await runner.start()
-    await eventually(lambda: rounds == 2, seconds=5)
+    await eventually(lambda: rounds == 2)
     await runner.stop()
     assert "nobody thought of this" in caplog.text
 

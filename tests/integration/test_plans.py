@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 import pytest_asyncio
 
 from revenant.codec import bucket_of, new_id
 from tests.tools import rows, value
 
+pytestmark = pytest.mark.fresh  # plans depend on what autovacuum has seen
 Connection = psycopg.AsyncConnection[Any]
 ENTITIES, MESSAGES = 20_000, 200_000
 CLAIMED, PEEKED, FOUND, SETTLED, FETCHED = 25, 6, 16, 16, 3

@@ -5,12 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import psycopg
+import pytest
 import pytest_asyncio
 
 from revenant.codec import bucket_of
 from tests.integration.test_plans import touched
 from tests.tools import rows, value
 
+pytestmark = pytest.mark.fresh  # plans depend on what autovacuum has seen
 Connection = psycopg.AsyncConnection[Any]
 STORED, PAGE = 50_000, 50
 RELEASED, REMINDED, FIRED, CANCELLED, TOUCHED, WALKED = 12, 4, 30, 5, 8, 1

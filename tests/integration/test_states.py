@@ -321,6 +321,7 @@ async def kept(database: str, settings: Settings, moment: str) -> tuple[list[str
         return [name for (name,) in parts], await value(later, "select count(*) from revenant.history_rest")
 
 
+@pytest.mark.fresh
 async def test_a_history_is_written_whatever_day_it_is_and_dropped_a_day_at_a_time(
     database: str, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -349,6 +350,7 @@ async def test_a_history_is_written_whatever_day_it_is_and_dropped_a_day_at_a_ti
         assert [change.version for change in await app.history(Purse, "p")] == [3]
 
 
+@pytest.mark.fresh
 async def test_histories_survive_two_keepers_at_once_and_one_that_waits_in_vain(
     database: str, connection: Connection
 ) -> None:

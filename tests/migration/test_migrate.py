@@ -70,7 +70,7 @@ async def test_the_second_migration_does_nothing_and_needs_no_lock_that_traffic_
             mode = "exclusive" if table == "migrations" else "access exclusive"
             await traffic.execute(f"lock table revenant.{table} in {mode} mode".encode())
         await traffic.execute("select pg_advisory_xact_lock(5928239340168760916)")
-        migrated = await asyncio.wait_for(migrate(empty_database, lock_timeout=0.1), timeout=5)
+        migrated = await asyncio.wait_for(migrate(empty_database, lock_timeout=0.1), timeout=30)
     assert migrated == Migrated(number=release().number)
     assert migrated.nothing_to_do
 

@@ -30,12 +30,15 @@ async def blocked(connection: psycopg.AsyncConnection[Any], role: str) -> int:
     return int(found[0])
 
 
-async def terminate(connection: psycopg.AsyncConnection[Any], role: str) -> int:
-    """Terminate every backend of that role (a prefix) in this database; return how many there were."""
+async def terminate(connection: psycopg.AsyncConnection[Any], role: str) -> set[tuple[Any, ...]]:
+    """Terminate every backend of that role (a prefix) in this database; return who they were, by number and birth.
+
+    Who is there is read by the statement that terminates them: others may come and go at any moment.
+    """
     found = await rows(
         connection,
-        "select pg_terminate_backend(pid) from pg_stat_activity "
-        "where datname = current_database() and starts_with(application_name, 'revenant/' || %s)",
+        "select pid, backend_start from (select *, pg_terminate_backend(pid) as hit from pg_stat_activity "
+        "where datname = current_database() and starts_with(application_name, 'revenant/' || %s)) b where hit",
         role,
     )
-    return len(found)
+    return set(found)
