@@ -29,6 +29,9 @@
     ├── RunFailed                 the run has failed, or was cancelled
     │   └── RunCancelled          the run was cancelled
     ├── StepFailed                in a workflow: the last attempt of a step has failed
+    ├── HeartbeatTimeout          of a step: its attempt has said nothing for too long
+    ├── AttemptEnded              in a step: nobody waits for this attempt any more
+    ├── StaleClaim                of an external step: somebody else has it now, or nobody waits for it
     ├── WaitTimeout               in a workflow: what it waited for did not come in time
     ├── Nondeterministic          a workflow's code does not fit the history of a run
     ├── Unstorable                a value that JSON in Postgres cannot hold; names the path
@@ -226,6 +229,18 @@ class StepFailed(RevenantError):
         self.type = type
         self.message = message
         self.attempts = attempts
+
+
+class HeartbeatTimeout(RevenantError, TimeoutError):
+    """An attempt of a step sent no heartbeat within the time allowed; it has failed, and another one may follow."""
+
+
+class AttemptEnded(RevenantError):
+    """Nobody waits for this attempt any more: it took too long, or its run was cancelled or went on elsewhere."""
+
+
+class StaleClaim(RevenantError):
+    """An external step was answered or renewed by a claim that does not hold any more; nothing was changed."""
 
 
 class WaitTimeout(RevenantError, TimeoutError):

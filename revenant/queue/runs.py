@@ -66,6 +66,8 @@ class VisitedRun:
     deliveries: list[Delivery] = field(default_factory=list)
     events: list[tuple[int, str, int | None, datetime, str]] = field(default_factory=list)
     """(seq, type, op, at, data as JSON text)."""
+    progress: dict[int, str] = field(default_factory=dict)
+    """What steps that have not ended have said of themselves, as JSON text, by operation."""
 
 
 class RunWrite(NamedTuple):
@@ -153,6 +155,8 @@ async def visit_runs(
             found.append(VisitedRun(verdict, head, tid == "known"))
         elif part == "message":
             found[slot - 1].deliveries.append(Delivery(seq, tid, id, name, body, origin, digest, 0, None))
+        elif part == "progress":
+            found[slot - 1].progress[op] = body
         else:
             found[slot - 1].events.append((seq, name, op, at, body))
     return now, found

@@ -793,6 +793,19 @@ begin
 end
 $$;
 
+-- Promise: removes what was kept of how far steps were; each goes in the transaction in which its step ends.
+-- Locks: those rows, which nobody but the owner of their run writes.
+create or replace function revenant.drop_progress_v1(buckets smallint[], runs uuid[], ops integer[])
+returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    for i in 1 .. cardinality(ops) loop
+        delete from revenant.run_progress p where p.bucket = buckets[i] and p.run = runs[i] and p.op = ops[i];
+    end loop;
+end
+$$;
+
 -- Promise: a page of due reminders, oldest first; then a row that says in how many seconds the next later one is due.
 -- Locks: none.
 create or replace function revenant.due_reminders_v1(page integer) returns table (
@@ -1854,7 +1867,7 @@ begin
 end
 $$;
 
--- Promise: of each named run: where it stands, the messages that wait for it in order, and its events where those known are not all.
+-- Promise: of each named run: where it stands, the messages that wait for it in order, and its events and its steps' progress where those known are not all.
 -- Locks: none: what was read here is fenced when it is appended to.
 create or replace function revenant.visit_runs_v1(
     worker uuid, buckets smallint[], kinds text[], keys text[],
@@ -1933,6 +1946,14 @@ begin
         loop
             seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;
             bytes := bytes + octet_length(body);
+            return next;
+        end loop;
+        part := 'progress'; seq := null; name := null; at := null;
+        for event in
+            select p.op, p.progress::text as data from revenant.run_progress p
+            where p.bucket = buckets[i] and p.run = head.run
+        loop
+            op := event.op; body := event.data;
             return next;
         end loop;
         op := null; at := null;
@@ -2129,6 +2150,27 @@ begin
 end
 $$;
 
+-- Promise: keeps how far steps are, the last word of each; nothing of a run that the worker does not own any more.
+-- Locks: the steps' own rows, which nobody but the owner of their run writes.
+create or replace function revenant.write_progress_v1(
+    worker uuid, buckets smallint[], kinds text[], keys text[], runs uuid[], fences bigint[],
+    ops integer[], attempts integer[], progresses text[]
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    for i in 1 .. cardinality(keys) loop
+        insert into revenant.run_progress as p (bucket, run, op, attempt, progress, at)
+        select h.bucket, h.run, ops[i], attempts[i], progresses[i]::json, revenant.now()
+        from revenant.run_heads h
+        where h.bucket = buckets[i] and h.kind = kinds[i] and h.key = keys[i]
+            and h.run = runs[i] and h.fence = fences[i] and h.owner = worker
+        on conflict (bucket, run, op) do update
+        set attempt = excluded.attempt, progress = excluded.progress, at = excluded.at;
+    end loop;
+end
+$$;
+
 -- Promise: removes tasks that nobody has to do any more, and then writes new ones; a task that is there is written anew, unclaimed.
 -- Locks: the tasks' rows, in the order given; inside an append, which holds the heads of their runs.
 create or replace function revenant.write_tasks_v1(
@@ -2158,7 +2200,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'f2e8bebf8794b77cba6ba91730151df25014e5f1caf644cb3a222b8ad8e819f1', 0)
+values (0, 'functions', '137bf9c16e34c33d198a1a02e349270872a06e3fc9a7807ad2a65fea82fc82af', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -186,6 +186,7 @@ class Admitting:
             live, head.run, head.seq, head.fence, visited.verdict == "ours", head.digest, head.origin,
         )  # fmt: skip
         staged.waits = waits_of(live.view)
+        staged.progress = {op: from_json(text) for op, text in visited.progress.items()}
         if live.view.continued_now:
             return self.begin_anew(staged, now=history[-1].at)
         return staged

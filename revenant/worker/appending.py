@@ -19,6 +19,7 @@ from revenant.entities.context import Job
 from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link, brief
 from revenant.queue.mailbox import notify
+from revenant.queue.progress import drop_progress
 from revenant.queue.records import Settlement
 from revenant.queue.replies import fetch_replies
 from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs, read_heads, result_channel
@@ -27,6 +28,7 @@ from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.stage import Staged
 from revenant.workflows.draft import Draft
+from revenant.workflows.events import STEP_ENDS
 from revenant.workflows.results import result_reply
 
 log = logging.getLogger("revenant.runs")
@@ -131,6 +133,8 @@ class Appending:
         gone, tasks = tasks_of(parts)
         if gone or tasks:
             more.append(partial(write_tasks, gone=gone, tasks=tasks))
+        if done := _ended_with_progress(parts):
+            more.append(partial(drop_progress, gone=done))
         writes = [part.write for part in parts]
         return await append_runs(connection, self._worker, writes, events, settlement, before_commit=more)
 
@@ -206,6 +210,17 @@ def _after(part: Append) -> tuple[str, int, int, datetime | None]:
     write = part.write
     at = part.draft.events[-1].at if part.draft.events else part.staged.live.view.now
     return write.stream, write.seq, write.fence + int(write.take), at
+
+
+def _ended_with_progress(parts: Sequence[Append]) -> list[TaskKey]:
+    """Return the steps that end here and have said how far they are."""
+    return [
+        TaskKey(part.write.bucket, part.write.stream, one.op)
+        for part in parts
+        if part.staged.progress
+        for one in part.draft.events
+        if one.op in part.staged.progress and one.type in STEP_ENDS
+    ]
 
 
 def _tell_result(part: Append, settlement: Settlement) -> None:

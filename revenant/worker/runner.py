@@ -25,11 +25,13 @@ from revenant.queue.runs import UNKNOWN, VisitedRun, visit_runs
 from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Key
 from revenant.worker.appending import Append, Appending, part_of
+from revenant.worker.attempt import Came
 from revenant.worker.blocking import block_stuck
 from revenant.worker.docket import Docket
 from revenant.worker.lane import Counters
+from revenant.worker.progress import Progress
 from revenant.worker.stage import Stage, Staged
-from revenant.worker.stepping import Came, Stepping
+from revenant.worker.stepping import Stepping
 from revenant.workflows import attempts
 from revenant.workflows import events as e
 from revenant.workflows.advancing import advance
@@ -68,7 +70,8 @@ class Runner:
         self._stage = Stage()
         self.docket = Docket(lambda key: True)
         self._came: deque[Came] = deque()
-        self._stepping = Stepping(settings=settings, came=self._note)
+        self._progress = Progress(worker=worker, wake=self._speak)
+        self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note)
         self._appending = Appending(link=self._link, worker=worker, settings=settings)
         self._clock = (datetime.now(UTC), time.monotonic())
         self._task: asyncio.Task[None] | None = None
@@ -78,6 +81,8 @@ class Runner:
         """Runs that are to be read although no message waits for them."""
         self._draining = False
         self._stopped = False
+        self._spoken = False
+        """Whether steps have said what is to be kept now."""
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -111,12 +116,16 @@ class Runner:
         self._came.append(came)
         self.docket.wake()
 
+    def _speak(self) -> None:
+        self._spoken = True
+        self.docket.wake()
+
     async def _forever(self) -> None:
         failures = 0
         # Until this worker's row is there, nobody would take it for alive.
         await self._ready.wait()
         while True:
-            if not (self._came or self._anew or self._stopped):
+            if not (self._came or self._anew or self._spoken or self._stopped):
                 await self.docket.wait(None)
             last = self._stopped
             try:
@@ -144,6 +153,7 @@ class Runner:
         self._stage.tidy()
 
     async def _round(self, touched: dict[Staged, None]) -> None:
+        await self._keep_progress()
         hints = [] if self._draining else self.docket.take(BATCH_RUNS)
         if hints:
             try:
@@ -164,6 +174,13 @@ class Runner:
         if late is not None:
             await self._appending.settle_late(late)
         await self._go_on(list(touched))
+
+    async def _keep_progress(self) -> None:
+        """Write what steps have said of themselves, before anything that follows from their ends."""
+        if self._progress.waits:
+            ended = {(came.staged, came.op) for came in self._came if came.error is not None}
+            await self._progress.flush(await self._link.connection(), ended=ended, all=self._stopped)
+        self._spoken = False
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
         connection = await self._link.connection()
@@ -224,6 +241,7 @@ class Runner:
         if self._stage.find(staged.key) is not staged:
             return
         staged.tasks.pop(came.op, None)
+        self._progress.forget(staged, came.op)
         staged.live.now = self._now()
         if came.error is None:
             attempts.succeeded(staged.live, came.op, came.attempt, came.result)

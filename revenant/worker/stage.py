@@ -40,6 +40,8 @@ class Staged:
     """Attempts that run in this process, by their operations."""
     unreadable: bool = False
     """Whether it is here only to be blocked: what is in memory is not what it is."""
+    progress: dict[int, Any] = field(default_factory=dict)
+    """What steps have said of themselves, by operation; there may be a row of each."""
     must_reload: bool = False
     """Whether it is to be read again once what it came to is committed: its code is another one then."""
 

@@ -177,21 +177,28 @@ def error_of(error: BaseException) -> dict[str, Any]:
     name, module = type(error).__qualname__, type(error).__module__
     told: dict[str, Any] = {
         "error": name if isinstance(error, RevenantError) else "RunFailed",
-        "type": name if module in ("builtins", "__main__") else f"{module}.{name}",
+        "type": clean(name if module in ("builtins", "__main__") else f"{module}.{name}"),
         "message": clean(_words(error)),
-        "traceback": clean("".join(traceback.format_exception(error))[-LONGEST_WORDS:]),
+        "traceback": clean(_traceback(error)),
     }
     if isinstance(error, StepFailed | RunFailed):
         told["cause"] = {"type": clean(error.type), "message": clean(error.message)}
-    path = getattr(error, "path", None)
+    path = getattr(error, "path", None) if isinstance(error, RevenantError) else None
     return told if path is None else {**told, "path": clean(str(path))}
 
 
 def _words(error: BaseException) -> str:
     try:
         return str(error)[:LONGEST_WORDS]
-    except Exception:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
+    except BaseException:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
         return "(its text cannot be read: __str__ raised)"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return "".join(traceback.format_exception(error))[-LONGEST_WORDS:]
+    except BaseException:  # noqa: BLE001 # as above: a chained exception may be broken, too
+        return "(its traceback cannot be written)"
 
 
 def clean(text: str) -> str:

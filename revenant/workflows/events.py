@@ -67,6 +67,8 @@ ASKS = {
     APPROVAL_ASKED: "approval",
 }
 """The events that record what the code asked for, and the types of its operations."""
+STEP_ENDS = frozenset((STEP_SUCCEEDED, STEP_FAILED, STEP_CANCELLED))
+"""The events after which nothing more happens to a step."""
 ENDS = {RUN_COMPLETED: "completed", RUN_FAILED: "failed", RUN_CANCELLED: "cancelled"}
 """The events after which there is none, and the statuses that they give."""
 

@@ -91,7 +91,9 @@ class Reader:
     async def _serve(self) -> None:
         """Serve the page's application, as its reader does in a second terminal."""
         app = self._names.get("app")
-        if not isinstance(app, Revenant) or isinstance(app, MemoryApp) or app is self._served or not app.registry.kinds:
+        if not isinstance(app, Revenant) or isinstance(app, MemoryApp) or app is self._served:
+            return
+        if not app.registry.kinds and not app.workflows:
             return
         await self._service.aclose()  # a new `app` is deployed in place of the old one
         self._service, self._served = AsyncExitStack(), app

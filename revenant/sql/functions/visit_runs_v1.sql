@@ -1,4 +1,4 @@
--- Promise: of each named run: where it stands, the messages that wait for it in order, and its events where those known are not all.
+-- Promise: of each named run: where it stands, the messages that wait for it in order, and its events and its steps' progress where those known are not all.
 -- Locks: none: what was read here is fenced when it is appended to.
 create or replace function revenant.visit_runs_v1(
     worker uuid, buckets smallint[], kinds text[], keys text[],
@@ -77,6 +77,14 @@ begin
         loop
             seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;
             bytes := bytes + octet_length(body);
+            return next;
+        end loop;
+        part := 'progress'; seq := null; name := null; at := null;
+        for event in
+            select p.op, p.progress::text as data from revenant.run_progress p
+            where p.bucket = buckets[i] and p.run = head.run
+        loop
+            op := event.op; body := event.data;
             return next;
         end loop;
         op := null; at := null;
