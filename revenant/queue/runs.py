@@ -63,6 +63,8 @@ class VisitedRun:
     """None: there is no such run yet."""
     known: bool
     """Whether what the worker knows is all there is."""
+    more: bool = False
+    """Whether there may be more messages than were taken."""
     deliveries: list[Delivery] = field(default_factory=list)
     events: list[tuple[int, str, int | None, datetime, str]] = field(default_factory=list)
     """(seq, type, op, at, data as JSON text)."""
@@ -157,6 +159,10 @@ async def visit_runs(
             found[slot - 1].deliveries.append(Delivery(seq, tid, id, name, body, origin, digest, 0, None))
         elif part == "progress":
             found[slot - 1].progress[op] = body
+        elif part == "more":
+            found[slot - 1].more = True
+        elif part == "later":
+            found[slot - 1].verdict = "later"
         else:
             found[slot - 1].events.append((seq, name, op, at, body))
     return now, found

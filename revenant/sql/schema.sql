@@ -1880,19 +1880,34 @@ create or replace function revenant.visit_runs_v1(
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
 declare
+    -- Of full length from the start: an array that begins at another place than 1 is moved by unnest.
+    streams uuid[] := array_fill(null::uuid, array[cardinality(keys)]);
+    ends bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
+    looks boolean[] := array_fill(false, array[cardinality(keys)]);
+    reads boolean[] := array_fill(false, array[cardinality(keys)]);
     living uuid[];
-    head revenant.run_heads;
+    head record;
     message record;
     event record;
-    met integer;
     total integer := 0;
     bytes bigint := 0;
+    read_any boolean := false;
+    cut integer := cardinality(keys) + 1;
 begin
-    for i in 1 .. cardinality(keys) loop
-        slot := i;
-        select h.* into head from revenant.run_heads h
-        where h.bucket = buckets[i] and h.kind = kinds[i] and h.key = keys[i];
-        verdict := 'free';
+    part := 'head';
+    for head in
+        select h.slot::integer as slot, h.forced, h.ours, r.*,
+            coalesce(r.run = h.known_run and r.seq = h.known_seq and r.fence = h.known_fence, false) as known
+        from unnest(buckets, kinds, keys, known_runs, known_seqs, known_fences, owned, forced)
+            with ordinality as h (bucket, kind, key, known_run, known_seq, known_fence, ours, forced, slot)
+        left join lateral (
+            select r.run, r.seq, r.status, r.problem, r.origin, r.digest, r.fence, r.recoveries, r.version, r.owner
+            from revenant.run_heads r
+            where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+        ) r on true
+        order by h.slot
+    loop
+        slot := head.slot; verdict := 'free';
         if head.owner is not null then
             if living is null then
                 living := array(select w.id from revenant.workers w where revenant.alive_v1(w.id));
@@ -1901,47 +1916,63 @@ begin
                 when head.owner = worker then 'ours' when head.owner = any (living) then 'elsewhere' else 'dead'
             end;
         end if;
-        part := 'head'; seq := head.seq; tid := null; id := head.run::text; name := head.status; body := head.problem;
-        origin := head.origin; digest := head.digest; fence := head.fence; op := head.recoveries; at := null;
-        version := head.version;
-        if verdict = 'elsewhere' then
-            return next;
-            continue;
-        end if;
-        if total >= message_limit or bytes >= byte_limit then
-            verdict := 'later';
-            return next;
-            continue;
-        end if;
-        if head.run = known_runs[i] and head.seq = known_seqs[i] and head.fence = known_fences[i] then
-            tid := 'known';
-        end if;
+        tid := case when head.known then 'known' end;
+        seq := head.seq; id := head.run::text; name := head.status; body := head.problem; origin := head.origin;
+        digest := head.digest; fence := head.fence; op := head.recoveries; version := head.version;
         return next;
+        continue when verdict = 'elsewhere';
+        looks[slot] := true;
+        continue when head.run is null or head.known or head.status in ('completed', 'failed', 'cancelled');
+        streams[slot] := head.run; ends[slot] := head.seq;
+        -- A run is read from its beginning only when there is something to be done about it.
+        reads[slot] := head.forced or (head.owner is not null and not (head.owner = worker and head.ours));
+    end loop;
 
-        part := 'message'; met := 0; tid := null; body := null; verdict := null; fence := null; op := null; version := null;
-        -- In a later snapshot than the head's: what its last owner consumed is not seen again.
-        for message in
+    part := 'message'; verdict := null; fence := null; op := null; version := null;
+    -- In a later snapshot than the heads': what their last owners consumed is not seen again.
+    for message in
+        select h.slot::integer as slot, m.*
+        from unnest(buckets, kinds, keys, looks) with ordinality as h (bucket, kind, key, looks, slot)
+        cross join lateral (
             select m.seq, m.ctid::text as tid, m.id::text as id, m.handler, m.args::text as args, m.origin, m.digest
             from revenant.messages m
-            where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i]
+            where h.looks and m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
             order by m.seq
-            limit greatest(message_limit - total, 1)
-        loop
-            seq := message.seq; tid := message.tid; id := message.id; name := message.handler; body := message.args;
-            origin := message.origin; digest := message.digest;
-            met := met + 1; bytes := bytes + octet_length(body);
-            return next;
-        end loop;
-        total := total + met;
+            limit message_limit
+        ) m
+        order by h.slot, m.seq
+    loop
+        if total >= message_limit or (total > 0 and bytes >= byte_limit) then
+            cut := message.slot;
+            exit;
+        end if;
+        slot := message.slot; seq := message.seq; tid := message.tid; id := message.id; name := message.handler;
+        body := message.args; origin := message.origin; digest := message.digest;
+        total := total + 1; bytes := bytes + octet_length(body);
+        reads[slot] := true;
+        return next;
+    end loop;
 
-        -- A run is read from its beginning only when there is something to be done about it.
-        continue when head.run is null or head.status in ('completed', 'failed', 'cancelled')
-            or (met = 0 and not forced[i] and not (head.owner is not null and (head.owner <> worker or not owned[i])))
-            or (head.run = known_runs[i] and head.seq = known_seqs[i] and head.fence = known_fences[i]);
-        part := 'event'; tid := null; id := null; origin := null; digest := null;
+    part := 'more'; tid := null; body := null;
+    for i in cut .. cardinality(keys) loop
+        slot := i;
+        return next;
+    end loop;
+
+    tid := null; id := null; origin := null; digest := null;
+    for i in 1 .. cardinality(keys) loop
+        continue when not reads[i] or streams[i] is null;
+        slot := i; part := 'later';
+        if bytes >= byte_limit and read_any then
+            -- A run is read whole, or not yet.
+            seq := null; name := null; op := null; at := null; body := null;
+            return next;
+            continue;
+        end if;
+        part := 'event'; read_any := true;
         for event in
             select e.seq, e.type, e.op, e.at, e.data::text as data from revenant.run_events e
-            where e.bucket = buckets[i] and e.run = head.run and e.seq <= head.seq
+            where e.bucket = buckets[i] and e.run = streams[i] and e.seq <= ends[i]
             order by e.seq
         loop
             seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;
@@ -1951,7 +1982,7 @@ begin
         part := 'progress'; seq := null; name := null; at := null;
         for event in
             select p.op, p.progress::text as data from revenant.run_progress p
-            where p.bucket = buckets[i] and p.run = head.run
+            where p.bucket = buckets[i] and p.run = streams[i]
         loop
             op := event.op; body := event.data;
             return next;
@@ -2200,7 +2231,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '137bf9c16e34c33d198a1a02e349270872a06e3fc9a7807ad2a65fea82fc82af', 0)
+values (0, 'functions', '6618d412ea494908f926665c3773e67e8a136375c215b8f862113b153a8b4e3d', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -17,7 +17,6 @@ import psycopg
 
 from revenant.config import Settings
 from revenant.eventloop import end
-from revenant.queue.claim import MESSAGE_LIMIT
 from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link, brief
 from revenant.queue.records import Hint
@@ -190,7 +189,6 @@ class Runner:
         now, found = await visit_runs(connection, self._worker, hints, known, forced=forced)
         self._forced.difference_update((hint.kind, hint.key) for hint in hints)
         self._clock = (now, time.monotonic())
-        met = 0
         for hint, visited in zip(hints, found, strict=True):
             try:
                 staged = self._admit(hint, visited)
@@ -200,9 +198,7 @@ class Runner:
                 continue
             if staged is not None:
                 touched[staged] = None
-            met += len(visited.deliveries)
-            if visited.deliveries and met >= MESSAGE_LIMIT:
-                # There may be more of them than one visit takes.
+            if visited.more:
                 self.docket.add([hint])
 
     def _admit(self, hint: Hint, visited: VisitedRun) -> Staged | None:
