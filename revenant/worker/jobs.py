@@ -21,10 +21,9 @@ from revenant.eventloop import end
 from revenant.queue.connection import server_settings
 from revenant.queue.link import brief
 from revenant.worker.job_traces import keep_job_traces, observed
+from revenant.worker.rescue import Rescue
 
 log = logging.getLogger("revenant.jobs")
-RESCUE_SECONDS = 10.0
-"""How often jobs of dead workers are looked for: those without a heartbeat for 30 s, by procrastinate's rule."""
 
 
 async def defer_jobs(connection: psycopg.AsyncConnection[Any], jobs: Sequence[Job]) -> None:
@@ -108,7 +107,7 @@ class JobRunner:
     async def run_once(self) -> None:
         """Run jobs until the connection fails or the worker stops."""
         async with self._app.open_async():
-            rescuer = asyncio.create_task(self._rescue(), name="revenant-jobs-rescue")
+            rescuer = asyncio.create_task(Rescue(app=self._app).run_forever(), name="revenant-jobs-rescue")
             try:
                 tracing: dict[str, Any] = {} if telemetry.carrier is None else {"worker_middleware": [observed]}
                 await self._app.run_worker_async(
@@ -120,14 +119,3 @@ class JobRunner:
                 )
             finally:
                 await end(rescuer)
-
-    async def _rescue(self) -> None:
-        """Retry stalled jobs: procrastinate leaves them to its users."""
-        while True:
-            try:
-                for job in await self._app.job_manager.get_stalled_jobs():
-                    log.warning("Job %s (%s) lost its worker; it is retried.", job.id, job.task_name)
-                    await self._app.job_manager.retry_job(job)
-            except (procrastinate.exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
-                log.warning("Looking for stalled jobs failed (%s); looking again soon.", brief(error))
-            await asyncio.sleep(RESCUE_SECONDS)
