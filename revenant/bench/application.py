@@ -5,6 +5,6 @@ from __future__ import annotations
 from revenant.app import Revenant
 from revenant.bench.album import BenchAlbum, BenchLooseAlbum
 from revenant.bench.counter import BenchCounter
-from revenant.bench.guest import BenchCopy, BenchGuest, BenchResident
+from revenant.bench.guest import BenchCopy, BenchGuest, BenchOther, BenchResident
 
-app = Revenant(entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchAlbum, BenchLooseAlbum])
+app = Revenant(entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchOther, BenchAlbum, BenchLooseAlbum])

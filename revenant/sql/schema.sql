@@ -383,7 +383,7 @@ declare
     bucket smallint := revenant.bucket_v1(kind, key);
     id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
 begin
-    perform pg_notify('revenant_wake', w.hint)
+    perform pg_notify('revenant_wake', 'cast' || w.hint)
     from revenant.send_v1(
         array[bucket], array[kind], array[key], array[id], array[handler], array[args::text],
         array[null]::text[], array[null]::bytea[]
@@ -1827,7 +1827,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '7f11af1813b36a11963e160726a60536a35f11f3e355345a3346d01114b5247b', 0)
+values (0, 'functions', 'c1aca314a1fa9d85234d56487b4d74fd971ffe7bd8837d46375323dc41c0ae3a', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;
