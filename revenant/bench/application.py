@@ -6,9 +6,9 @@ from revenant.app import Revenant
 from revenant.bench.album import BenchAlbum, BenchLooseAlbum
 from revenant.bench.counter import BenchCounter
 from revenant.bench.course import course, field, rest
-from revenant.bench.guest import BenchCopy, BenchGuest, BenchResident
+from revenant.bench.guest import BenchCopy, BenchGuest, BenchOther, BenchResident
 
 app = Revenant(
-    entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchAlbum, BenchLooseAlbum],
+    entities=[BenchCounter, BenchResident, BenchGuest, BenchCopy, BenchOther, BenchAlbum, BenchLooseAlbum],
     workflows=[course, field, rest],
 )

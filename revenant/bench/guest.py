@@ -1,4 +1,4 @@
-"""Guests: counters that live in memory: relaxed ones, and such of both kinds as leave it soon."""
+"""Guests: counters of other kinds: relaxed ones, such of both durabilities as leave memory soon, and the others."""
 
 from __future__ import annotations
 
@@ -18,3 +18,7 @@ class BenchGuest(BenchCounter, durability=INTERVAL, idle_timeout=IDLE_SECONDS):
 
 class BenchCopy(BenchCounter, idle_timeout=IDLE_SECONDS):
     """A strict counter, of which a copy is kept as long."""
+
+
+class BenchOther(BenchCounter):
+    """A strict counter that is told apart from those that are called."""

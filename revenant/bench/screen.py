@@ -6,6 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from revenant.bench.calls import CallsResult, Pair
+from revenant.bench.crowd import CrowdResult
 from revenant.bench.drain import DrainResult
 from revenant.bench.durability import DurabilityResult
 from revenant.bench.load import Measured
@@ -53,6 +54,19 @@ def show_drain(result: DrainResult) -> None:
         table.add_row(name, f"{pace.per_second:,.0f}", f"{pace.seconds:,.2f}", share)
     _print(table, result.tally)
     say(" ".join(_explained(result)))
+
+
+def show_crowd(result: CrowdResult) -> None:
+    """Print what callers noticed of the crowd."""
+    pace = result.drained
+    table = _table(f"{pace.count:,} {result.of}, {result.callers:,} callers", "calls/s", "p50", "p95", "p99")
+    table.add_row("alone", *_figures(result.alone))
+    table.add_row("[bold]beside the crowd[/]", *_figures(result.beside))
+    _print(table, result.tally)
+    words = f"The crowd took {pace.seconds:,.1f} s, {pace.per_second:,.0f} a second."
+    if result.kept is not None and result.slower is not None:
+        words += f" The callers kept {result.kept:.0%} of their calls; the median took {result.slower:.1f} × as long."
+    say(words)
 
 
 def show_recovery(result: RecoveryResult) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 import click
 
 from revenant.bench.calls import calls_as_json, measure_calls
+from revenant.bench.crowd import CROWDS, Crowd, crowd_as_json, measure_crowd
 from revenant.bench.drain import drain_as_json, measure_drain
 from revenant.bench.durability import durability_as_json, measure_durability
 from revenant.bench.memory import measure_memory, memory_as_json
@@ -17,6 +18,7 @@ from revenant.bench.recovery import measure_recovery, recovery_as_json
 from revenant.bench.screen import (
     say,
     show_calls,
+    show_crowd,
     show_drain,
     show_durability,
     show_memory,
@@ -91,6 +93,36 @@ def drain(messages: int, entities: int, workers: int, as_json: bool) -> None:
     """Measure how fast a backlog of casts is handled."""
     result = perform(measure_drain(messages=messages, entities=entities, workers=workers, say=say))
     _tell(result, drain_as_json if as_json else None, show_drain)
+
+
+@bench.command()
+@option("--messages", type=click.IntRange(1), default=100_000, show_default=True, help="Messages of the crowd.")
+@option("--entities", type=click.IntRange(1), default=50_000, show_default=True, help="Entities told.")
+@option(
+    "--of", type=click.Choice(CROWDS), default=CROWDS[0], show_default=True,
+    help="What they are: timers due at one instant, casts left over, or casts sent meanwhile.",
+)  # fmt: skip
+@option("--callers", type=click.IntRange(1), default=8, show_default=True, help="Callers at once, of other entities.")
+@option(
+    "--seconds", type=click.FloatRange(0, min_open=True), default=10.0, show_default=True,
+    help="Seconds of calls without the crowd: half before it, half after it.",
+)  # fmt: skip
+@_workers
+@_as_json
+def crowd(
+    *, messages: int, entities: int, of: Crowd, callers: int, seconds: float, workers: int, as_json: bool
+) -> None:
+    """Measure callers beside a crowd of messages for which nobody waits, and how fast it goes.
+
+    With --json: drained_*, alone_* (without it), beside_* (with it), kept (share of calls a second), slower (times the
+    p50).
+    """
+    result = perform(
+        measure_crowd(
+            of=of, messages=messages, entities=entities, callers=callers, seconds=seconds, workers=workers, say=say
+        )
+    )
+    _tell(result, crowd_as_json if as_json else None, show_crowd)
 
 
 @bench.command()

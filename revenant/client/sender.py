@@ -21,7 +21,7 @@ from revenant.errors import Refused, RevenantError, SchemaMismatch
 from revenant.eventloop import end
 from revenant.queue.connection import refuses_data, unavailable
 from revenant.queue.link import Link
-from revenant.queue.mailbox import WAKE_CHANNEL, enqueue, notify
+from revenant.queue.mailbox import batch_wakes, enqueue, notify
 from revenant.queue.records import Envelope
 
 log = logging.getLogger("revenant.sender")
@@ -191,7 +191,7 @@ class Sender:
             self._spent.arrived(batch)
         _confirm_casts(items)
         if hints or spent.heard:
-            await self._notify([*((WAKE_CHANNEL, hint) for hint in hints), *spent.heard])
+            await self._notify([*batch_wakes(hints, [item.envelope for item in items]), *spent.heard])
 
     async def _divide(self, items: list[Outgoing], error: Exception) -> None:
         """Postgres refused the batch: find the message that is to blame, and send the others."""

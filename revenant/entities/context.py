@@ -56,6 +56,8 @@ class Job(NamedTuple):
 
     task: Any
     kwargs: dict[str, Any]
+    message_id: str
+    """The message whose handler deferred it."""
 
 
 @dataclass(slots=True)
@@ -176,7 +178,7 @@ class Turn:
                 f"turn.defer() takes a procrastinate task, or task.configure(…), and got {task!r}. Mark the function "
                 "with @app.task of your procrastinate app, and pass that."
             )
-        self._effects.jobs.append(Job(task, kwargs))
+        self._effects.jobs.append(Job(task, kwargs, self.message_id))
 
     def delete(self) -> None:
         """End this entity with the commit: its state and its reminders go, and the next message starts afresh."""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, LiteralString
 
 import psycopg
+from pydantic_core import from_json, to_json
 
 from revenant.queue.records import Envelope
 from revenant.queue.script import array, columns, run_script
@@ -13,6 +14,8 @@ from revenant.queue.traces import trace_columns, traced, traces_of
 from revenant.sql import statement
 
 WAKE_CHANNEL = "revenant_wake"
+CASTS = "cast"
+"""A wake-up that begins so names entities with messages for which nobody waits: others go before them."""
 _COLUMNS = Envelope._fields
 
 
@@ -58,6 +61,29 @@ async def send(connection: psycopg.AsyncConnection[Any], envelopes: Sequence[Env
 async def notify(connection: psycopg.AsyncConnection[Any], wakes: Sequence[tuple[str, str]]) -> None:
     """Wake listeners: (channel, payload) each, in one transaction that writes no WAL."""
     await run_script(connection, statement("notify_many"), columns(wakes, ("channels", "payloads")))
+
+
+def cast_wakes(hints: Iterable[str]) -> list[tuple[str, str]]:
+    """Return what tells the workers of messages for which nobody waits."""
+    return [(WAKE_CHANNEL, f"{CASTS}{hint}" if hint.startswith("[") else hint) for hint in hints]
+
+
+def batch_wakes(hints: Sequence[str], envelopes: Sequence[Envelope]) -> list[tuple[str, str]]:
+    """Return what tells the workers of one batch: of its calls by themselves, so that casts hold up none of them."""
+    called = {(envelope.kind, envelope.key) for envelope in envelopes if envelope.origin is not None}
+    if not called:
+        return cast_wakes(hints)
+    wakes: list[tuple[str, str]] = []
+    for hint in hints:
+        if not hint.startswith("["):
+            wakes.append((WAKE_CHANNEL, hint))
+            continue
+        rows = from_json(hint)
+        calls = [row for row in rows if (row[1], row[2]) in called]
+        casts = [row for row in rows if (row[1], row[2]) not in called]
+        wakes += [(WAKE_CHANNEL, to_json(calls).decode())] if calls else []
+        wakes += cast_wakes([to_json(casts).decode()]) if casts else []
+    return wakes
 
 
 def transactional_send(envelopes: Sequence[Envelope]) -> tuple[LiteralString, dict[str, str]]:

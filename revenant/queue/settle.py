@@ -9,7 +9,7 @@ import psycopg
 
 from revenant.errors import Conflict
 from revenant.queue.history import record
-from revenant.queue.mailbox import WAKE_CHANNEL, send
+from revenant.queue.mailbox import cast_wakes, send
 from revenant.queue.records import DeadLetter, Reply, Settlement
 from revenant.queue.script import array, columns, run_script
 from revenant.queue.timetable import keep_time
@@ -30,7 +30,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
     """
     wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
     if settlement.sends:
-        wakes += [(WAKE_CHANNEL, hint) for hint in await send(connection, settlement.sends)]
+        wakes += cast_wakes(await send(connection, settlement.sends))
     wakes += await keep_time(connection, settlement)
     if settlement.past:
         await record(connection, settlement.past)

@@ -36,6 +36,13 @@ async def keep_traces(connection: psycopg.AsyncConnection[Any], traces: Sequence
         await run_script(connection, statement("keep_traces"), trace_columns(traces))
 
 
+async def read_traces(connection: psycopg.AsyncConnection[Any], ids: Sequence[str]) -> None:
+    """Hand what was stored with these messages to the carrier; the rows stay until somebody commits the messages."""
+    (rows,) = await run_script(connection, statement("read_traces"), {"ids": array(ids)})
+    if telemetry.carrier is not None:
+        telemetry.carrier.arrive(rows)
+
+
 async def take_traces(connection: psycopg.AsyncConnection[Any], ids: Sequence[str]) -> None:
     """Hand what was stored with these messages to the carrier; the rows go with the turn's commit."""
     (rows,) = await run_script(connection, statement("take_traces"), {"ids": array(ids)})

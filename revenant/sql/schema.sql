@@ -581,7 +581,7 @@ declare
     bucket smallint := revenant.bucket_v1(kind, key);
     id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
 begin
-    perform pg_notify('revenant_wake', w.hint)
+    perform pg_notify('revenant_wake', 'cast' || w.hint)
     from revenant.send_v1(
         array[bucket], array[kind], array[key], array[id], array[handler], array[args::text],
         array[null]::text[], array[null]::bytea[]
@@ -2231,7 +2231,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '6618d412ea494908f926665c3773e67e8a136375c215b8f862113b153a8b4e3d', 0)
+values (0, 'functions', '3b37f01a734488b452aaefc8d9348a0a4cd0f11aedf7d6283a78b15de97575cf', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

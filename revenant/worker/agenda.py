@@ -21,8 +21,12 @@ BRISK_PORTIONS = 2
 """Portions under way at a time, slow ones not counted."""
 SLOW_SECONDS = 0.03
 """A portion that has taken this long is slow: others do not wait for it."""
-
-
+LIVE_SECONDS = 1.0
+"""For this long after a hint that somebody may wait for, a backlog gets small portions, one at a time."""
+SMALL_PORTION = 40
+"""Entities of a backlog that are taken at a time beside live messages: few enough to be done in milliseconds."""
+STUCK_SECONDS = 0.25
+"""A small portion that has taken this long does not hold up the next one."""
 MANY_BLOCKED = 10_000
 """With more blocked entities than this, those whose time is over are dropped: nobody may ask for them again."""
 
@@ -44,6 +48,8 @@ class Portion:
 
     hints: list[Hint]
     began: float
+    live: int = 0
+    """How many of them, the first ones, are not from the backlog."""
     alone: bool = False
     """Whether it is one entity that was set apart."""
 
@@ -57,6 +63,9 @@ class Agenda:
         self._running: dict[Key, Hint | None] = {}
         self._resting: dict[Key, Hint] = {}
         self._apart: set[Key] = set()
+        self._named: set[Key] = set()
+        """Running entities that were hinted meanwhile by more than the net."""
+        self._live_until = 0.0
         self._blocked: dict[Key, float] = {}
         self._prune_at = MANY_BLOCKED
         self._portions: list[Portion] = []
@@ -71,7 +80,13 @@ class Agenda:
         return len(self._running)
 
     def add(self, hints: Iterable[Hint], *, backlog: bool = False) -> None:
-        """Take hints in; wake a lane. `backlog`: found by the net, so nobody is known to wait for them right now."""
+        """Take hints in; wake a lane. `backlog`: nobody is known to wait for them right now."""
+        if self._put(hints, backlog=backlog) and not backlog:
+            self._live_until = time.monotonic() + LIVE_SECONDS
+
+    def _put(self, hints: Iterable[Hint], *, backlog: bool) -> bool:
+        """Take hints in and wake a lane; return whether there were any."""
+        hint = None
         for hint in hints:
             key = (hint.kind, hint.key)
             # Only what comes from the net: once taken in, its 0 may stand for a message that was named, too.
@@ -79,6 +94,8 @@ class Agenda:
                 continue
             if key in self._running:
                 self._running[key] = _merged(self._running[key], hint)
+                if not backlog:
+                    self._named.add(key)
             elif key in self._resting:
                 self._resting[key] = _merged(self._resting[key], hint)
             elif backlog and key not in self._ready:
@@ -87,6 +104,7 @@ class Agenda:
                 self._ready[key] = _merged(self._ready.get(key) or self._backlog.pop(key, None), hint)
         if len(self):
             self._wake_one()
+        return hint is not None
 
     def block(self, key: Key, seconds: float) -> None:
         """Let the net pass this entity by for a while: it has messages that cannot be handled here now."""
@@ -110,7 +128,7 @@ class Agenda:
     def _rested(self, key: Key) -> None:
         hint = self._resting.pop(key, None)
         if hint is not None:
-            self.add([hint])
+            self._put([hint], backlog=False)
 
     def borrow(self, keys: Sequence[Key]) -> bool:
         """Keep these entities from other lanes, until they are returned; not where a lane has one of them."""
@@ -122,8 +140,11 @@ class Agenda:
 
     def give_back(self, keys: Iterable[Key]) -> None:
         """Return borrowed entities; what was hinted meanwhile is looked at."""
-        hinted = [self._running.pop(key, None) for key in keys]
-        self.add(hint for hint in hinted if hint is not None)
+        for key in keys:
+            hint = self._running.pop(key, None)
+            named = key in self._named
+            self._named.discard(key)
+            self._put([hint] if hint is not None else (), backlog=not named)
 
     def _is_blocked(self, key: Key) -> bool:
         until = self._blocked.get(key)
@@ -137,15 +158,20 @@ class Agenda:
 
         Messages that arrive together are handled together, since a commit costs the same for one and for fifty. So
         two portions are under way at a time, one's handlers running while the other is being flushed, and a third
-        is begun only beside a slow one, or when there is a whole portion to do.
+        is begun only beside a slow one, or when there is a whole portion to do. A backlog gets whole portions on all
+        lanes; where somebody waits, or did a moment ago, it gets small ones, one at a time.
         """
         while not self._may_begin(limit):
             await self._wait()
+        portion = Portion([], time.monotonic())
+        if self._is_live and not self._may_begin_live(limit):
+            self._move(self._backlog, portion, min(SMALL_PORTION, limit))
+            return self._begun(portion)
         # The first of two takes half: the two then stay in step, each at work while the other waits.
         share = limit if self._portions else max(SMALLEST_SHARE, -(-len(self._ready) // 2))
-        portion = Portion([], time.monotonic())
         # Some room is always left to a backlog, so that it moves on under any traffic.
         self._move(self._ready, portion, min(share, limit - limit // 8 if self._backlog else limit))
+        portion.live = len(portion.hints)
         if portion.alone:
             return self._begun(portion)
         # A backlog goes along with what is hinted, and gets whole portions where nothing is.
@@ -172,13 +198,31 @@ class Agenda:
                 portion.alone = True
                 return
 
+    @property
+    def _is_live(self) -> bool:
+        return bool(self._ready) or time.monotonic() < self._live_until
+
     def _may_begin(self, limit: int) -> bool:
         if not len(self):
             return False
-        if len(self._portions) < BRISK_PORTIONS or len(self) >= limit:
-            return True
-        since = time.monotonic() - SLOW_SECONDS
-        return sum(portion.began > since for portion in self._portions) < BRISK_PORTIONS
+        if self._is_live:
+            return self._may_begin_live(limit) or self._may_begin_small()
+        return len(self) >= limit or self._brisk(self._portions, SLOW_SECONDS) < BRISK_PORTIONS
+
+    def _may_begin_live(self, limit: int) -> bool:
+        if not self._ready:
+            return False
+        live = [portion for portion in self._portions if portion.live]
+        return len(self._ready) >= limit or self._brisk(live, SLOW_SECONDS) < BRISK_PORTIONS
+
+    def _may_begin_small(self) -> bool:
+        others = [portion for portion in self._portions if not portion.live]
+        return bool(self._backlog) and not self._brisk(others, STUCK_SECONDS)
+
+    @staticmethod
+    def _brisk(portions: Sequence[Portion], seconds: float) -> int:
+        since = time.monotonic() - seconds
+        return sum(portion.began > since for portion in portions)
 
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
@@ -206,7 +250,11 @@ class Agenda:
             meanwhile = self._running.pop((hint.kind, hint.key), None)
             if meanwhile is not None:
                 more.append(meanwhile)
-        self.add(more)
+        # What is left of a backlog is still one, unless it was named meanwhile.
+        waiting = {(hint.kind, hint.key) for hint in portion.hints[portion.live :]} - self._named if more else set()
+        self._named.difference_update((hint.kind, hint.key) for hint in portion.hints)
+        self._put((hint for hint in more if (hint.kind, hint.key) in waiting), backlog=True)
+        self._put((hint for hint in more if (hint.kind, hint.key) not in waiting), backlog=False)
 
     def _wake_one(self) -> None:
         while self._idle:

@@ -127,7 +127,7 @@ class Appending:
             settlement.sends += draft.sends
             settlement.schedules += draft.schedules
             settlement.cancels += draft.cancels
-            jobs += [Job(job.task, job.kwargs) for job in draft.jobs]
+            jobs += [Job(job.task, job.kwargs, part.staged.live.run) for job in draft.jobs]
             _tell_result(part, settlement)
         more: list[Any] = [partial(_defer, jobs=jobs)] if jobs else []
         gone, tasks = tasks_of(parts)

@@ -14,7 +14,7 @@ from typing import Any
 import psycopg
 
 from revenant.queue.link import Link
-from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.queue.mailbox import cast_wakes, notify
 from revenant.queue.timetable import expire
 from revenant.worker.fleet import Fleet
 from revenant.worker.loop import Loop
@@ -50,7 +50,7 @@ class Expiry(Loop):
             connection, kind=kind, idle=self._idle[kind], buckets=mine, after=self._place, page=PAGE
         )
         if hints:
-            await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
+            await notify(connection, cast_wakes(hints))
         rest = (time.monotonic() - began) * SHARE
         if place is None:
             del self._left[0]

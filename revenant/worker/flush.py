@@ -13,6 +13,7 @@ from revenant.queue.claim import give_back
 from revenant.queue.link import Link
 from revenant.queue.records import Claim, Settlement
 from revenant.queue.residence import Held, Hold, hold
+from revenant.queue.traces import take_traces
 from revenant.worker.commit import commit
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.resident import Resident
@@ -49,6 +50,9 @@ async def flush(link: Link, worker: str, residents: Sequence[Resident]) -> Flush
     if not flushed.written:
         await give_back(connection)
         return flushed
+    if traced := [name for resident in flushed.written for name in resident.traced]:
+        # Not before: whoever handles the messages again, should this worker die, links to the same senders.
+        await take_traces(connection, traced)
     if jobs:
         await defer_jobs(connection, jobs)
     entities = [resident.instance.claimed for resident in flushed.written]

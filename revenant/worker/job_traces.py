@@ -12,18 +12,18 @@ from procrastinate.exceptions import ConnectorException
 from procrastinate.jobs import Job
 
 from revenant import telemetry
-from revenant.entities.context import running
 from revenant.queue.traces import keep_traces
 from revenant.sql import statement
 
 
-async def keep_job_traces(connection: psycopg.AsyncConnection[Any], jobs: Iterable[Job]) -> None:
-    """Store, in the turn's transaction, what the jobs that it has just deferred belong to."""
-    turn = running.get()
-    if telemetry.carrier is None or turn is None:
+async def keep_job_traces(
+    connection: psycopg.AsyncConnection[Any], jobs: Iterable[Job], message_ids: Iterable[str]
+) -> None:
+    """Store, in their transaction, what the jobs that were just deferred belong to: each to its message's handling."""
+    if telemetry.carrier is None:
         return
-    trace = telemetry.carrier.within(turn.message_id)
-    await keep_traces(connection, [(telemetry.job_name(job.id), trace) for job in jobs if trace and job.id])
+    traces = [(job.id, telemetry.carrier.within(name)) for job, name in zip(jobs, message_ids, strict=True)]
+    await keep_traces(connection, [(telemetry.job_name(job_id), trace) for job_id, trace in traces if trace and job_id])
 
 
 async def observed(call_next: Callable[[], Awaitable[Any]], context: JobContext, _worker: object) -> Any:

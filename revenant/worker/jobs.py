@@ -21,10 +21,9 @@ from revenant.eventloop import end
 from revenant.queue.connection import server_settings
 from revenant.queue.link import brief
 from revenant.worker.job_traces import keep_job_traces, observed
+from revenant.worker.rescue import Rescue
 
 log = logging.getLogger("revenant.jobs")
-RESCUE_SECONDS = 10.0
-"""How often jobs of dead workers are looked for: those without a heartbeat for 30 s, by procrastinate's rule."""
 
 
 async def defer_jobs(connection: psycopg.AsyncConnection[Any], jobs: Sequence[Job]) -> None:
@@ -32,17 +31,17 @@ async def defer_jobs(connection: psycopg.AsyncConnection[Any], jobs: Sequence[Jo
 
     One whose queueing lock a waiting job has already is left out, as procrastinate leaves out its periodic ones.
     """
-    deferrers = [(_deferrer(job.task), job.kwargs) for job in jobs]
-    made = [(deferrer.job_manager, deferrer.make_new_job(**kwargs)) for deferrer, kwargs in deferrers]
+    deferrers = [(_deferrer(job.task), job) for job in jobs]
+    made = [(one.job_manager, one.make_new_job(**job.kwargs), job.message_id) for one, job in deferrers]
     try:
         for alone, group in groupby(made, key=lambda one: one[1].queueing_lock is not None):
             if alone:
-                for manager, job in group:
-                    await _defer_locked(connection, manager, job)
+                for manager, job, message_id in group:
+                    await _defer_locked(connection, manager, job, message_id)
             else:
-                managers, batch = zip(*group, strict=True)
+                managers, batch, message_ids = zip(*group, strict=True)
                 deferred = await _writer(managers[0]).batch_defer_jobs_async(list(batch), connection=connection)
-                await keep_job_traces(connection, deferred)
+                await keep_job_traces(connection, deferred, message_ids)
     except ConnectorException as error:
         # What Postgres says is what the message's sender should hear.
         raise (error.__cause__ if isinstance(error.__cause__, psycopg.Error) else error) from None
@@ -53,12 +52,12 @@ def _deferrer(task: Any) -> JobDeferrer:
 
 
 async def _defer_locked(
-    connection: psycopg.AsyncConnection[Any], manager: JobManager, job: procrastinate.jobs.Job
+    connection: psycopg.AsyncConnection[Any], manager: JobManager, job: procrastinate.jobs.Job, message_id: str
 ) -> None:
     try:
         async with connection.transaction():
             deferred = await _writer(manager).batch_defer_jobs_async([job], connection=connection)
-        await keep_job_traces(connection, deferred)
+        await keep_job_traces(connection, deferred, [message_id])
     except AlreadyEnqueued:
         log.info("Task %s was not deferred: a job with its queueing lock waits already.", job.task_name)
 
@@ -108,7 +107,7 @@ class JobRunner:
     async def run_once(self) -> None:
         """Run jobs until the connection fails or the worker stops."""
         async with self._app.open_async():
-            rescuer = asyncio.create_task(self._rescue(), name="revenant-jobs-rescue")
+            rescuer = asyncio.create_task(Rescue(app=self._app).run_forever(), name="revenant-jobs-rescue")
             try:
                 tracing: dict[str, Any] = {} if telemetry.carrier is None else {"worker_middleware": [observed]}
                 await self._app.run_worker_async(
@@ -120,14 +119,3 @@ class JobRunner:
                 )
             finally:
                 await end(rescuer)
-
-    async def _rescue(self) -> None:
-        """Retry stalled jobs: procrastinate leaves them to its users."""
-        while True:
-            try:
-                for job in await self._app.job_manager.get_stalled_jobs():
-                    log.warning("Job %s (%s) lost its worker; it is retried.", job.id, job.task_name)
-                    await self._app.job_manager.retry_job(job)
-            except (procrastinate.exceptions.ProcrastinateException, psycopg.Error, OSError) as error:
-                log.warning("Looking for stalled jobs failed (%s); looking again soon.", brief(error))
-            await asyncio.sleep(RESCUE_SECONDS)

@@ -13,7 +13,7 @@ import psycopg
 
 from revenant.entities.recurrence import Recurrence, firing_of
 from revenant.queue.link import Link
-from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.queue.mailbox import cast_wakes, notify
 from revenant.queue.timetable import DueReminder, FiredReminder, due_reminders, fire_reminders
 from revenant.worker.alarm import Alarm
 
@@ -43,7 +43,7 @@ class Reminders(Alarm):
             return False, next_due
         hints = await fire_reminders(connection, firings)
         if hints:
-            await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
+            await notify(connection, cast_wakes(hints))
         # Those that have just moved on may be due again before the next that was seen.
         return bool(hints), 0.0
 

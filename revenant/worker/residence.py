@@ -26,7 +26,7 @@ from revenant.queue.link import Link, brief
 from revenant.queue.records import RELEASED, Claim, Delivery, Hint
 from revenant.queue.replies import fetch_replies
 from revenant.queue.residence import Look, Place, Visit, Visited, answer, lines, visit
-from revenant.queue.traces import take_traces
+from revenant.queue.traces import read_traces
 from revenant.worker.answers import Given
 from revenant.worker.caution import Caution
 from revenant.worker.home import Home
@@ -174,7 +174,7 @@ class Residence:
         apart = self._caution.on and not noted
         if telemetry.carrier is not None:
             met = [one.id for visited in found.entities.values() for one in visited.claimed.deliveries]
-            await take_traces(connection, met)
+            await read_traces(connection, met)
         rules = self._host.rules(connection, found.now)
         given: list[Given] = []
         handled = False

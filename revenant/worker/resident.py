@@ -9,10 +9,11 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
+from revenant import telemetry
 from revenant.entities.context import Job
 from revenant.entities.entity import Entity
 from revenant.entities.instance import Instance
-from revenant.entities.outcome import EntityTurn, Failed
+from revenant.entities.outcome import EntityTurn, Failed, Left
 from revenant.queue.records import Claimed, Delivery, Reply, Settlement, StateWrite
 from revenant.queue.residence import Held, Place, fits
 from revenant.queue.runs import RUN_ORIGIN
@@ -51,6 +52,8 @@ class Resident:
     handled: dict[str, Reply | None] = field(default_factory=dict)
     unheard: dict[str, Answer] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
+    traced: list[str] = field(default_factory=list)
+    """The ids of messages whose traces go with the flush; none where nobody traces."""
     used_at: float = field(default_factory=time.monotonic)
     urgent: bool = False
     """Whether somebody waits for the flush: it comes at once."""
@@ -112,6 +115,8 @@ class Resident:
         # 0 is the hook's, which is no message.
         self.seqs.update(seq for _, seq in pending.consumed if seq)
         pending.consumed.clear()
+        if telemetry.carrier is not None:
+            self.traced += [one.delivery.id for one in done.outcomes if not isinstance(one, Left)]
         wakes, pending.wakes = pending.wakes, {}
         if self._must_flush(done, wakes):
             self.urgent = True
@@ -162,6 +167,7 @@ class Resident:
         self.handled = {}
         self.unheard = {}
         self.jobs = []
+        self.traced = []
         self.urgent = False
         self.sent_off = False
         self.refused = 0

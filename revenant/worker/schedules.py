@@ -15,7 +15,7 @@ from revenant.codec import bucket_of
 from revenant.entities.recurrence import firing_of
 from revenant.entities.schedule import Schedule
 from revenant.queue.link import Link
-from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.queue.mailbox import cast_wakes, notify
 from revenant.queue.timetable import FiredSchedule, Registered, fire_schedules, read_clock, register
 from revenant.worker.alarm import Alarm
 
@@ -39,7 +39,7 @@ class Schedules(Alarm):
         firings = [self._firing(name, due, moment) for name, due in dues.items() if due <= moment]
         hints = await fire_schedules(connection, firings) if firings else []
         if hints:
-            await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
+            await notify(connection, cast_wakes(hints))
         if firings:
             return bool(hints), 0.0
         return False, min(((due - moment).total_seconds() for due in dues.values()), default=None)

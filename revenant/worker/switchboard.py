@@ -42,7 +42,7 @@ class Switchboard:
         return len(self._agenda) + sum(map(len, dockets))
 
     def add(self, hints: Iterable[Hint], *, backlog: bool = False) -> None:
-        """Have these looked at here. `backlog`: found by the net, so nobody is known to wait for them right now."""
+        """Have these looked at here. `backlog`: nobody is known to wait for them right now."""
         if not self._relaxed and not self._flows:
             self._agenda.add(hints, backlog=backlog)
             return
@@ -56,14 +56,14 @@ class Switchboard:
                 strict.append(hint)
         self._agenda.add(strict, backlog=backlog)
 
-    def hear(self, hints: Iterable[Hint]) -> list[Hint]:
-        """Take in what was notified to all workers; return the hints for which another one goes first."""
+    def hear(self, hints: Iterable[Hint], *, backlog: bool) -> list[Hint]:
+        """Take in what was notified to all workers, as `add`; return the hints for which another one goes first."""
         mine: list[Hint] = []
         others: list[Hint] = []
         for hint in hints:
             if hint.kind in self._kinds:
                 (mine if self._is_ours(hint) else others).append(hint)
-        self.add(mine)
+        self.add(mine, backlog=backlog)
         return others
 
     def heard(self, ids: Sequence[str]) -> None:

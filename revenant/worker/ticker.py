@@ -9,7 +9,7 @@ import psycopg
 from pydantic_core import to_json
 
 from revenant.queue.link import Link
-from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.queue.mailbox import cast_wakes, notify
 from revenant.queue.records import Hint
 from revenant.queue.timetable import release_due
 from revenant.worker.agenda import Inlet
@@ -46,7 +46,7 @@ class Ticker(Alarm):
             self._agenda.add((hint for hint in hints if hint.kind in self._kinds), backlog=True)
             told = [hint for hint in hints if hint.kind not in self._kinds]
         if told:
-            await notify(connection, [(WAKE_CHANNEL, payload) for payload in hint_payloads(told)])
+            await notify(connection, cast_wakes(hint_payloads(told)))
         return bool(hints), next_due
 
 

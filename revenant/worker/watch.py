@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -22,6 +22,13 @@ GRACE_SECONDS = 0.03
 """How long whoever goes first is left alone with a message."""
 MISS_SECONDS = 0.1
 """How often, at most, the fleet is looked at because somebody was late."""
+
+
+class _Watched(NamedTuple):
+    hint: Hint
+    due: float
+    """When its grace is over, in monotonic seconds."""
+    backlog: bool
 
 
 class Watch(Loop):
@@ -40,16 +47,22 @@ class Watch(Loop):
         self._agenda = agenda
         self._on_miss = on_miss
         self._missed_at = 0.0
-        self._watched: dict[Key, tuple[Hint, float]] = {}
+        self._watched: dict[Key, _Watched] = {}
 
-    def add(self, hints: Iterable[Hint]) -> None:
-        """Watch these keys from the end of their grace on."""
+    def add(self, hints: Iterable[Hint], *, backlog: bool = False) -> None:
+        """Watch these keys from the end of their grace on. `backlog`: as when the agenda is told of them."""
         due = time.monotonic() + GRACE_SECONDS
         was_empty = not self._watched
         for hint in hints:
-            known, when = self._watched.get((hint.kind, hint.key), (hint, due))
+            # What the net found names no message: nobody is known to wait for it.
+            unhurried = backlog or hint.seq == 0
+            known = self._watched.get((hint.kind, hint.key))
             # The lower number is kept: a message may have been numbered early and committed late.
-            self._watched[hint.kind, hint.key] = (min(known, hint), when)
+            self._watched[hint.kind, hint.key] = (
+                _Watched(hint, due, unhurried)
+                if known is None
+                else _Watched(min(known.hint, hint), known.due, known.backlog and unhurried)
+            )
         if was_empty and self._watched:
             self.nudge()
 
@@ -58,25 +71,28 @@ class Watch(Loop):
         if not self._watched:
             return 60.0
         now = time.monotonic()
-        due = [(key, hint) for key, (hint, when) in self._watched.items() if when <= now]
+        due = [watched for watched in self._watched.values() if watched.due <= now]
         if due:
             # Forgotten before the look: what is hinted meanwhile has a later message, and belongs to the next one.
-            for key, _ in due:
-                del self._watched[key]
+            for watched in due:
+                del self._watched[watched.hint.kind, watched.hint.key]
             try:
-                waiting = await peek(connection, [hint for _, hint in due])
+                waiting = await peek(connection, [watched.hint for watched in due])
             except BaseException:
-                self.add(hint for _, hint in due)
+                for watched in due:
+                    self.add([watched.hint], backlog=watched.backlog)
                 raise
             if waiting and telemetry.handlers:
                 telemetry.emit("wakeup.miss", {"count": len(waiting)}, {})
             try:
-                released = any(due[place][1].seq == RELEASED for place in waiting)
+                released = any(due[place].hint.seq == RELEASED for place in waiting)
                 if released or (waiting and now > self._missed_at + MISS_SECONDS):
                     # Whoever goes first was late: busy, or dead. Look at the fleet first: the dead are not waited for
                     # again, and what they died with is handled with caution.
                     self._missed_at = now
                     await self._on_miss(connection)
             finally:
-                self._agenda.add(due[place][1] for place in waiting)
+                for backlog in (False, True):
+                    found = [due[place].hint for place in waiting if due[place].backlog is backlog]
+                    self._agenda.add(found, backlog=backlog)
         return GRACE_SECONDS

@@ -20,7 +20,7 @@ from revenant.entities.registry import Registry
 from revenant.entities.schedule import Schedule
 from revenant.queue.link import Link
 from revenant.queue.listener import Listener
-from revenant.queue.mailbox import WAKE_CHANNEL, notify
+from revenant.queue.mailbox import CASTS, WAKE_CHANNEL, notify
 from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL
 from revenant.worker.admitting import Admitting
@@ -296,10 +296,12 @@ class Worker:
             return
         if payload == CHANGED:
             self._heartbeat.nudge()
-        elif payload.startswith("["):
+        elif payload.startswith(("[", f"{CASTS}[")):
             if telemetry.handlers:
                 telemetry.emit("wakeup.hear", {"bytes": len(payload.encode())}, {})
-            self._watch.add(self._switchboard.hear(Hint(*row) for row in from_json(payload)))
+            casts = payload.startswith(CASTS)
+            hints = [Hint(*row) for row in from_json(payload.removeprefix(CASTS))]
+            self._watch.add(self._switchboard.hear(hints, backlog=casts), backlog=casts)
         else:
             self._look_at_everything()
 

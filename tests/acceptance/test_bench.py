@@ -83,6 +83,20 @@ async def test_runs_are_measured_beside_plain_commits_and_every_result_counts_on
     assert await value(connection, LEFT) == 0
 
 
+@pytest.mark.parametrize("of", ["timers", "casts", "sent"])
+async def test_callers_are_measured_beside_a_crowd_and_every_message_counts_once(
+    of: str, database: str, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    found = run(database, "crowd", "--of", of, "--messages", "300", "--entities", "100", "--seconds", "0.4", "--json")
+    for name in ("drained_seconds", "alone_per_second", "alone_p50_ms", "beside_per_second", "beside_p50_ms"):
+        assert found[name] > 0, name
+    assert found["kept"] == pytest.approx(found["beside_per_second"] / found["alone_per_second"], rel=0.02)
+    assert found["slower"] == pytest.approx(found["beside_p50_ms"] / found["alone_p50_ms"], rel=0.02)
+    assert found["total"] == found["expected"] > found["messages"] == 300
+    assert found["errors"] == found["unknown"] == 0
+    assert await value(connection, LEFT) == 0
+
+
 async def test_sleeping_runs_are_counted_as_they_are_committed(
     database: str, connection: psycopg.AsyncConnection[Any]
 ) -> None:

@@ -16,7 +16,7 @@ from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.errors import DatabaseUnavailable, RevenantError
 from revenant.sql import migrate
-from revenant.worker import jobs as job_runner
+from revenant.worker import rescue
 from tests.entities import ENTITIES, Account, Ledger, jobs
 from tests.nemesis import Proxy, private_server
 from tests.tools import eventually, rows, value
@@ -216,7 +216,7 @@ async def test_a_job_whose_worker_died_is_run_by_another(
                 "values (now() - interval '1 hour') returning id) "
                 "update procrastinate_jobs set status = 'doing', worker_id = gone.id from gone"
             )
-        monkeypatch.setattr(job_runner, "RESCUE_SECONDS", 0.1)
+        monkeypatch.setattr(rescue, "RESCUE_SECONDS", 0.1)
         second = app.worker(settings=settings.model_copy(update={"jobs": 2}))
         await second.start()
         await eventually(lambda: rows(connection, "select word from own_words where word = 'kept'"), what="the job")

@@ -18,10 +18,13 @@ from opentelemetry.trace import SpanKind, StatusCode
 from revenant import telemetry
 from revenant.app import Revenant
 from revenant.config import Settings
+from revenant.entities.durability import Interval
+from revenant.entities.entity import Entity
+from revenant.entities.handler import handler
 from revenant.errors import HandlerError
 from revenant.tracing import trace
 from revenant.worker.worker import Worker
-from tests.entities import ENTITIES, Account, Ledger, jobs
+from tests.entities import ENTITIES, Account, Ledger, jobs, note_job
 from tests.tools import eventually, value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -144,6 +147,66 @@ async def test_a_job_is_linked_to_the_handler_that_deferred_it(
         assert await value(connection, "select count(*) from own_words") == 1
     finally:
         await worker.stop(drain_timeout=5)
+
+
+class Lantern(Entity, durability=Interval(seconds=60)):
+    """Lives in a worker's memory, and defers jobs."""
+
+    shines: int = 0
+
+    @handler
+    async def shine(self) -> int:
+        self.shines += 1
+        return self.shines
+
+    @handler
+    async def note(self, word: str) -> None:
+        self.turn.defer(note_job, word=word)
+
+    @handler
+    async def tell(self, other: str) -> None:
+        self.turn.cast(self.turn.ref(Lantern, other).shine())
+
+
+@pytest_asyncio.fixture
+async def relaxed(database: str, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Revenant]:
+    monkeypatch.setenv("DATABASE_URL", database)
+    async with Revenant(entities=[Lantern], database_url=database, settings=settings, jobs=jobs) as application:
+        worker = application.worker()
+        await worker.start()
+        yield application
+        await worker.stop(drain_timeout=5)
+
+
+async def test_what_relaxed_handlers_leave_is_linked_to_each_of_them_though_it_leaves_together(
+    spans: Spans, relaxed: Revenant, connection: Connection
+) -> None:
+    await connection.execute("create table own_words (word text)")
+    lamps = [relaxed.ref(Lantern, key) for key in "ab"]
+    for number, lamp in enumerate(lamps):
+        await relaxed.call(lamp.note(f"word {number}"), timeout=20)
+    await relaxed.call(lamps[0].tell("c"), timeout=20)
+    for lamp in lamps:
+        await relaxed.passivate(lamp)
+    await eventually(lambda: len(spans.all("run note_job")) == 2, seconds=20, what="both jobs' spans")
+    notes = spans.all("handle Lantern.note")
+    for run in spans.all("run note_job"):
+        assert [linked(run, to=note) for note in notes].count(True) == 1
+    assert {run.links[0].context.span_id for run in spans.all("run note_job")} == {
+        note.context.span_id for note in notes if note.context
+    }
+    assert linked(await spans.one("handle Lantern.shine"), to=await spans.one("handle Lantern.tell"))
+
+
+async def test_a_relaxed_message_keeps_its_trace_until_the_flush_in_case_it_is_handled_again(
+    spans: Spans, relaxed: Revenant, connection: Connection
+) -> None:
+    lamp = relaxed.ref(Lantern, "a")
+    assert await relaxed.call(lamp.shine(), timeout=20) == 1
+    assert await value(connection, "select count(*) from revenant.messages") == 1, "it is not flushed yet"
+    assert await value(connection, "select count(*) from revenant.traces") == 1
+    await relaxed.passivate(lamp)
+    await eventually(lambda: value(connection, "select count(*) = 0 from revenant.traces"), what="the traces' end")
 
 
 async def test_nothing_is_stored_where_nobody_traces(app: Revenant, worker: Worker, connection: Connection) -> None:

@@ -6,7 +6,7 @@ import asyncio
 import random
 from collections.abc import Sequence
 from typing import Any
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, MagicMock
 
 import pytest
 
@@ -137,7 +137,64 @@ async def test_what_somebody_waits_for_goes_before_a_backlog_and_takes_it_along(
     assert portion.hints[0] == hint("live")
     assert 1 < len(portion.hints) < 16, "a caller is not to wait for a whole portion of backlog"
     agenda.finish(portion)
+    assert len((await agenda.take(64)).hints) == agenda_module.SMALL_PORTION, "the caller may call again any moment"
+    agenda._live_until = 0.0
     assert len((await agenda.take(64)).hints) == 64
+    assert len((await agenda.take(64)).hints) == 64, "with nobody about, a backlog has all lanes"
+
+
+async def test_beside_live_messages_a_backlog_has_one_lane_and_others_are_free_for_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 1000.0)
+    monkeypatch.setattr(agenda_module, "STUCK_SECONDS", 1000.0)
+    monkeypatch.setattr(agenda_module, "LIVE_SECONDS", 1000.0)
+    agenda = Agenda()
+    agenda.add([hint(f"old{number}", 0) for number in range(500)], backlog=True)
+    agenda.add([hint("live")])
+    agenda.finish(await agenda.take(64))
+    small = await agenda.take(64)
+    assert not small.live
+    lane = asyncio.create_task(agenda.take(64))
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert not lane.done(), "a second lane was taken from the live messages"
+    agenda.add([hint("called")])
+    async with asyncio.timeout(5):
+        portion = await lane
+    assert portion.hints[0] == hint("called")
+    agenda.finish(small)
+    async with asyncio.timeout(5):
+        assert len((await agenda.take(64)).hints) == agenda_module.SMALL_PORTION
+
+
+async def test_a_backlog_portion_that_is_stuck_does_not_hold_up_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 0.001)
+    monkeypatch.setattr(agenda_module, "STUCK_SECONDS", 0.001)
+    monkeypatch.setattr(agenda_module, "LIVE_SECONDS", 1000.0)
+    agenda = Agenda()
+    agenda.add([hint("live")])
+    agenda.finish(await agenda.take(8))
+    agenda.add([hint(f"old{number}", 0) for number in range(100)], backlog=True)
+    async with asyncio.timeout(5):
+        portions = [await agenda.take(8) for _ in range(3)]
+    assert [portion.live for portion in portions] == [0, 0, 0]
+
+
+async def test_what_is_left_of_a_backlog_is_not_taken_for_live(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda_module, "LIVE_SECONDS", 1000.0)
+    agenda = Agenda()
+    agenda.add([hint(f"old{number}", 0) for number in range(200)], backlog=True)
+    portion = await agenda.take(64)
+    agenda.finish(portion, portion.hints)
+    portion = await agenda.take(64)
+    assert (portion.live, len(portion.hints)) == (0, 64), "a backlog that is not done in one turn slows itself down"
+    agenda.add([hint("old0", 0), portion.hints[0]], backlog=True)
+    agenda.add([portion.hints[1]])
+    agenda.finish(portion, portion.hints)
+    portion = await agenda.take(64)
+    assert portion.hints[0].key == "old65", "what was named while it ran is live"
+    assert portion.live == 1
 
 
 async def test_a_backlog_moves_on_under_any_traffic() -> None:
@@ -146,6 +203,20 @@ async def test_a_backlog_moves_on_under_any_traffic() -> None:
     agenda.add([hint(f"live{number}") for number in range(500)])
     first, second = await agenda.take(64), await agenda.take(64)
     assert hint("old", 0) in [*first.hints, *second.hints]
+
+
+async def test_what_is_watched_as_a_backlog_is_handed_on_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watch, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "peek", AsyncMock(return_value=[0, 1, 2, 3]))
+    agenda = AsyncMock()
+    agenda.add = MagicMock()
+    watching = Watch(desk=Link(url="", role="desk"), agenda=agenda, on_miss=AsyncMock())
+    watching.add([hint("cast"), hint("both")], backlog=True)
+    watching.add([hint("call"), hint("both"), hint("net", 0)])
+    connection: Any = None
+    await watching.run_once(connection)
+    told = {call.kwargs["backlog"]: {found.key for found in call.args[0]} for call in agenda.add.call_args_list}
+    assert told == {False: {"both", "call"}, True: {"cast", "net"}}
 
 
 async def test_a_hint_lifts_its_entity_out_of_the_backlog() -> None:

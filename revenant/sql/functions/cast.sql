@@ -6,7 +6,7 @@ declare
     bucket smallint := revenant.bucket_v1(kind, key);
     id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
 begin
-    perform pg_notify('revenant_wake', w.hint)
+    perform pg_notify('revenant_wake', 'cast' || w.hint)
     from revenant.send_v1(
         array[bucket], array[kind], array[key], array[id], array[handler], array[args::text],
         array[null]::text[], array[null]::bytea[]

@@ -6,7 +6,7 @@ with kept as (
     from unnest(%(trace_ids)s::uuid[], %(traceparents)s::text[]) as t (id, traceparent)
     on conflict do nothing
 )
-select pg_notify('revenant_wake', w.hint)
+select pg_notify('revenant_wake', 'cast' || w.hint)
 from revenant.send_v1(
     %(bucket)s::smallint[], %(kind)s::text[], %(key)s::text[], %(id)s::uuid[], %(handler)s::text[], %(args)s::text[],
     %(origin)s::text[], %(digest)s::bytea[]
