@@ -27,8 +27,10 @@ from revenant.errors import (
     StateInvalid,
     StepFailed,
 )
+from revenant.workflows.decider import Decider
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
+from revenant.workflows.sequence import sequence
 from revenant.workflows.step import current_step, step
 from revenant.workflows.workflow import Workflow, workflow
 
@@ -37,6 +39,7 @@ __all__ = [
     "Change",
     "ConfigurationError",
     "DatabaseUnavailable",
+    "Decider",
     "Entity",
     "Flow",
     "HandlerError",
@@ -58,6 +61,7 @@ __all__ = [
     "current_step",
     "handler",
     "ref",
+    "sequence",
     "step",
     "workflow",
 ]

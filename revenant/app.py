@@ -29,6 +29,7 @@ from revenant.sql import migrate, readable
 from revenant.sync import Sync
 from revenant.worker.jobs import JobRunner
 from revenant.worker.worker import Worker
+from revenant.workflows.decider import Decider
 from revenant.workflows.registry import Workflows
 from revenant.workflows.workflow import Workflow
 
@@ -53,7 +54,7 @@ class Revenant(Looking, Starting):
         self,
         *,
         entities: Iterable[type[Entity]] = (),
-        workflows: Iterable[Workflow[Any, Any]] = (),
+        workflows: Iterable[Workflow[Any, Any] | type[Decider[Any, Any]]] = (),
         database_url: str | None = None,
         settings: Settings | None = None,
         jobs: procrastinate.App | None = None,

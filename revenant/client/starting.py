@@ -12,6 +12,7 @@ from revenant.client.run import Run
 from revenant.codec import ANYTHING, check_key, dump
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidKey
+from revenant.workflows.decider import Decider, as_workflow
 from revenant.workflows.workflow import KIND, Workflow
 
 I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
@@ -33,11 +34,21 @@ class Starting(ABC):
     async def start(self, workflow: Workflow[I, R], input: I, *, id: str, timeout: float | None = ...) -> Run[R]: ...
 
     @overload
+    async def start(
+        self, workflow: type[Decider[None, R]], input: None = ..., *, id: str, timeout: float | None = ...
+    ) -> Run[R]: ...
+
+    @overload
+    async def start(
+        self, workflow: type[Decider[I, R]], input: I, *, id: str, timeout: float | None = ...
+    ) -> Run[R]: ...
+
+    @overload
     async def start(self, workflow: str, input: Any = ..., *, id: str, timeout: float | None = ...) -> Run[Any]: ...
 
     async def start(
         self,
-        workflow: Workflow[Any, Any] | str | None = None,
+        workflow: Workflow[Any, Any] | type[Decider[Any, Any]] | str | None = None,
         input: Any = None,
         *,
         id: str | None = None,
@@ -70,9 +81,12 @@ class Starting(ABC):
     def run(self, workflow: Workflow[Any, R], id: str) -> Run[R]: ...
 
     @overload
+    def run(self, workflow: type[Decider[Any, R]], id: str) -> Run[R]: ...
+
+    @overload
     def run(self, workflow: str, id: str) -> Run[Any]: ...
 
-    def run(self, workflow: Workflow[Any, Any] | str, id: str) -> Run[Any]:
+    def run(self, workflow: Workflow[Any, Any] | type[Decider[Any, Any]] | str, id: str) -> Run[Any]:
         """Return the handle of a run that was started before, by anybody."""
         return self._client_for("app.run").run(_kind(workflow, "app.run"), id, read=_reader(workflow))
 
@@ -89,25 +103,30 @@ class Starting(ABC):
         """Return the bytes that an input may take."""
 
 
-def start_message(workflow: Workflow[Any, Any] | str, input: Any, *, id: str, limit: int) -> tuple[str, Message[Any]]:
+def start_message(
+    workflow: Workflow[Any, Any] | type[Decider[Any, Any]] | str, input: Any, *, id: str, limit: int
+) -> tuple[str, Message[Any]]:
     """Return the kind of a run, and the message that starts it."""
     kind = _kind(workflow, "app.start")
     key = check_key(kind, id)
-    if isinstance(workflow, Workflow):
-        given = workflow.write_input(input, limit=limit)
+    found = as_workflow(workflow)
+    if found is not None:
+        given = found.write_input(input, limit=limit)
     else:
         given = from_json(dump(ANYTHING, input, what=f"The input of {workflow}", limit=limit))
     args = to_json({"input": given}).decode()
     return kind, Message(kind=kind, key=key, handler="start", args=args, load=from_json, caller=None)
 
 
-def _reader(workflow: Workflow[Any, Any] | str) -> Any:
-    return workflow.result.read if isinstance(workflow, Workflow) else lambda value: value
+def _reader(workflow: object) -> Any:
+    found = as_workflow(workflow)
+    return found.result.read if found is not None else lambda value: value
 
 
 def _kind(workflow: object, door: str) -> str:
-    if isinstance(workflow, Workflow):
-        return workflow.kind
+    found = as_workflow(workflow)
+    if found is not None:
+        return found.kind
     if isinstance(workflow, str) and workflow:
         return f"{KIND}{workflow}"
     raise ConfigurationError(

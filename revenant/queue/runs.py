@@ -53,6 +53,13 @@ class Head(NamedTuple):
     digest: bytes
 
 
+class Stood(NamedTuple):
+    """A run's snapshot: the events that it covers, and what they came to, as JSON text."""
+
+    seq: int
+    text: str
+
+
 @dataclass(slots=True)
 class VisitedRun:
     """What a visit found of one run."""
@@ -70,6 +77,8 @@ class VisitedRun:
     """(seq, type, op, at, data as JSON text)."""
     progress: dict[int, str] = field(default_factory=dict)
     """What steps that have not ended have said of themselves, as JSON text, by operation."""
+    snapshot: Stood | None = None
+    """Where it stood before these events; None: they are all there are."""
 
 
 class RunWrite(NamedTuple):
@@ -133,10 +142,12 @@ async def visit_runs(
     known: Sequence[Known],
     *,
     forced: Sequence[bool],
+    formats: Sequence[str | None],
 ) -> tuple[datetime, list[VisitedRun]]:
     """Return the database's clock, and what there is to be done about each of these runs, in their order.
 
-    Those that are `forced` are read although no message waits for them.
+    Those that are `forced` are read although no message waits for them. `formats` says of each which snapshots can be
+    read in place of events; None: none.
     """
     ((now,),), rows = await run_script(
         connection,
@@ -146,6 +157,7 @@ async def visit_runs(
             **columns([hint[:3] for hint in hints], ("buckets", "kinds", "keys")),
             **columns(known, ("known_runs", "known_seqs", "known_fences", "owned")),
             "forced": array(forced),
+            "formats": array(formats),
             "message_limit": MESSAGE_LIMIT,
             "byte_limit": BYTE_LIMIT,
         },
@@ -163,6 +175,8 @@ async def visit_runs(
             found[slot - 1].more = True
         elif part == "later":
             found[slot - 1].verdict = "later"
+        elif part == "snapshot":
+            found[slot - 1].snapshot = Stood(seq, body)
         else:
             found[slot - 1].events.append((seq, name, op, at, body))
     return now, found

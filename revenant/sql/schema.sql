@@ -396,13 +396,19 @@ create index run_tasks_approvals on revenant.run_tasks (assignee, made_at) where
 create table revenant.run_snapshots (
     bucket smallint not null check (bucket between 0 and 255),
     run uuid not null,
+    -- The events that it covers: what comes after them is read as events.
     seq bigint not null check (seq > 0),
-    view jsonb not null,
+    -- The shape of what follows; code that writes another one reads the events instead.
+    format text collate "C" not null check (format <> ''),
+    view json not null,
     primary key (bucket, run)
+) with (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
 );
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (3, 'workflows', 'ffbed95cf4949ded29fb8b3d8b6f7341a9e7385ce6a8671b9251eb0b0be220c6', 1);
+values (3, 'workflows', '4481468dff2bb07d2828247f204aefd246a2d5f02f4a565cafb67ba9b1ba417c', 1);
 
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
@@ -1867,12 +1873,12 @@ begin
 end
 $$;
 
--- Promise: of each named run: where it stands, the messages that wait for it in order, and its events and its steps' progress where those known are not all.
+-- Promise: of each named run: where it stands, the messages that wait for it in order, and, where those known are not all, its last snapshot, the events since, and its steps' progress.
 -- Locks: none: what was read here is fenced when it is appended to.
 create or replace function revenant.visit_runs_v1(
     worker uuid, buckets smallint[], kinds text[], keys text[],
     known_runs uuid[], known_seqs bigint[], known_fences bigint[], owned boolean[], forced boolean[],
-    message_limit integer, byte_limit bigint
+    formats text[], message_limit integer, byte_limit bigint
 ) returns table (
     slot integer, part text, seq bigint, tid text, id text, name text, body text, origin text, digest bytea,
     fence bigint, op integer, at timestamptz, version integer, verdict text
@@ -1889,6 +1895,7 @@ declare
     head record;
     message record;
     event record;
+    since bigint;
     total integer := 0;
     bytes bigint := 0;
     read_any boolean := false;
@@ -1969,10 +1976,19 @@ begin
             return next;
             continue;
         end if;
-        part := 'event'; read_any := true;
+        read_any := true; since := 0;
+        if formats[i] is not null then
+            select s.seq, s.view::text into seq, body from revenant.run_snapshots s
+            where s.bucket = buckets[i] and s.run = streams[i] and s.format = formats[i] and s.seq <= ends[i];
+            if found then
+                part := 'snapshot'; name := null; since := seq; bytes := bytes + octet_length(body);
+                return next;
+            end if;
+        end if;
+        part := 'event';
         for event in
             select e.seq, e.type, e.op, e.at, e.data::text as data from revenant.run_events e
-            where e.bucket = buckets[i] and e.run = streams[i] and e.seq <= ends[i]
+            where e.bucket = buckets[i] and e.run = streams[i] and e.seq > since and e.seq <= ends[i]
             order by e.seq
         loop
             seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;
@@ -2202,6 +2218,27 @@ begin
 end
 $$;
 
+-- Promise: writes the snapshots of runs, and removes those of streams that have ended; an older one gives way.
+-- Locks: the snapshots' rows, in the order given; inside an append, which holds the heads of their runs.
+create or replace function revenant.write_snapshots_v1(
+    format text, buckets smallint[], runs uuid[], seqs bigint[], views text[]
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    for i in 1 .. cardinality(runs) loop
+        if views[i] is null then
+            delete from revenant.run_snapshots s where s.bucket = buckets[i] and s.run = runs[i];
+        else
+            insert into revenant.run_snapshots (bucket, run, seq, format, view)
+            values (buckets[i], runs[i], seqs[i], write_snapshots_v1.format, views[i]::json)
+            on conflict (bucket, run) do update
+            set seq = excluded.seq, format = excluded.format, view = excluded.view;
+        end if;
+    end loop;
+end
+$$;
+
 -- Promise: removes tasks that nobody has to do any more, and then writes new ones; a task that is there is written anew, unclaimed.
 -- Locks: the tasks' rows, in the order given; inside an append, which holds the heads of their runs.
 create or replace function revenant.write_tasks_v1(
@@ -2231,7 +2268,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '3b37f01a734488b452aaefc8d9348a0a4cd0f11aedf7d6283a78b15de97575cf', 0)
+values (0, 'functions', 'a0061364737ea1fddda6f373b223d8202aaea02db66a6bc25811af016f097e28', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

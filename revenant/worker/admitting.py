@@ -25,6 +25,7 @@ from revenant.workflows.events import ENDS, event
 from revenant.workflows.live import Address, LiveRun
 from revenant.workflows.receiving import receive, refuse, reply
 from revenant.workflows.registry import Workflows
+from revenant.workflows.snapshot import FORMAT
 from revenant.workflows.workflow import Workflow
 
 log = logging.getLogger("revenant.runs")
@@ -40,6 +41,15 @@ class Admitting:
         self._settings = settings
         self._fleet = fleet
         self._late: Settlement | None = None
+        self._formats = {
+            kind: FORMAT
+            for kind, versions in workflows.kinds.items()
+            if all(one.new_decisions("") is not None for one in versions.values())
+        }
+
+    def format_of(self, kind: str) -> str | None:
+        """Return which snapshots of such runs can be read; None: none, since some of their code is no decider."""
+        return self._formats.get(kind)
 
     def take_late(self) -> Settlement | None:
         """Return the answers to messages that reach no run, with the messages themselves; None: there are none."""
@@ -58,9 +68,9 @@ class Admitting:
             return None
         staged = known
         if staged is None:
-            if not visited.events:
+            if not visited.events and visited.snapshot is None:
                 return None
-            staged = self._read(address, head, visited)
+            staged = self._read(address, head, visited, now)
             if staged is None:
                 return None
             staged.live.now = now
@@ -149,6 +159,9 @@ class Admitting:
         last, first = old.view, old.view.started
         assert first is not None
         told = {name: first.data[name] for name in ("parent",) if name in first.data}
+        told["generation"] = last.generation + 1
+        if last.children:
+            told["children"] = list(last.children.values())
         told["signals"] = [[one.name, one.payload, one.update] for waiting in last.signals.values() for one in waiting]
         live.record(
             e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=last.continued, **told,
@@ -163,7 +176,7 @@ class Admitting:
 
     # Runs that there are.
 
-    def _read(self, address: Address, head: Head, visited: VisitedRun) -> Staged | None:
+    def _read(self, address: Address, head: Head, visited: VisitedRun, now: datetime) -> Staged | None:
         workflow = self._workflows.find(address.kind, head.version)
         why = None
         if workflow is None:
@@ -178,17 +191,18 @@ class Admitting:
                 "`revenant run migrate` it."
             )
         history = [event(*one) for one in visited.events]
-        if len(history) != head.seq:
-            raise ValueError(f"of its {head.seq} events {len(history)} are there")
-        live = self._live(address, head.run, workflow, history[0].at, codeless=why)
-        live.load(history)
+        since = 0 if visited.snapshot is None else visited.snapshot.seq
+        if since + len(history) != head.seq:
+            raise ValueError(f"of its {head.seq} events {since + len(history)} are there")
+        live = self._live(address, head.run, workflow, now, codeless=why)
+        live.load(history, None if visited.snapshot is None else visited.snapshot.text)
         staged = Staged(
             live, head.run, head.seq, head.fence, visited.verdict == "ours", head.digest, head.origin,
         )  # fmt: skip
         staged.waits = waits_of(live.view)
         staged.progress = {op: from_json(text) for op, text in visited.progress.items()}
         if live.view.continued_now:
-            return self.begin_anew(staged, now=history[-1].at)
+            return self.begin_anew(staged, now=now)
         return staged
 
     def _live(
@@ -237,11 +251,13 @@ class Admitting:
 
 def _digest(delivery: Delivery) -> bytes:
     args = read_args(delivery)
-    return digest_of("start", to_json(args.get("input")).decode())
+    # A child is its parent's: the same start by somebody else is another one, and nobody waits for what never comes.
+    started = [args.get("input")] if args.get("parent") is None else [args.get("input"), args["parent"]]
+    return digest_of("start", to_json(started).decode())
 
 
 def _exists(address: Address) -> str:
     return (
-        f"Run {address.key!r} of {address.workflow} was started before, with another input; that one stands. Use an id "
-        "of its own for this one, or the same input."
+        f"Run {address.key!r} of {address.workflow} was started before, with another input or by another run; that one "
+        "stands. Use an id of its own for this one, or the same input."
     )

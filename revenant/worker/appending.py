@@ -24,12 +24,14 @@ from revenant.queue.records import Settlement
 from revenant.queue.replies import fetch_replies
 from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs, read_heads, result_channel
 from revenant.queue.settle import id_payloads
+from revenant.queue.snapshots import SnapshotWrite, write_snapshots
 from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.stage import Staged
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import STEP_ENDS
 from revenant.workflows.results import result_reply
+from revenant.workflows.snapshot import FORMAT
 
 log = logging.getLogger("revenant.runs")
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
@@ -135,6 +137,8 @@ class Appending:
             more.append(partial(write_tasks, gone=gone, tasks=tasks))
         if done := _ended_with_progress(parts):
             more.append(partial(drop_progress, gone=done))
+        if snapshots := snapshots_of(parts):
+            more.append(partial(write_snapshots, format=FORMAT, snapshots=snapshots))
         writes = [part.write for part in parts]
         return await append_runs(connection, self._worker, writes, events, settlement, before_commit=more)
 
@@ -202,6 +206,18 @@ def tasks_of(parts: Sequence[Append]) -> tuple[list[TaskKey], list[TaskWrite]]:
         for task in part.draft.tasks.values()
     ]  # fmt: skip
     return gone, tasks
+
+
+def snapshots_of(parts: Sequence[Append]) -> list[SnapshotWrite]:
+    """Return where the runs stand that have a snapshot due, and which of their streams have ended."""
+    found: list[SnapshotWrite] = []
+    for part in parts:
+        write, live = part.write, part.staged.live
+        if live.view.over and live.snapshot_seq:
+            found.append(SnapshotWrite(write.bucket, write.stream, 0, None))
+        elif part.draft.snapshot is not None:
+            found.append(SnapshotWrite(write.bucket, write.stream, *part.draft.snapshot))
+    return found
 
 
 def _after(part: Append) -> tuple[str, int, int, datetime | None]:

@@ -186,7 +186,8 @@ class Runner:
         here = [self._stage.find((hint.kind, hint.key)) for hint in hints]
         known = [UNKNOWN if staged is None else staged.known for staged in here]
         forced = [(hint.kind, hint.key) in self._forced for hint in hints]
-        now, found = await visit_runs(connection, self._worker, hints, known, forced=forced)
+        formats = [self._admitting.format_of(hint.kind) for hint in hints]
+        now, found = await visit_runs(connection, self._worker, hints, known, forced=forced, formats=formats)
         self._forced.difference_update((hint.kind, hint.key) for hint in hints)
         self._clock = (now, time.monotonic())
         for hint, visited in zip(hints, found, strict=True):

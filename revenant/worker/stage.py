@@ -57,10 +57,10 @@ class Staged:
 
     @property
     def busy(self) -> bool:
-        """Whether its events say that this process has attempts of it under way."""
+        """Whether this process has to do something about it: attempts, or a fresh history that is still to begin."""
         view = self.live.view
         if view.continued_now:
-            # Its fresh history is not begun yet, and somebody has to.
+            # Should this process die before it begins, others find the run by its owner.
             return True
         return not view.released and any(
             one.running and not one.asked.get("external") for one in view.operations.values()

@@ -14,7 +14,7 @@ from revenant.queue.records import Delivery
 _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "fire": {"run": str, "op": int, "what": str},
     "answer": {"op": int, "id": str, "status": str},
-    "finished": {"op": int, "id": str, "status": str},
+    "finished": {"run": str, "op": int, "id": str, "status": str},
     "signal": {"name": str, "id": (str, type(None))},
     "update": {"name": str, "id": (str, type(None))},
     "start": {"parent": (list, type(None))},
@@ -22,7 +22,8 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 """What must be of a type before it is looked at; what is not there is None."""
 _SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}")
 """What JSON text may hold and a history may not: characters and numbers that jsonb does not store."""
-_PARENT = (str, str, int, bool)
+_PARENT = (str, str, int, bool, str)
+"""Kind, key, operation, whether it waits, and its stream."""
 
 
 class Unusable(BaseException):

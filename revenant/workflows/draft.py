@@ -54,6 +54,8 @@ class Draft:
     """Operations whose attempts end now."""
     view: Any = None
     """What the code shows, as JSON text; None: as before."""
+    snapshot: tuple[int, str] | None = None
+    """Where the run stood after so many events, as JSON text."""
 
     @property
     def empty(self) -> bool:

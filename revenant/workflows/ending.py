@@ -11,6 +11,7 @@ from revenant.codec import bucket_of, new_id
 from revenant.errors import RevenantError, RunFailed, StepFailed
 from revenant.queue.records import Envelope, Reply
 from revenant.workflows import events as e
+from revenant.workflows.commands import Failing
 from revenant.workflows.events import Event
 from revenant.workflows.flow import ContinueAsNew
 from revenant.workflows.live import LiveRun
@@ -40,7 +41,7 @@ def give_up(run: LiveRun, number: int) -> None:
     elif found.pausing:
         run.draft.cancels.append(run.id_of(number, f"retry {found.attempt + 1}"))
     elif found.type == "child" and found.asked.get("on_close") == "cancel":
-        _cancel_child(run, number, found.asked["id"], found.name)
+        _cancel_child(run, f"{number}/close", found.asked["id"], found.name)
     if found.asked.get("external") or found.type == "approval":
         run.draft.withdraw(number)
     elif found.running:
@@ -48,10 +49,10 @@ def give_up(run: LiveRun, number: int) -> None:
     run.record(_GIVEN_UP[found.type], number)
 
 
-def _cancel_child(run: LiveRun, number: int, key: str, workflow: str) -> None:
+def _cancel_child(run: LiveRun, what: str, key: str, workflow: str) -> None:
     kind = f"{KIND}{workflow}"
     bucket = bucket_of(kind, key)
-    made = f"{run.id_of(number, 'close')[:-2]}{bucket:02x}"
+    made = f"{run.id_of(0, what)[:-2]}{bucket:02x}"
     args = to_json({"reason": f"its parent, run {run.key!r}, does not wait for it any more"}).decode()
     run.draft.sends.append(Envelope(bucket, kind, key, made, "cancel", args, None, None))
 
@@ -60,6 +61,8 @@ def finish(run: LiveRun, came_to: Answer) -> None:
     """The code has ended: with a result, an error, or a wish to go on afresh."""
     if isinstance(came_to.error, ContinueAsNew):
         _continue(run, came_to.error)
+    elif isinstance(came_to.error, Failing):
+        fail(run, {name: clean(str(value)) for name, value in came_to.error.details.items()})
     elif came_to.error is not None:
         fail(run, error_of(came_to.error))
     else:
@@ -131,6 +134,8 @@ def end(run: LiveRun, type: str, **data: Any) -> None:
         if origin is not None:
             body = {"error": "RunEnded", "type": "RunEnded", "message": f"Run {run.key!r} ended before it answered."}
             run.draft.replies.append((Reply(message, "error", last.seq, to_json(body).decode()), origin))
+    for number, (workflow, key) in run.view.children.items():
+        _cancel_child(run, f"{number}/close", key, workflow)
     assert run.view.started is not None
     parent = run.view.started.data.get("parent")
     if parent is not None and parent[3]:
@@ -139,9 +144,9 @@ def end(run: LiveRun, type: str, **data: Any) -> None:
 
 def finished_message(parent: list[Any], run: LiveRun, last: Event) -> Envelope:
     """Return what tells a parent how its child has ended."""
-    kind, key, number, _ = parent
+    kind, key, number, _, stream = parent
     bucket = bucket_of(kind, key)
-    args: dict[str, Any] = {"op": number, "id": run.key, "child": run.run, "status": "ok"}
+    args: dict[str, Any] = {"run": stream, "op": number, "id": run.key, "child": run.run, "status": "ok"}
     if last.type == e.RUN_COMPLETED:
         args["result"] = last.data["result"]
     else:
@@ -151,10 +156,10 @@ def finished_message(parent: list[Any], run: LiveRun, last: Event) -> Envelope:
 
 def refused_child(parent: list[Any], key: str, why: str) -> Envelope:
     """Return what tells a parent that the child it asked for was not started."""
-    kind, own, number, _ = parent
+    kind, own, number, _, stream = parent
     bucket = bucket_of(kind, own)
     error = {"error": "RunExists", "type": "RunExists", "message": why}
-    args = {"op": number, "id": key, "status": "failed", "error": error}
+    args = {"run": stream, "op": number, "id": key, "status": "failed", "error": error}
     return Envelope(bucket, kind, own, new_id(bucket), "finished", to_json(args).decode(), None, None)
 
 

@@ -195,19 +195,24 @@ class Flow:
         input: Any = None,
         *,
         id: str | None = None,
-        on_close: Literal["cancel", "abandon"] = "cancel",
+        on_close: Literal["cancel", "abandon"] | None = None,
         wait: bool = True,
     ) -> Operation[Any]:
         """Start a run of another workflow, and wait for its result, or, without `wait`, go on with its id.
 
-        `on_close` says what becomes of it when this run ends first.
+        `on_close` says what becomes of it when this run ends first, or does not wait for it any more: `cancel`, which
+        one that is waited for is by default, or `abandon`, which is for the others: they go on by themselves.
 
         Raises:
-            RunFailed: where it is awaited: the child failed, or was cancelled.
+            RunFailed: where it is awaited: the child failed, was cancelled, or was refused, since a run of that id was
+                started by somebody else.
         """
+        # A decider's class names its workflow.
+        workflow = getattr(workflow, "workflow", workflow)
         given = workflow.write_input(input, limit=self._host.limit)
+        policy = on_close or ("cancel" if wait else "abandon")
         return ChildOperation(
-            workflow.name, id, given, version=workflow.version, result=workflow.result, on_close=on_close, wait=wait
+            workflow.name, id, given, version=workflow.version, result=workflow.result, on_close=policy, wait=wait
         )
 
     def gather(self, *parts: Part, return_exceptions: bool = False) -> Awaited[list[Any]]:

@@ -20,7 +20,9 @@ from revenant.workflows.draft import Draft
 from revenant.workflows.events import ASKS, Event
 from revenant.workflows.flow import Flow
 from revenant.workflows.operation import ChildOperation, Operation, UndoOperation, WaitOperation
+from revenant.workflows.past import Past
 from revenant.workflows.replay import Answer, Replay
+from revenant.workflows.snapshot import Snapshot, is_due, read_snapshot
 from revenant.workflows.view import Signal, View
 from revenant.workflows.workflow import KIND, Workflow
 
@@ -63,6 +65,10 @@ class LiveRun:
         self._codeless = codeless
         """Why its code is not run: no live worker has that version of it."""
         self.view = View()
+        self.decisions = workflow.new_decisions(address.key)
+        """What its code decides by, if it is a decider."""
+        self.snapshot_seq = 0
+        """The events that its last snapshot covers."""
         self.draft = Draft()
         self.problem: str | None = None
         """Why the code cannot go on, until that is recorded."""
@@ -95,9 +101,14 @@ class LiveRun:
 
     # Reading a run.
 
-    def load(self, history: Sequence[Event]) -> None:
-        """Take in all events of the run, and run its code along them."""
+    def load(self, history: Sequence[Event], snapshot: str | None = None) -> None:
+        """Take in all events of the run, or those after its snapshot, and run its code along them."""
         self._past = Past.of(history)
+        if snapshot is not None and self.decisions is not None:
+            stood = read_snapshot(snapshot)
+            stood.restore(self.decisions)
+            self.view, self.snapshot_seq = stood.view, stood.view.seq
+            self._begin(count=stood.count)
         for event in history:
             self.now = event.at
             if event.type in ASKS and self.replay is not None:
@@ -144,6 +155,8 @@ class LiveRun:
 
     def _take(self, event: Event) -> None:
         self.view.take(event)
+        if self.decisions is not None:
+            self.decisions.take(event, self.view)
         if event.type == e.RUN_STARTED:
             self._begin()
         elif event.type in (e.RUN_CANCELLING, e.RUN_FAILING, e.RUN_CONTINUED) or self.view.over:
@@ -155,7 +168,7 @@ class LiveRun:
         elif self.replay is not None:
             self._answer(event)
 
-    def _begin(self) -> None:
+    def _begin(self, *, count: int = 0) -> None:
         if self._codeless is not None:
             return
         self.replay = Replay(asks=self._asks)
@@ -164,7 +177,7 @@ class LiveRun:
         except Exception as error:  # noqa: BLE001 # what is recorded does not fit the code of today
             self.derail(f"The input of run {self.key!r} cannot be read by the code of today: {error}")
             return
-        self.replay.begin(self.workflow.begin(Flow(host=self), given))
+        self.replay.begin(self.workflow.begin(Flow(host=self), given, self.decisions), count=count)
         self._note_dropped()
 
     def _answer(self, event: Event) -> None:
@@ -175,8 +188,20 @@ class LiveRun:
             return
         if answer is not None and self.replay is not None:
             self.operations.pop(number, None)
+            self._keep_where_it_stands()
             self.replay.answer(number, answer)
             self._note_dropped()
+
+    def _keep_where_it_stands(self) -> None:
+        """A decider is about to decide; with nothing outstanding, its view is all there is to know."""
+        decisions, view, replay = self.decisions, self.view, self.replay
+        if decisions is None or replay is None or self._past is not None or not is_due(view.seq, self.snapshot_seq):
+            return
+        if view.operations or self.unrecorded or self.refused or self.given_up or view.status != "running":
+            return
+        if view.closing is None and decisions.failure is None:
+            text = Snapshot(view, decisions.outcomes, decisions.signals, replay.count).write()
+            self.draft.snapshot, self.snapshot_seq = (view.seq, text), view.seq
 
     def _asks(self, number: int, operation: Operation[Any]) -> Answer | None:
         """Take in what the code asks for; return the answer of what is answered at once."""
@@ -186,7 +211,10 @@ class LiveRun:
         if operation.type == "job":
             return Answer()
         if isinstance(operation, ChildOperation) and not operation.wait:
-            return Answer(operation.id or f"{self.key}/{number}")
+            id = self.child_id(number, operation.id)
+            if self.decisions is not None:
+                self.decisions.at_once(number, operation.type, operation.name, id, 0)
+            return Answer(id)
         if isinstance(operation, UndoOperation):
             self.undos[number] = operation
             return Answer()
@@ -207,6 +235,8 @@ class LiveRun:
         signal, value = found
         self.view.signals[operation.name].remove(signal)
         self.taken[number] = signal
+        if self.decisions is not None:
+            self.decisions.at_once(number, operation.type, operation.name, signal.payload, signal.seq)
         return Answer(value)
 
     def came_meanwhile(self, operation: WaitOperation[Any]) -> Signal | None:
@@ -283,6 +313,12 @@ class LiveRun:
         """Return the id of a message that has to do with an operation: the same whenever it is asked for."""
         return keyed_id(self.address.kind, self.address.key, f"{self.run}/{number}/{what}")
 
+    def child_id(self, number: int, given: str | None) -> str:
+        """Return the id of a child: another one for each history of this run, unless the code gave it."""
+        if given is not None:
+            return given
+        return f"{self.key}/{number}" if self.view.generation == 1 else f"{self.key}/{self.view.generation}.{number}"
+
     def come_back(
         self, number: int, what: str, *, after: float | None = None, at: datetime | None = None, **args: Any
     ) -> None:
@@ -302,35 +338,3 @@ class LiveRun:
         """Return what is to be committed, and begin anew."""
         draft, self.draft = self.draft, Draft()
         return draft
-
-
-class Past(NamedTuple):
-    """What is known of a history before it is taken in."""
-
-    asked: frozenset[int]
-    """Operations that are recorded."""
-    taken: dict[int, int]
-    """Operations that took a signal which was there, and which."""
-    refused: frozenset[int]
-    """Signals that were there and were refused."""
-    patches: frozenset[str]
-    last: int
-    """The last event that anything can follow from."""
-
-    @classmethod
-    def of(cls, history: Sequence[Event]) -> Past:
-        """Read it out of the events."""
-        asked = frozenset(event.op for event in history if event.type in ASKS and event.op is not None)
-        taken = {event.op: event.data["signal"] for event in history if event.type == e.SIGNAL_TAKEN and event.op}
-        refused = frozenset(event.data["signal"] for event in history if _refuses(event))
-        patches = frozenset(event.data["name"] for event in history if event.type == e.PATCH_RECORDED)
-        last = max((event.seq for event in history if event.op is not None), default=0)
-        return cls(asked, taken, refused, patches, last)
-
-    def goes_on_after(self, seq: int) -> bool:
-        """Whether the history tells more of the code's operations than what was taken in so far."""
-        return seq < self.last
-
-
-def _refuses(event: Event) -> bool:
-    return event.type == e.SIGNAL_REFUSED and "signal" in event.data

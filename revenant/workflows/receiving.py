@@ -89,7 +89,7 @@ def _answer(run: LiveRun, delivery: Delivery, args: Details) -> None:
 
 def _finished(run: LiveRun, delivery: Delivery, args: Details) -> None:
     found = run.view.operations.get(args["op"])
-    if found is None or found.type != "child" or found.asked["id"] != args["id"]:
+    if found is None or found.type != "child" or found.asked["id"] != args["id"] or args["run"] != run.run:
         return
     outcome = {"result": args.get("result")} if args["status"] == "ok" else {"error": args.get("error") or {}}
     run.record(e.CHILD_FINISHED, args["op"], id=args["id"], status=args["status"], **outcome)

@@ -7,21 +7,23 @@ from types import MappingProxyType
 from typing import Any
 
 from revenant.errors import ConfigurationError
+from revenant.workflows.decider import Decider, as_workflow
 from revenant.workflows.workflow import Workflow
 
 
 class Workflows:
     """Workflow definitions; built once, and read only."""
 
-    def __init__(self, workflows: Iterable[Workflow[Any, Any]]) -> None:
-        if isinstance(workflows, str | Workflow) or not isinstance(workflows, Iterable):
+    def __init__(self, workflows: Iterable[Workflow[Any, Any] | type[Decider[Any, Any]]]) -> None:
+        if isinstance(workflows, str | Workflow | type) or not isinstance(workflows, Iterable):
             raise ConfigurationError(
                 f"workflows= takes a list of workflows, and got {workflows!r}. Write Revenant(workflows=[checkout])."
             )
         kinds: dict[str, dict[int, Workflow[Any, Any]]] = {}
-        for found in workflows:
-            if not isinstance(found, Workflow):
-                raise ConfigurationError(f"{found!r} is no workflow. Mark the function with @workflow, and pass that.")
+        for given in workflows:
+            found = as_workflow(given)
+            if found is None:
+                raise ConfigurationError(f"{given!r} is no workflow. Mark the function with @workflow, and pass that.")
             found.check()
             versions = kinds.setdefault(found.kind, {})
             if versions.setdefault(found.version, found) is not found:

@@ -84,6 +84,11 @@ class Replay:
             self._ready.append((strand, answer))
             self._run()
 
+    @property
+    def count(self) -> int:
+        """How many operations the code has asked for."""
+        return self._count
+
     def awaits(self, number: int) -> bool:
         """Whether the code still waits for this operation."""
         return number in self._waiting

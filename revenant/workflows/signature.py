@@ -23,7 +23,7 @@ class Shape:
     """One type: what it writes, it reads back."""
 
     def __init__(self, annotation: Any, *, of: str) -> None:
-        self._annotation = annotation
+        self.annotation = annotation
         self._of = of
 
     @cached_property
@@ -34,14 +34,14 @@ class Shape:
             ConfigurationError: pydantic cannot.
         """
         try:
-            return TypeAdapter(self._annotation, config=JSON)
+            return TypeAdapter(self.annotation, config=JSON)
         except PydanticUserError as error:
             if error.code != "type-adapter-config-unused":
                 raise ConfigurationError(
                     f"{self._of} is annotated with what pydantic cannot read or write: "
                     f"{' '.join(str(error).split())[:300]} Use types that have a JSON form."
                 ) from error
-        return TypeAdapter(self._annotation)
+        return TypeAdapter(self.annotation)
 
     def write(self, value: object, *, limit: int) -> Any:
         """Return the value as what JSON holds.
@@ -76,7 +76,7 @@ class Shape:
 
     def _is_plain(self, value: object) -> bool:
         """Whether a value of the type is the same in JSON: then nothing needs to be asked of pydantic."""
-        if self._annotation not in _PLAIN or type(value) is not self._annotation:
+        if self.annotation not in _PLAIN or type(value) is not self.annotation:
             return False
         return not isinstance(value, str) or (len(value) < _SHORT and value.isascii() and "\0" not in value)
 

@@ -6,46 +6,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any
 
 from revenant.workflows import events as e
 from revenant.workflows.events import ENDS, Event
+from revenant.workflows.seen import OperationView, Signal
 
-
-class Signal(NamedTuple):
-    """A signal that nobody has taken yet."""
-
-    seq: int
-    name: str
-    payload: Any
-    update: str | None
-    """The id of the message that waits to be answered; None for a plain signal."""
-
-
-@dataclass(slots=True)
-class OperationView:
-    """What is known of one operation."""
-
-    number: int
-    type: str
-    name: str
-    asked: dict[str, Any]
-    """As its first event says."""
-    asked_at: datetime
-    state: str = "open"
-    """`open`, then `done`, `failed` or `cancelled`."""
-    result: Any = None
-    error: dict[str, Any] | None = None
-    attempt: int = 0
-    """The last attempt that was started; 0 before the first."""
-    running: bool = False
-    """Whether that attempt is under way, as far as the events say."""
-    due: datetime | None = None
-    """When it goes on by itself: a timer, a time-out, the next attempt."""
-    pausing: bool = False
-    """Whether the next attempt waits for `due`."""
-    deaths: int = 0
-    """How many workers died while the running attempt was under way."""
+__all__ = ["OperationView", "Signal", "View"]
 
 
 @dataclass(slots=True)
@@ -57,6 +24,10 @@ class View:
     input: Any = None
     started: Event | None = None
     version: int = 0
+    generation: int = 1
+    """Which history of the run this is: one more for each time that it went on afresh."""
+    children: dict[int, tuple[str, str]] = field(default_factory=dict)
+    """(workflow, id) of the children that nobody waits for, and that are to be cancelled when the run ends."""
     operations: dict[int, OperationView] = field(default_factory=dict)
     highest: int = 0
     """The highest number of an operation."""
@@ -119,6 +90,8 @@ class View:
 
 def _started(view: View, event: Event) -> None:
     view.started, view.input, view.version = event, event.data.get("input"), event.data["version"]
+    view.generation = event.data.get("generation", 1)
+    view.children = {-1 - place: (name, id) for place, (name, id) in enumerate(event.data.get("children", ()))}
     for name, payload, update in event.data.get("signals", ()):
         # What nobody had taken when the run went on afresh.
         view.signals.setdefault(name, deque()).append(
@@ -191,6 +164,8 @@ def _child(view: View, event: Event) -> None:
     _asked("child")(view, event)
     if not event.data["wait"]:
         view._close(event.op, "done", result=event.data["id"])
+        if event.data["on_close"] == "cancel":
+            view.children[event.op or 0] = (event.data["name"], event.data["id"])
 
 
 def _done(view: View, event: Event) -> None:

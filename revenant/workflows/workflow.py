@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
 from revenant.errors import ConfigurationError
+from revenant.workflows.decisions import DecisionView
 from revenant.workflows.flow import Flow
 from revenant.workflows.signature import Shape, Signature
 from revenant.workflows.step import seconds_of
@@ -102,7 +103,11 @@ class Workflow(Generic[I, R]):
         """
         return self.signature.read([recorded])[0] if self.takes_input else None  # type: ignore[return-value]  # I is None then
 
-    def begin(self, flow: Flow, given: I) -> Coroutine[Any, Any, R]:
+    def new_decisions(self, run_id: str) -> DecisionView[Any] | None:
+        """Return what its code decides by, with nothing in it; None: it is no decider."""
+        return None
+
+    def begin(self, flow: Flow, given: I, decisions: DecisionView[Any] | None = None) -> Coroutine[Any, Any, R]:
         """Return the code, to be run from its beginning."""
         return self.function(flow, given) if self.takes_input else self.function(flow)
 

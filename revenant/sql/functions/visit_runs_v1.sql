@@ -1,9 +1,9 @@
--- Promise: of each named run: where it stands, the messages that wait for it in order, and its events and its steps' progress where those known are not all.
+-- Promise: of each named run: where it stands, the messages that wait for it in order, and, where those known are not all, its last snapshot, the events since, and its steps' progress.
 -- Locks: none: what was read here is fenced when it is appended to.
 create or replace function revenant.visit_runs_v1(
     worker uuid, buckets smallint[], kinds text[], keys text[],
     known_runs uuid[], known_seqs bigint[], known_fences bigint[], owned boolean[], forced boolean[],
-    message_limit integer, byte_limit bigint
+    formats text[], message_limit integer, byte_limit bigint
 ) returns table (
     slot integer, part text, seq bigint, tid text, id text, name text, body text, origin text, digest bytea,
     fence bigint, op integer, at timestamptz, version integer, verdict text
@@ -20,6 +20,7 @@ declare
     head record;
     message record;
     event record;
+    since bigint;
     total integer := 0;
     bytes bigint := 0;
     read_any boolean := false;
@@ -100,10 +101,19 @@ begin
             return next;
             continue;
         end if;
-        part := 'event'; read_any := true;
+        read_any := true; since := 0;
+        if formats[i] is not null then
+            select s.seq, s.view::text into seq, body from revenant.run_snapshots s
+            where s.bucket = buckets[i] and s.run = streams[i] and s.format = formats[i] and s.seq <= ends[i];
+            if found then
+                part := 'snapshot'; name := null; since := seq; bytes := bytes + octet_length(body);
+                return next;
+            end if;
+        end if;
+        part := 'event';
         for event in
             select e.seq, e.type, e.op, e.at, e.data::text as data from revenant.run_events e
-            where e.bucket = buckets[i] and e.run = streams[i] and e.seq <= ends[i]
+            where e.bucket = buckets[i] and e.run = streams[i] and e.seq > since and e.seq <= ends[i]
             order by e.seq
         loop
             seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;

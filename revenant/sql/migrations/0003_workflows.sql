@@ -111,7 +111,13 @@ create index run_tasks_approvals on revenant.run_tasks (assignee, made_at) where
 create table revenant.run_snapshots (
     bucket smallint not null check (bucket between 0 and 255),
     run uuid not null,
+    -- The events that it covers: what comes after them is read as events.
     seq bigint not null check (seq > 0),
-    view jsonb not null,
+    -- The shape of what follows; code that writes another one reads the events instead.
+    format text collate "C" not null check (format <> ''),
+    view json not null,
     primary key (bucket, run)
+) with (
+    fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
+    autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
 );

@@ -4,5 +4,5 @@ select revenant.now();
 select * from revenant.visit_runs_v1(
     %(worker)s::uuid, %(buckets)s::smallint[], %(kinds)s::text[], %(keys)s::text[],
     %(known_runs)s::uuid[], %(known_seqs)s::bigint[], %(known_fences)s::bigint[], %(owned)s::boolean[], %(forced)s::boolean[],
-    %(message_limit)s, %(byte_limit)s
+    %(formats)s::text[], %(message_limit)s, %(byte_limit)s
 );
