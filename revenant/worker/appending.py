@@ -114,23 +114,11 @@ class Appending:
             log.debug("Late messages were answered by another worker.")
 
     async def _commit(self, connection: psycopg.AsyncConnection[Any], parts: Sequence[Append]) -> Lost | None:
-        settlement = Settlement()
-        events: list[EventWrite] = []
-        jobs: list[Job] = []
-        for slot, part in enumerate(parts, 1):
-            draft = part.draft
-            events += [
-                EventWrite(slot, one.seq, one.type, one.op, one.at.isoformat(), one.text) for one in draft.events
-            ]
-            settlement.consumed += draft.consumed
-            for reply, channel in draft.replies:
-                settlement.replies.append((reply, self._settings.reply_ttl))
-                settlement.wakes.setdefault(channel, []).append(reply)
-            settlement.sends += draft.sends
-            settlement.schedules += draft.schedules
-            settlement.cancels += draft.cancels
-            jobs += [Job(job.task, job.kwargs, part.staged.live.run) for job in draft.jobs]
-            _tell_result(part, settlement)
+        settlement, events, jobs = (
+            settlement_of(parts, reply_ttl=self._settings.reply_ttl),
+            events_of(parts),
+            jobs_of(parts),
+        )
         more: list[Any] = [partial(_defer, jobs=jobs)] if jobs else []
         gone, tasks = tasks_of(parts)
         if gone or tasks:
@@ -192,6 +180,36 @@ def part_of(staged: Staged) -> Append:
         staged.origin, staged.parent, staged.waits_now(), draft.view, view.problem, live.workflow.keep,
     )  # fmt: skip
     return Append(staged, draft, write)
+
+
+def settlement_of(parts: Sequence[Append], *, reply_ttl: float) -> Settlement:
+    """Return what leaves these runs with the commit, besides their events and jobs."""
+    settlement = Settlement()
+    for part in parts:
+        draft = part.draft
+        settlement.consumed += draft.consumed
+        for reply, channel in draft.replies:
+            settlement.replies.append((reply, reply_ttl))
+            settlement.wakes.setdefault(channel, []).append(reply)
+        settlement.sends += draft.sends
+        settlement.schedules += draft.schedules
+        settlement.cancels += draft.cancels
+        _tell_result(part, settlement)
+    return settlement
+
+
+def events_of(parts: Sequence[Append]) -> list[EventWrite]:
+    """Return the events of these runs."""
+    return [
+        EventWrite(slot, one.seq, one.type, one.op, one.at.isoformat(), one.text)
+        for slot, part in enumerate(parts, 1)
+        for one in part.draft.events
+    ]
+
+
+def jobs_of(parts: Sequence[Append]) -> list[Job]:
+    """Return the jobs that these runs defer."""
+    return [Job(job.task, job.kwargs, part.staged.live.run) for part in parts for job in part.draft.jobs]
 
 
 def tasks_of(parts: Sequence[Append]) -> tuple[list[TaskKey], list[TaskWrite]]:

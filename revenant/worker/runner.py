@@ -11,19 +11,19 @@ import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, timedelta
 
 import psycopg
 
 from revenant.config import Settings
 from revenant.eventloop import end
 from revenant.queue.connection import refuses_data
-from revenant.queue.link import Link, brief
+from revenant.queue.link import brief
 from revenant.queue.records import Hint
-from revenant.queue.runs import UNKNOWN, VisitedRun, visit_runs
+from revenant.queue.runs import UNKNOWN, VisitedRun
 from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Key
-from revenant.worker.appending import Append, Appending, part_of
+from revenant.worker.appending import Append, part_of
+from revenant.worker.archive import Archive
 from revenant.worker.attempt import Came
 from revenant.worker.blocking import block_stuck
 from revenant.worker.docket import Docket
@@ -51,8 +51,8 @@ class Runner:
     def __init__(
         self,
         *,
-        url: str,
-        number: int,
+        name: str,
+        archive: Archive,
         worker: str,
         settings: Settings,
         admitting: Admitting,
@@ -60,8 +60,8 @@ class Runner:
         watch: Callable[[Iterable[Hint]], None],
         ready: asyncio.Event,
     ) -> None:
-        self._link = Link(url=url, role=f"runner-{number}", idle_in_transaction=settings.handler_timeout + 5)
-        self._worker = worker
+        self._name = name
+        self._archive = archive
         self._admitting = admitting
         self._counters = counters
         self._watch = watch
@@ -71,8 +71,6 @@ class Runner:
         self._came: deque[Came] = deque()
         self._progress = Progress(worker=worker, wake=self._speak)
         self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note)
-        self._appending = Appending(link=self._link, worker=worker, settings=settings)
-        self._clock = (datetime.now(UTC), time.monotonic())
         self._task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
@@ -87,7 +85,7 @@ class Runner:
         """Begin to serve."""
         if self._task is None:
             self._draining = self._stopped = False
-            self._task = asyncio.create_task(self._forever(), name=f"revenant-{self._link.role}")
+            self._task = asyncio.create_task(self._forever(), name=f"revenant-{self._name}")
 
     async def stop(self, *, timeout: float = 0.0) -> None:
         """Let attempts end within `timeout` seconds, hand the rest over, and hang up; safe before start and twice."""
@@ -104,7 +102,7 @@ class Runner:
         await self._stepping.close()
         for staged in self._stage:
             self._stage.drop(staged)
-        await self._link.reset()
+        await self._archive.reset()
 
     def has(self, key: Key) -> bool:
         """Whether this runner has attempts of that run under way."""
@@ -133,7 +131,7 @@ class Runner:
             except Exception as error:
                 if not isinstance(error, psycopg.Error | OSError):
                     log.exception("Going on with runs failed in a way that it should not; trying again.")
-                await self._link.reset(error)
+                await self._archive.reset(error)
                 await asyncio.sleep(random.uniform(0, min(2.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
             if last:
@@ -171,25 +169,23 @@ class Runner:
                     touched[staged] = None
         late = self._admitting.take_late()
         if late is not None:
-            await self._appending.settle_late(late)
+            await self._archive.settle_late(late)
         await self._go_on(list(touched))
 
     async def _keep_progress(self) -> None:
         """Write what steps have said of themselves, before anything that follows from their ends."""
         if self._progress.waits:
             ended = {(came.staged, came.op) for came in self._came if came.error is not None}
-            await self._progress.flush(await self._link.connection(), ended=ended, all=self._stopped)
+            await self._archive.keep(self._progress, ended=ended, all=self._stopped)
         self._spoken = False
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
-        connection = await self._link.connection()
         here = [self._stage.find((hint.kind, hint.key)) for hint in hints]
         known = [UNKNOWN if staged is None else staged.known for staged in here]
         forced = [(hint.kind, hint.key) in self._forced for hint in hints]
         formats = [self._admitting.format_of(hint.kind) for hint in hints]
-        now, found = await visit_runs(connection, self._worker, hints, known, forced=forced, formats=formats)
+        found = await self._archive.visit(hints, known, forced=forced, formats=formats)
         self._forced.difference_update((hint.kind, hint.key) for hint in hints)
-        self._clock = (now, time.monotonic())
         for hint, visited in zip(hints, found, strict=True):
             try:
                 staged = self._admit(hint, visited)
@@ -219,12 +215,12 @@ class Runner:
             self._stage.drop(known)
             known = None
         try:
-            staged = self._admitting.admit(hint, visited, known, now=self._now())
+            staged = self._admitting.admit(hint, visited, known, now=self._archive.now())
         except Exception as error:
             log.exception("Run %s(%r) cannot be read; it is blocked, and nothing else suffers.", *key)
             if known is not None:
                 self._stage.drop(known)
-            staged = self._admitting.block(hint, visited, error, now=self._now())
+            staged = self._admitting.block(hint, visited, error, now=self._archive.now())
         if staged is None:
             if visited.deliveries:
                 self.docket.pass_by(key, REFUSED_SECONDS)
@@ -239,7 +235,7 @@ class Runner:
             return
         staged.tasks.pop(came.op, None)
         self._progress.forget(staged, came.op)
-        staged.live.now = self._now()
+        staged.live.now = self._archive.now()
         if came.error is None:
             attempts.succeeded(staged.live, came.op, came.attempt, came.result)
         else:
@@ -251,7 +247,7 @@ class Runner:
         if not parts:
             return
         try:
-            done, lost = await self._appending.append(parts)
+            done, lost = await self._archive.append(parts)
         except psycopg.Error as error:
             log.warning("An append was refused (%s); its %d runs are appended apart.", brief(error), len(parts))
             done, lost = await self._apart(parts)
@@ -265,7 +261,7 @@ class Runner:
 
     def _advanced(self, staged: Staged) -> Append | None:
         """Take a run as far as it goes, and return what is to be appended; None: nothing is."""
-        staged.live.now = self._now()
+        staged.live.now = self._archive.now()
         try:
             if not staged.unreadable:
                 advance(staged.live)
@@ -279,7 +275,7 @@ class Runner:
     def _block(self, staged: Staged, error: Exception) -> Append:
         """Put a run in this one's place that is only to be blocked, and return that."""
         self._stage.drop(staged)
-        blocked = block_stuck(staged, error, now=self._now())
+        blocked = block_stuck(staged, error, now=self._archive.now())
         self._stage.add(blocked)
         return part_of(blocked)
 
@@ -291,7 +287,7 @@ class Runner:
         while left:
             part = left.popleft()
             try:
-                written, gone = await self._appending.append([part])
+                written, gone = await self._archive.append([part])
             except psycopg.Error as error:
                 log.error("Run %s(%r): Postgres refuses its events: %s.", *part.staged.key, brief(error))  # noqa: TRY400 # its words quote what was sent
                 if refuses_data(error) and not part.staged.unreadable:
@@ -315,7 +311,7 @@ class Runner:
             self._stage.drop(staged)
             return
         if draft.events and draft.events[-1].type == e.RUN_CONTINUED:
-            self._stage.add(self._admitting.begin_anew(staged, now=self._now()))
+            self._stage.add(self._admitting.begin_anew(staged, now=self._archive.now()))
             self._anew.append(staged.key)
             self.docket.wake()
             return
@@ -334,7 +330,3 @@ class Runner:
     def _read_again(self, staged: Staged) -> None:
         self._forced.add(staged.key)
         self.docket.add([Hint(*staged.live.address, 1)])
-
-    def _now(self) -> datetime:
-        base, at = self._clock
-        return base + timedelta(seconds=time.monotonic() - at)

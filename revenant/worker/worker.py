@@ -25,6 +25,7 @@ from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL
 from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Agenda
+from revenant.worker.archive import PostgresArchive
 from revenant.worker.cache import Cache
 from revenant.worker.caution import Caution
 from revenant.worker.chronicler import Chronicler
@@ -207,8 +208,8 @@ class Worker:
     def _make_runners(self, url: str, workflows: Workflows) -> list[Runner]:
         return [
             Runner(
-                url=url,
-                number=number,
+                name=f"runner-{number}",
+                archive=PostgresArchive(url=url, role=f"runner-{number}", worker=self.id, settings=self._settings),
                 worker=self.id,
                 settings=self._settings,
                 admitting=Admitting(workflows=workflows, settings=self._settings, fleet=self._fleet),

@@ -1,0 +1,90 @@
+"""Archive: where one runner's runs are kept: read by visits, and appended to; in Postgres, over one connection."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from revenant.config import Settings
+from revenant.queue.link import Link
+from revenant.queue.records import Hint, Settlement
+from revenant.queue.runs import Known, VisitedRun, visit_runs
+from revenant.worker.appending import Append, Appending
+from revenant.worker.progress import Progress
+from revenant.worker.stage import Staged
+
+
+class Archive(Protocol):
+    """What a runner needs of it."""
+
+    def now(self) -> datetime:
+        """Return the time by which things are due."""
+
+    async def visit(
+        self,
+        hints: Sequence[Hint],
+        known: Sequence[Known],
+        *,
+        forced: Sequence[bool],
+        formats: Sequence[str | None],
+    ) -> list[VisitedRun]:
+        """Return what there is to be done about each of these runs."""
+
+    async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
+        """Commit what these runs have come to; return the parts that are committed, and the runs that others have."""
+
+    async def settle_late(self, settlement: Settlement) -> None:
+        """Answer messages that reach no run."""
+
+    async def keep(self, progress: Progress, *, ended: Collection[tuple[Staged, int]], all: bool) -> None:
+        """Write what attempts have said of themselves."""
+
+    async def reset(self, error: BaseException | None = None) -> None:
+        """Hang up, after an error or for good; safe twice."""
+
+
+class PostgresArchive:
+    """Runs in Postgres."""
+
+    def __init__(self, *, url: str, role: str, worker: str, settings: Settings) -> None:
+        self._link = Link(url=url, role=role, idle_in_transaction=settings.handler_timeout + 5)
+        self._worker = worker
+        self._appending = Appending(link=self._link, worker=worker, settings=settings)
+        self._clock = (datetime.now(UTC), time.monotonic())
+
+    def now(self) -> datetime:
+        """Return the database's time, as nearly as it is known."""
+        base, at = self._clock
+        return base + timedelta(seconds=time.monotonic() - at)
+
+    async def visit(
+        self,
+        hints: Sequence[Hint],
+        known: Sequence[Known],
+        *,
+        forced: Sequence[bool],
+        formats: Sequence[str | None],
+    ) -> list[VisitedRun]:
+        """Return what there is to be done about each of these runs."""
+        connection = await self._link.connection()
+        now, found = await visit_runs(connection, self._worker, hints, known, forced=forced, formats=formats)
+        self._clock = (now, time.monotonic())
+        return found
+
+    async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
+        """Commit what these runs have come to, in one transaction."""
+        return await self._appending.append(parts)
+
+    async def settle_late(self, settlement: Settlement) -> None:
+        """Answer messages that reach no run."""
+        await self._appending.settle_late(settlement)
+
+    async def keep(self, progress: Progress, *, ended: Collection[tuple[Staged, int]], all: bool) -> None:
+        """Write what attempts have said of themselves."""
+        await progress.flush(await self._link.connection(), ended=ended, all=all)
+
+    async def reset(self, error: BaseException | None = None) -> None:
+        """Hang up; the next one who needs it connects again."""
+        await self._link.reset(error)
