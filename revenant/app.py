@@ -299,6 +299,7 @@ class Revenant(Looking, Starting):
 _DEEDS = {
     "app.start": "A run was to be started",
     "app.run": "A run was asked for",
+    "app.approvals": "Approvals were asked for",
     "app.reply": "A reply was asked for",
     "app.cancel": "A message was to be cancelled",
     "app.state": "A state was asked for",

@@ -17,7 +17,8 @@
     │   ├── UnknownWorkflow       no such workflow is registered here
     │   ├── RunExists             a run of that id was started before, with another input
     │   ├── RunEnded              the run has ended, or is not where this makes sense
-    │   └── UpdateRefused         the run's code did not take the update
+    │   ├── UpdateRefused         the run's code did not take the update
+    │   └── AlreadyAnswered       somebody else has decided about the approval before
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
     ├── ReplyNotFound             that is no id of a message
     ├── ReplyInvalid              the message was handled; its reply does not fit what is expected here
@@ -123,6 +124,14 @@ class RunEnded(Refused):
 
 class UpdateRefused(Refused):
     """The run's code did not take the update; nothing of it was done."""
+
+
+class AlreadyAnswered(Refused):
+    """Somebody has decided about the approval before, and that stands; `by` (str) is who."""
+
+    def __init__(self, text: str, *, by: str) -> None:
+        super().__init__(text)
+        self.by = by
 
 
 class CallTimeout(RevenantError, TimeoutError):

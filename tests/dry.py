@@ -18,7 +18,7 @@ from revenant.workflows.draft import Draft
 from revenant.workflows.events import Event, event
 from revenant.workflows.live import Address, LiveRun
 from revenant.workflows.receiving import receive
-from revenant.workflows.view import OperationView
+from revenant.workflows.seen import OperationView
 from revenant.workflows.workflow import Workflow
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from revenant.errors import DatabaseUnavailable, ReplyNotFound, RevenantError
+from revenant.errors import DatabaseUnavailable, ReplyNotFound, RevenantError, RunNotFound
 
 FAILED = 1
 NOT_FOUND = 3
@@ -18,7 +18,7 @@ def failure(error: RevenantError) -> click.ClickException:
     match error:
         case DatabaseUnavailable():
             return _exit(str(error), UNREACHABLE)
-        case ReplyNotFound():
+        case ReplyNotFound() | RunNotFound():
             return _exit(str(error), NOT_FOUND)
         case _:
             return _exit(str(error), FAILED)

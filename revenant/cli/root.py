@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from revenant.cli.approvals import approvals
 from revenant.cli.bench import bench
 from revenant.cli.call import call
 from revenant.cli.cancel import cancel
@@ -76,6 +77,6 @@ def main() -> None:
 
 for command in (
     *(worker, dev, migrate, upgrade, views, call, cast, cancel, show),
-    *(history, ls, passivate, delete, workers, schedules, dead, check, demo, bench),
+    *(history, ls, passivate, delete, workers, schedules, approvals, dead, check, demo, bench),
 ):
     main.add_command(command)

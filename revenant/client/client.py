@@ -236,6 +236,7 @@ class Client:
             read=read,
             call=lambda message, timeout: self.call(message, timeout=timeout),
             results=self.results,
+            states=self.states,
             waiting=self.results.expect(kind, key, heard=True) if heard else None,
             limit=self._settings.max_bytes,
         )

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 from pydantic_core import from_json, to_json
 
+from revenant.client.approving import approved, rejected, send_decision
+from revenant.client.doors import reader_of
 from revenant.client.results import Results, Waiting
+from revenant.client.states import States
 from revenant.codec import ANYTHING, dump
 from revenant.entities.message import Message
-from revenant.errors import CallTimeout
+from revenant.errors import CallTimeout, RunNotFound
 from revenant.queue.failures import error_of
-from revenant.queue.runs import result_id
+from revenant.queue.runs import read_view, result_id
 
 R = TypeVar("R")
 Caller = Callable[[Message[Any], float | None], Awaitable[Any]]
@@ -35,6 +39,7 @@ class Run(Generic[R]):
         read: Callable[[Any], R],
         call: Caller,
         results: Results,
+        states: States,
         waiting: Waiting | None,
         limit: int,
     ) -> None:
@@ -44,6 +49,7 @@ class Run(Generic[R]):
         self._read = read
         self._call = call
         self._results = results
+        self._states = states
         self._waiting = waiting
         self._limit = limit
 
@@ -93,14 +99,52 @@ class Run(Generic[R]):
         args = {"name": name, "payload": self._jsonable(payload, name)}
         return bool(await self._send("signal", args if id is None else {**args, "id": id}, timeout))
 
-    async def update(self, name: str, payload: Any = None, *, timeout: float | None = None) -> Any:
-        """Send an update, and wait for what the run's code answers.
+    async def update(
+        self,
+        name: str,
+        payload: Any = None,
+        *,
+        id: str | None = None,
+        returns: Any = Any,
+        timeout: float | None = None,
+    ) -> Any:
+        """Send an update, and wait for what the run's code answers, read as `returns`.
+
+        Sent again with the same `id`, it is the same update, and has the same answer.
 
         Raises:
             UpdateRefused: the run's code did not take it.
+            InvalidArguments: the payload is not of the shape that the run's code waits for.
             RunEnded: the run has ended, or ended before it answered.
+            CallTimeout: there is no answer yet; the run has the update, or will have it. Send it again with its `id`.
         """
-        return await self._send("update", {"name": name, "payload": self._jsonable(payload, name)}, timeout)
+        args = {"name": name, "payload": self._jsonable(payload, name)}
+        read = reader_of(returns).validate_json
+        return await self._send("update", args if id is None else {**args, "id": id}, timeout, read=read)
+
+    async def state(self) -> Any:
+        """Return what the run's code has shown last, by `flow.show()`; None: nothing yet. Nothing is woken for it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        text = await self._states.ask(lambda connection: read_view(connection, self._kind, self.id))
+        if text is None:
+            raise RunNotFound(f"There is no run {self.id!r} of {self.workflow}. Start it, or look at the id.")
+        return from_json(text)
+
+    async def approve(self, name: str, *, by: str, form: Any = None, timeout: float | None = None) -> None:
+        """Approve what the run asks under that name, with the form filled in; see `Approval.approve`."""
+        await self.decide({"name": name, **approved(by, form)}, timeout=timeout)
+
+    async def reject(self, name: str, *, by: str, reason: str | None = None, timeout: float | None = None) -> None:
+        """Reject what the run asks under that name; see `Approval.reject`."""
+        await self.decide({"name": name, **rejected(by, reason)}, timeout=timeout)
+
+    async def decide(self, decision: dict[str, Any], *, timeout: float | None = None) -> None:
+        """Send a decision as JSON holds it: what `approve` and `reject` do."""
+        send = partial(self._send, "decide")
+        await send_decision(send, self._states, (self._kind, self.id), decision, timeout=timeout)
 
     async def cancel(self, reason: str | None = None, *, timeout: float | None = None) -> None:
         """Have the run end: its steps are cancelled, and what it registered is undone.
@@ -125,8 +169,10 @@ class Run(Generic[R]):
     def _jsonable(self, payload: Any, name: str) -> Any:
         return from_json(dump(ANYTHING, payload, what=f"The payload of {name!r}", limit=self._limit))
 
-    async def _send(self, handler: str, args: dict[str, Any], timeout: float | None) -> Any:
+    async def _send(
+        self, handler: str, args: dict[str, Any], timeout: float | None, *, read: Callable[[str], Any] = from_json
+    ) -> Any:
         message: Message[Any] = Message(
-            kind=self._kind, key=self.id, handler=handler, args=to_json(args).decode(), load=from_json, caller=None
+            kind=self._kind, key=self.id, handler=handler, args=to_json(args).decode(), load=read, caller=None
         )
         return await self._call(message, timeout)

@@ -7,11 +7,13 @@ from typing import Any, TypeVar, overload
 
 from pydantic_core import from_json, to_json
 
+from revenant.client.approving import Approval, approval_of
 from revenant.client.client import Client
 from revenant.client.run import Run
 from revenant.codec import ANYTHING, check_key, dump
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidKey
+from revenant.queue.approvals import list_approvals
 from revenant.workflows.decider import Decider, as_workflow
 from revenant.workflows.workflow import KIND, Workflow
 
@@ -89,6 +91,18 @@ class Starting(ABC):
     def run(self, workflow: Workflow[Any, Any] | type[Decider[Any, Any]] | str, id: str) -> Run[Any]:
         """Return the handle of a run that was started before, by anybody."""
         return self._client_for("app.run").run(_kind(workflow, "app.run"), id, read=_reader(workflow))
+
+    async def approvals(
+        self, *, assignee: str | None = None, workflow: Workflow[Any, Any] | str | None = None, limit: int = 500
+    ) -> list[Approval]:
+        """Return the approvals that wait, the oldest first, at most `limit`; of one assignee or workflow, if given."""
+        client = self._client_for("app.approvals")
+        kind = None if workflow is None else _kind(workflow, "app.approvals")
+        found: list[Approval] = []
+        for row in await client.states.ask(lambda connection: list_approvals(connection, assignee, kind, limit)):
+            run = client.run(f"{KIND}{row['workflow']}", row["run_id"], read=from_json)
+            found.append(approval_of(row, run.decide))
+        return found
 
     @abstractmethod
     async def _open(self) -> None:

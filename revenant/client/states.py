@@ -48,10 +48,10 @@ class States:
         """
         place: dict[str, Any] = {"bucket": bucket_of(kind, key), "kind": kind, "key": key}
         if at is None:
-            row = await self._ask(lambda connection: read_state(connection, **place))
+            row = await self.ask(lambda connection: read_state(connection, **place))
             return None if row is None else read_as(definition, key, row.state, row.vsn)
         _check_moment(at)
-        found = await self._ask(lambda connection: read_moment(connection, at=at, **place))
+        found = await self.ask(lambda connection: read_moment(connection, at=at, **place))
         state, vsn = _at_moment(found, f"{kind}({key!r})", at)
         return read_as(definition, key, state, vsn)
 
@@ -64,7 +64,7 @@ class States:
         for moment in (since, until):
             if moment is not None:
                 _check_moment(moment)
-        rows = await self._ask(
+        rows = await self.ask(
             lambda connection: read_history(
                 connection, bucket=bucket_of(kind, key), kind=kind, key=key, since=since, until=until, limit=limit
             )
@@ -76,7 +76,12 @@ class States:
             for row in rows
         ]
 
-    async def _ask(self, question: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]]) -> R:
+    async def ask(self, question: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]]) -> R:
+        """Return what the question, a function of a connection that only reads, finds; it may be asked twice.
+
+        Raises:
+            DatabaseUnavailable: Postgres cannot be reached, or does not answer in time.
+        """
         failures = 0
         try:
             async with asyncio.timeout(self._seconds):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from revenant.errors import (
+    AlreadyAnswered,
     ConfigurationError,
     HandlerCrashed,
     HandlerError,
@@ -49,6 +50,8 @@ def error_of(details: dict[str, Any]) -> RevenantError:
     plain = _PLAIN.get(name)
     if plain is not None:
         return plain(text)
+    if name == "AlreadyAnswered":
+        return AlreadyAnswered(text, by=str(details.get("by")))
     ended = _ENDS.get(name)
     if ended is not None:
         return ended(text, type=str(details.get("type")), message=text)

@@ -240,6 +240,13 @@ async def read_results(
     return {slot - 1: (seq, type, at, data) for slot, _, seq, type, at, data in rows}
 
 
+async def read_view(connection: psycopg.AsyncConnection[Any], kind: str, key: str) -> str | None:
+    """Return what a run's code shows, as JSON text; None: there is no such run."""
+    parameters = {"bucket": bucket_of(kind, key), "kind": kind, "key": key}
+    row = await (await connection.execute(statement("read_view"), parameters)).fetchone()
+    return None if row is None else row[0] or "null"
+
+
 async def find_dead_runs(connection: psycopg.AsyncConnection[Any], worker: str, *, page: int) -> list[Hint]:
     """Return hints to runs whose owner is dead."""
     (rows,) = await run_script(connection, statement("find_dead_runs"), {"worker": worker, "page": page})

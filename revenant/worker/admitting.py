@@ -22,9 +22,11 @@ from revenant.workflows import events as e
 from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.ending import refused_child
 from revenant.workflows.events import ENDS, event
+from revenant.workflows.lasting import clock_of, start_clock
 from revenant.workflows.live import Address, LiveRun
-from revenant.workflows.receiving import receive, refuse, reply
+from revenant.workflows.receiving import receive
 from revenant.workflows.registry import Workflows
+from revenant.workflows.replying import refuse, reply
 from revenant.workflows.snapshot import FORMAT
 from revenant.workflows.workflow import Workflow
 
@@ -141,11 +143,11 @@ class Admitting:
         live = self._live(address, new_id(address.bucket), workflow, now)
         parent = args.get("parent")
         told: dict[str, Any] = {} if parent is None else {"parent": parent}
+        told |= clock_of(workflow)
         live.record(
             e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=args.get("input"), **told
         )
-        if workflow.timeout is not None:
-            live.come_back(0, "timeout", after=workflow.timeout)
+        start_clock(live)
         live.draft.consumed.append((delivery.tid, delivery.seq))
         reply(live, delivery, {"run": live.run, "created": True})
         text = None if parent is None else to_json(parent).decode()
@@ -162,13 +164,13 @@ class Admitting:
         told["generation"] = last.generation + 1
         if last.children:
             told["children"] = list(last.children.values())
-        told["signals"] = [[one.name, one.payload, one.update] for waiting in last.signals.values() for one in waiting]
+        told |= clock_of(workflow)
+        told["signals"] = last.signals.recorded()
         live.record(
             e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=last.continued, **told,
-            signal_ids=sorted(last.signal_ids), updates=list(last.updates.items()), continues=old.run,
+            signal_ids=sorted(last.signal_ids), updates=last.updates.recorded(), continues=old.run,
         )  # fmt: skip
-        if workflow.timeout is not None:
-            live.come_back(0, "timeout", after=workflow.timeout)
+        start_clock(live)
         return Staged(
             live, staged.stream, staged.seq, staged.fence, staged.owned, staged.digest, staged.origin, staged.parent,
             staged.waits,

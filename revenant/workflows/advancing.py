@@ -8,6 +8,7 @@ from revenant.workflows.asking import ask
 from revenant.workflows.attempts import begin_ready
 from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing
 from revenant.workflows.live import LiveRun
+from revenant.workflows.updating import refuse_early
 
 
 def advance(run: LiveRun) -> None:
@@ -24,8 +25,12 @@ def _once(run: LiveRun) -> None:
         problem, run.problem = run.problem, None
         run.record(e.RUN_BLOCKED, None, reason=problem)
     refused, run.refused = run.refused, []
-    for signal, why in refused:
-        run.record(e.SIGNAL_REFUSED, None, name=signal.name, payload=signal.payload, signal=signal.seq, reason=why)
+    for signal, misfit in refused:
+        if signal.update is not None:
+            refuse_early(run, signal, misfit)
+        else:
+            told = {"name": signal.name, "payload": signal.payload, "signal": signal.seq}
+            run.record(e.SIGNAL_REFUSED, None, **told, reason=misfit.why)
     given_up, run.given_up = run.given_up, []
     for number in given_up:
         give_up(run, number)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
-from pydantic import ValidationError
-
-from revenant.codec import explain
 from revenant.errors import RunFailed, StepFailed, WaitTimeout
 from revenant.queue.failures import error_of
 from revenant.workflows import events as e
 from revenant.workflows.events import Event
-from revenant.workflows.operation import Operation, WaitOperation
+from revenant.workflows.operation import Operation, WaitOperation, why_not
 from revenant.workflows.replay import Answer
 from revenant.workflows.view import View
 
@@ -30,28 +28,28 @@ def answer_to(view: View, event: Event, operations: Mapping[int, Operation[Any]]
         Unreadable: the answer is recorded, and cannot be read.
     """
     number = event.op or 0
-    if event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED, e.SIGNAL_TAKEN):
+    if event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED, e.SIGNAL_TAKEN, e.UPDATE_TAKEN):
         number, signal = view.delivered.pop(event.seq, (0, None))
         operation = operations.get(number)
         if signal is None or not isinstance(operation, WaitOperation):
             return number, None
-        return number, Answer(_read(operation, signal.payload, event))
+        return number, Answer(_read(operation, partial(operation.take, signal.payload, signal.update), event))
     operation = operations.get(number)
     if operation is None:
         return number, None
     if event.type in _VALUES:
-        return number, Answer(_read(operation, event.data.get("result"), event))
+        return number, Answer(_read(operation, partial(operation.read, event.data.get("result")), event))
     if event.type in (e.CALL_ANSWERED, e.CHILD_FINISHED) and event.data["status"] == "ok":
-        return number, Answer(_read(operation, event.data.get("result"), event))
+        return number, Answer(_read(operation, partial(operation.read, event.data.get("result")), event))
     error = _error(event, operation)
     return number, None if error is None else Answer(error=error)
 
 
-def _read(operation: Operation[Any], result: Any, event: Event) -> Any:
+def _read(operation: Operation[Any], read: Callable[[], Any], event: Event) -> Any:
     try:
-        return operation.read(result)
+        return read()
     except Exception as error:  # noqa: BLE001 # a type may refuse what it reads in any way
-        why = explain(error)[1] if isinstance(error, ValidationError) else str(error)
+        why = why_not(error)
         raise Unreadable(
             f"event {event.seq} ({event.type} of {operation!r}) cannot be read as the code's type says: "
             f"{why}. Nothing was changed; give the type a shape that reads it."

@@ -17,6 +17,14 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "finished": {"run": str, "op": int, "id": str, "status": str},
     "signal": {"name": str, "id": (str, type(None))},
     "update": {"name": str, "id": (str, type(None))},
+    "decide": {
+        "name": str,
+        "approved": bool,
+        "by": str,
+        "reason": (str, type(None)),
+        "run": (str, type(None)),
+        "op": (int, type(None)),
+    },
     "start": {"parent": (list, type(None))},
 }
 """What must be of a type before it is looked at; what is not there is None."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from pydantic_core import to_json
@@ -11,6 +12,7 @@ from revenant.errors import Unstorable
 from revenant.queue.records import Envelope, Scheduled
 from revenant.queue.runs import run_origin
 from revenant.workflows import events as e
+from revenant.workflows.approval import ApprovalOperation
 from revenant.workflows.draft import Task
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import (
@@ -24,31 +26,14 @@ from revenant.workflows.operation import (
     UndoOperation,
     WaitOperation,
 )
+from revenant.workflows.update import ReplyOperation, UpdateOperation
+from revenant.workflows.updating import answer_update
 from revenant.workflows.workflow import KIND
 
 
 def ask(run: LiveRun, number: int, operation: Operation[Any]) -> None:
     """Record what the code asks for under this number."""
-    match operation:
-        case StepOperation():
-            _step(run, number, operation)
-        case TimerOperation():
-            _timer(run, number, operation)
-        case WaitOperation():
-            _wait(run, number, operation)
-        case CallOperation():
-            _call(run, number, operation)
-        case CastOperation():
-            _cast(run, number, operation)
-        case ChildOperation():
-            _child(run, number, operation)
-        case JobOperation():
-            _job(run, number, operation)
-        case UndoOperation():
-            told = {"name": operation.name, "version": operation.step.version, "input": list(operation.args)}
-            run.record(e.UNDO_REGISTERED, number, **told, retry=operation.options.retry.recorded())
-        case _:
-            raise TypeError(f"{operation!r} is no operation that can be recorded")
+    _DOORS[operation.type](run, number, operation)
 
 
 def _step(run: LiveRun, number: int, operation: StepOperation[Any]) -> None:
@@ -76,13 +61,27 @@ def _timer(run: LiveRun, number: int, operation: TimerOperation) -> None:
 
 def _wait(run: LiveRun, number: int, operation: WaitOperation[Any]) -> None:
     taken = run.taken.get(number) or run.came_meanwhile(operation)
+    is_update = operation.type == "update"
     if taken is not None:
-        run.record(e.SIGNAL_TAKEN, number, name=operation.name, signal=taken.seq)
+        type = e.UPDATE_TAKEN if is_update else e.SIGNAL_TAKEN
+        run.record(type, number, name=operation.name, signal=taken.seq)
         return
     due = {} if operation.after is None else {"due": run.moment(operation.after)}
-    run.record(e.WAIT_STARTED, number, name=operation.name, **due)
+    run.record(e.UPDATE_AWAITED if is_update else e.WAIT_STARTED, number, name=operation.name, **due)
     if operation.after is not None:
         run.come_back(number, "wait", after=operation.after)
+
+
+def _approval(run: LiveRun, number: int, operation: ApprovalOperation[Any]) -> None:
+    due = operation.at.isoformat() if operation.at is not None else None
+    if operation.after is not None:
+        due = run.moment(operation.after)
+    told: dict[str, Any] = {"name": operation.name, "assignee": operation.assignee}
+    told["input"] = {"about": operation.about, "form": operation.schema()}
+    run.record(e.APPROVAL_ASKED, number, **told, **({} if due is None else {"due": due}))
+    run.draft.hand_out(task_of(run, number))
+    if due is not None:
+        run.come_back(number, "wait", after=operation.after, at=operation.at)
 
 
 def _call(run: LiveRun, number: int, operation: CallOperation[Any]) -> None:
@@ -144,9 +143,29 @@ def _job(run: LiveRun, number: int, operation: JobOperation) -> None:
     run.draft.jobs.append(operation)
 
 
+def _undo(run: LiveRun, number: int, operation: UndoOperation) -> None:
+    told = {"name": operation.name, "version": operation.step.version, "input": list(operation.args)}
+    run.record(e.UNDO_REGISTERED, number, **told, retry=operation.options.retry.recorded())
+
+
+_DOORS: dict[str, Callable[[LiveRun, int, Any], None]] = {
+    StepOperation.type: _step,
+    TimerOperation.type: _timer,
+    WaitOperation.type: _wait,
+    UpdateOperation.type: _wait,
+    ReplyOperation.type: answer_update,
+    ApprovalOperation.type: _approval,
+    CallOperation.type: _call,
+    CastOperation.type: _cast,
+    ChildOperation.type: _child,
+    JobOperation.type: _job,
+    UndoOperation.type: _undo,
+}
+
+
 def task_of(run: LiveRun, number: int) -> Task:
     """Return what somebody outside is to do for an operation."""
     found = run.view.operations[number]
     due = None if found.due is None else found.due.isoformat()
     text = to_json(found.asked.get("input")).decode()
-    return Task(number, found.type, found.name, found.attempt, found.asked.get("assignee"), text, due)
+    return Task(number, found.type, found.name, max(found.attempt, 1), found.asked.get("assignee"), text, due)

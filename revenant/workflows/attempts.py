@@ -10,8 +10,8 @@ from revenant.workflows.draft import Start
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.retry import Retry
+from revenant.workflows.seen import OperationView
 from revenant.workflows.step import StepOptions
-from revenant.workflows.view import OperationView
 
 MOST_DEATHS = 3
 """Workers that may die under one attempt; then its run fails."""

@@ -119,7 +119,7 @@ class DecisionView(Generic[I]):
         """Take in an event that the run's own view has taken in just now."""
         self.now, self.seq = event.at, event.seq
         if event.type == e.RUN_STARTED:
-            self.signals += [signal for waiting in view.signals.values() for signal in waiting]
+            self.signals += [signal for waiting in view.signals.waiting.values() for signal in waiting]
         elif event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED):
             data = event.data
             self.signals.append(Signal(event.seq, data["name"], data.get("payload"), data.get("message")))

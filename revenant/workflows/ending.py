@@ -9,13 +9,15 @@ from pydantic_core import to_json
 
 from revenant.codec import bucket_of, new_id
 from revenant.errors import RevenantError, RunFailed, StepFailed
-from revenant.queue.records import Envelope, Reply
+from revenant.queue.records import Envelope
 from revenant.workflows import events as e
+from revenant.workflows.approving import withdraw
 from revenant.workflows.commands import Failing
 from revenant.workflows.events import Event
 from revenant.workflows.flow import ContinueAsNew
 from revenant.workflows.live import LiveRun
 from revenant.workflows.replay import Answer
+from revenant.workflows.updating import end_updates
 from revenant.workflows.workflow import KIND
 
 LONGEST_WORDS = 64 * 1024
@@ -23,6 +25,7 @@ _GIVEN_UP = {
     "step": e.STEP_CANCELLED,
     "timer": e.TIMER_CANCELLED,
     "wait": e.WAIT_CANCELLED,
+    "update": e.WAIT_CANCELLED,
     "call": e.CALL_ABANDONED,
     "child": e.CHILD_ABANDONED,
     "approval": e.WAIT_CANCELLED,
@@ -36,13 +39,15 @@ def give_up(run: LiveRun, number: int) -> None:
         return
     if found.type == "timer":
         run.draft.cancels.append(run.id_of(number, "timer"))
-    elif found.type in ("wait", "approval") and found.due is not None:
+    elif found.type == "approval":
+        withdraw(run, found)
+    elif found.type in ("wait", "update") and found.due is not None:
         run.draft.cancels.append(run.id_of(number, "wait"))
     elif found.pausing:
         run.draft.cancels.append(run.id_of(number, f"retry {found.attempt + 1}"))
     elif found.type == "child" and found.asked.get("on_close") == "cancel":
         _cancel_child(run, f"{number}/close", found.asked["id"], found.name)
-    if found.asked.get("external") or found.type == "approval":
+    if found.asked.get("external"):
         run.draft.withdraw(number)
     elif found.running:
         run.draft.stops.append(number)
@@ -128,12 +133,8 @@ def _give_up_all(run: LiveRun) -> None:
 def end(run: LiveRun, type: str, **data: Any) -> None:
     """Record the last event, and tell whoever waits for it."""
     last = run.record(type, None, **data)
-    if run.workflow.timeout is not None:
-        run.draft.cancels.append(run.id_of(0, "timeout"))
-    for message, origin in list(run.view.updates.items()):
-        if origin is not None:
-            body = {"error": "RunEnded", "type": "RunEnded", "message": f"Run {run.key!r} ended before it answered."}
-            run.draft.replies.append((Reply(message, "error", last.seq, to_json(body).decode()), origin))
+    _stop_clock(run)
+    end_updates(run)
     for number, (workflow, key) in run.view.children.items():
         _cancel_child(run, f"{number}/close", key, workflow)
     assert run.view.started is not None
@@ -174,7 +175,15 @@ def _continue(run: LiveRun, wish: ContinueAsNew) -> None:
         fail(run, error_of(error))
         return
     _give_up_all(run)
+    # The fresh history has a time-out of its own.
+    _stop_clock(run)
     run.record(e.RUN_CONTINUED, None, input=given)
+
+
+def _stop_clock(run: LiveRun) -> None:
+    assert run.view.started is not None
+    if run.view.started.data.get("timeout") is not None:
+        run.draft.cancels.append(run.id_of(0, "timeout"))
 
 
 def error_of(error: BaseException) -> dict[str, Any]:

@@ -39,7 +39,11 @@ WAIT_CANCELLED = "wait.cancelled"
 SIGNAL_RECEIVED = "signal.received"
 SIGNAL_TAKEN = "signal.taken"
 SIGNAL_REFUSED = "signal.refused"
+UPDATE_AWAITED = "update.awaited"
 UPDATE_RECEIVED = "update.received"
+UPDATE_JOINED = "update.joined"
+UPDATE_TAKEN = "update.taken"
+UPDATE_REFUSED = "update.refused"
 UPDATE_ANSWERED = "update.answered"
 CALL_SENT = "call.sent"
 CALL_ANSWERED = "call.answered"
@@ -59,6 +63,9 @@ ASKS = {
     TIMER_SCHEDULED: "timer",
     WAIT_STARTED: "wait",
     SIGNAL_TAKEN: "wait",
+    UPDATE_AWAITED: "update",
+    UPDATE_TAKEN: "update",
+    UPDATE_ANSWERED: "reply",
     CALL_SENT: "call",
     CAST_SENT: "cast",
     JOB_DEFERRED: "job",

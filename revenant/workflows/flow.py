@@ -26,11 +26,10 @@ from revenant.workflows.operation import (
     StepOperation,
     TimerOperation,
     UndoOperation,
-    WaitOperation,
 )
 from revenant.workflows.retry import Retry
-from revenant.workflows.signature import Shape
 from revenant.workflows.step import as_step, seconds_of
+from revenant.workflows.waits import Waits
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -67,15 +66,20 @@ class ContinueAsNew(BaseException):
         self.given = given
 
 
-class Flow:
+class Flow(Waits):
     """What a workflow's code has: everything that it waits for, decides by, or causes goes through here."""
 
     def __init__(self, *, host: Host) -> None:
         self._host = host
+        self._timers: set[str] = set()
 
     @cached_property
     def _chance(self) -> random.Random:
         return random.Random(hashlib.sha256(self._host.run.encode()).digest())  # noqa: S311 # the same for each replay
+
+    @property
+    def _limit(self) -> int:
+        return self._host.limit
 
     @property
     def id(self) -> str:
@@ -143,30 +147,29 @@ class Flow:
         stored = step.in_transaction.write(args, limit=self._host.limit)
         return StepOperation(step, stored, options, transaction=True)
 
-    def sleep(self, duration: Duration) -> Operation[None]:
-        """Wait so long; a worker need not live meanwhile, and the run takes no memory."""
-        return TimerOperation(after=_positive(duration), at=None)
+    def sleep(self, duration: Duration, *, id: str | None = None) -> Operation[None]:
+        """Wait so long; a worker need not live meanwhile, and the run takes no memory.
 
-    def sleep_until(self, moment: datetime) -> Operation[None]:
+        The `id` tells timers apart in lists and histories; each is used once in a run.
+        """
+        return TimerOperation(after=_positive(duration), at=None, name=self._timer(id, "sleep"))
+
+    def sleep_until(self, moment: datetime, *, id: str | None = None) -> Operation[None]:
         """Wait until that moment, which has a time zone."""
         given: object = moment
         if not isinstance(given, datetime) or moment.tzinfo is None:
             raise ConfigurationError(f"flow.sleep_until() takes a datetime with a time zone, and got {moment!r}.")
-        return TimerOperation(after=None, at=moment, name="sleep_until")
+        return TimerOperation(after=None, at=moment, name=self._timer(id, "sleep_until"))
 
-    @overload
-    def signal(self, name: str, type: type[T], *, timeout: Duration | None = ...) -> Operation[T]: ...
-
-    @overload
-    def signal(self, name: str, type: Any = ..., *, timeout: Duration | None = ...) -> Operation[Any]: ...
-
-    def signal(self, name: str, type: Any = Any, *, timeout: Duration | None = None) -> Operation[Any]:
-        """Wait for a signal of that name; one that came before is taken at once.
-
-        Raises:
-            WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
-        """
-        return WaitOperation(name, Shape(type, of=f"The signal {name!r}"), seconds_of(timeout))
+    def _timer(self, id: str | None, usual: str) -> str:
+        if id is None:
+            return usual
+        if id in self._timers:
+            raise ConfigurationError(
+                f"Timer {id!r} was set before in run {self.id!r}, and that one stands. Give each an id of its own."
+            )
+        self._timers.add(id)
+        return id
 
     def call(self, message: Awaitable[R]) -> Operation[R]:
         """Send a message to an entity, exactly once, and wait for its reply.

@@ -5,7 +5,6 @@ Invariant: every change is an event, recorded first and then taken in; read agai
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
@@ -19,7 +18,7 @@ from revenant.workflows.answering import Unreadable, answer_to
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import ASKS, Event
 from revenant.workflows.flow import Flow
-from revenant.workflows.operation import ChildOperation, Operation, UndoOperation, WaitOperation
+from revenant.workflows.operation import ChildOperation, Misfit, Operation, UndoOperation, WaitOperation, why_not
 from revenant.workflows.past import Past
 from revenant.workflows.replay import Answer, Replay
 from revenant.workflows.snapshot import Snapshot, is_due, read_snapshot
@@ -80,7 +79,7 @@ class LiveRun:
         """Those that the code has asked for, and no event says so yet."""
         self.taken: dict[int, Signal] = {}
         """The signals that were there when the code asked, by operation, until that is recorded."""
-        self.refused: list[tuple[Signal, str]] = []
+        self.refused: list[tuple[Signal, Misfit]] = []
         """Signals that were there and are not of the shape that the code asks for, and why."""
         self.given_up: list[int] = []
         """Recorded operations that the code does not wait for any more."""
@@ -208,7 +207,7 @@ class LiveRun:
         self.unrecorded[number] = operation
         if operation.type == "cast":
             return Answer(self.id_of(number, "cast"))
-        if operation.type == "job":
+        if operation.type in ("job", "reply"):
             return Answer()
         if isinstance(operation, ChildOperation) and not operation.wait:
             id = self.child_id(number, operation.id)
@@ -233,7 +232,7 @@ class LiveRun:
         if found is None:
             return None
         signal, value = found
-        self.view.signals[operation.name].remove(signal)
+        self.view.signals.drop(signal.name, signal.seq)
         self.taken[number] = signal
         if self.decisions is not None:
             self.decisions.at_once(number, operation.type, operation.name, signal.payload, signal.seq)
@@ -245,17 +244,25 @@ class LiveRun:
         return None if found is None else found[0]
 
     def _fitting(self, operation: WaitOperation[Any], which: int | None) -> tuple[Signal, Any] | None:
-        """Return the first signal that nobody has taken and that is of the right shape; the others are refused."""
+        """Return the first signal that nobody has taken and that fits; the others are refused."""
         told = self._past.refused if self._past is not None else ()
-        waiting = self.view.signals.get(operation.name, deque())
-        for signal in list(waiting):
+        for signal in self.view.signals.named(operation.name, updates=operation.type == "update"):
             if signal.seq in told or (which is not None and signal.seq != which):
                 continue
+            # What was taken once is not judged again, whatever the code says today.
+            misfit = operation.misfit(signal.payload) if which is None else None
+            if misfit is not None:
+                self.view.signals.drop(signal.name, signal.seq)
+                self.refused.append((signal, misfit))
+                continue
             try:
-                return signal, operation.read(signal.payload)
+                return signal, operation.take(signal.payload, signal.update)
             except Exception as error:  # noqa: BLE001 # a type may refuse what it reads in any way
-                waiting.remove(signal)
-                self.refused.append((signal, " ".join(str(error).split())[:500]))
+                self.problem = self.problem or (
+                    f"In the history of run {self.key!r}, event {signal.seq} cannot be read as {operation!r} of the "
+                    f"code says: {why_not(error)}. Nothing was changed; give the type a shape that reads it."
+                )
+                return None
         return None
 
     def _note_dropped(self) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
 from datetime import datetime
-from typing import Any, ClassVar, Generic, Protocol, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
+from pydantic import ValidationError
+
+from revenant.codec import explain
 from revenant.workflows.signature import Shape
 from revenant.workflows.step import Step, StepOptions
 
@@ -104,6 +107,20 @@ class TimerOperation(Operation[None]):
         self.at = at
 
 
+class Misfit(NamedTuple):
+    """Why something that was sent cannot be taken."""
+
+    error: str
+    """The name of the error that its sender gets."""
+    why: str
+
+
+def why_not(error: Exception) -> str:
+    """Return why a type did not read something."""
+    words = explain(error)[1] if isinstance(error, ValidationError) else " ".join(str(error).split())[:500]
+    return words or type(error).__name__
+
+
 class WaitOperation(Operation[R]):
     """Wait for a signal of that name, at most so many seconds."""
 
@@ -118,6 +135,18 @@ class WaitOperation(Operation[R]):
     def read(self, result: Any) -> R:
         """Return the signal's payload."""
         return self.shape.read(result)  # type: ignore[no-any-return]  # by the type that was asked for
+
+    def misfit(self, payload: Any) -> Misfit | None:
+        """Return why this cannot be taken; None: it can."""
+        try:
+            self.read(payload)
+        except Exception as error:  # noqa: BLE001 # a type may refuse what it reads in any way
+            return Misfit("InvalidArguments", why_not(error))
+        return None
+
+    def take(self, payload: Any, update: str | None) -> R:
+        """Return what the code gets; `update` is the message whose sender waits for an answer, if one does."""
+        return self.read(payload)
 
 
 class CallOperation(Operation[R]):

@@ -8,6 +8,8 @@ from typing import NamedTuple
 from revenant.workflows import events as e
 from revenant.workflows.events import ASKS, Event
 
+_TAKEN = (e.SIGNAL_TAKEN, e.UPDATE_TAKEN)
+
 
 class Past(NamedTuple):
     """What is known of a history before it is taken in."""
@@ -26,7 +28,7 @@ class Past(NamedTuple):
     def of(cls, history: Sequence[Event]) -> Past:
         """Read it out of the events."""
         asked = frozenset(event.op for event in history if event.type in ASKS and event.op is not None)
-        taken = {event.op: event.data["signal"] for event in history if event.type == e.SIGNAL_TAKEN and event.op}
+        taken = {event.op: event.data["signal"] for event in history if event.type in _TAKEN and event.op}
         refused = frozenset(event.data["signal"] for event in history if _refuses(event))
         patches = frozenset(event.data["name"] for event in history if event.type == e.PATCH_RECORDED)
         last = max((event.seq for event in history if event.op is not None), default=0)
@@ -38,4 +40,4 @@ class Past(NamedTuple):
 
 
 def _refuses(event: Event) -> bool:
-    return event.type == e.SIGNAL_REFUSED and "signal" in event.data
+    return event.type in (e.SIGNAL_REFUSED, e.UPDATE_REFUSED) and "signal" in event.data

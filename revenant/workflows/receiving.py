@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from pydantic_core import to_json
-
-from revenant.queue.records import Delivery, Reply
+from revenant.queue.records import Delivery
 from revenant.workflows import events as e
+from revenant.workflows.approving import decide
 from revenant.workflows.arguments import Unusable, read_args
-from revenant.workflows.ending import fail
+from revenant.workflows.lasting import time_out
 from revenant.workflows.live import LiveRun
-from revenant.workflows.operation import WaitOperation
+from revenant.workflows.operation import Misfit, WaitOperation
+from revenant.workflows.replying import refuse, reply
+from revenant.workflows.seen import OperationView
+from revenant.workflows.updating import receive_update, refuse_update
 
 Details = dict[str, Any]
 
@@ -35,20 +37,6 @@ def receive(run: LiveRun, delivery: Delivery) -> None:
         take(run, delivery, args)
 
 
-def reply(run: LiveRun, delivery: Delivery, value: Any) -> None:
-    """Answer whoever waits for that."""
-    if delivery.origin is not None:
-        body = to_json(value).decode()
-        run.draft.replies.append((Reply(delivery.id, "ok", run.view.seq, body), delivery.origin))
-
-
-def refuse(run: LiveRun, delivery: Delivery, error: str, message: str) -> None:
-    """Tell whoever waits for an answer why nothing was done."""
-    if delivery.origin is not None:
-        body = to_json({"error": error, "type": error, "message": message}).decode()
-        run.draft.replies.append((Reply(delivery.id, "error", run.view.seq, body), delivery.origin))
-
-
 def _too_late(run: LiveRun, delivery: Delivery) -> None:
     refuse(
         run,
@@ -63,18 +51,17 @@ def _fire(run: LiveRun, delivery: Delivery, args: Details) -> None:
     if args["run"] != run.run:
         return
     if args["what"] == "timeout":
-        if run.view.closing is not None:
-            return
-        message = f"it took longer than {run.workflow.timeout or 0:g} s"
-        fail(run, {"error": "RunFailed", "type": "RunTimeout", "message": message})
+        time_out(run)
         return
     found = run.view.operations.get(number)
     if found is None or found.state != "open":
         return
     if found.type == "timer":
         run.record(e.TIMER_FIRED, number)
-    elif found.type in ("wait", "approval"):
+    elif found.type in ("wait", "update", "approval"):
         run.record(e.WAIT_EXPIRED, number)
+        if found.type == "approval":
+            run.draft.withdraw(number)
     elif found.pausing and args.get("attempt") == found.attempt + 1:
         run.record(e.RETRY_FIRED, number, attempt=found.attempt + 1)
 
@@ -101,32 +88,38 @@ def _signal(run: LiveRun, delivery: Delivery, args: Details) -> None:
         reply(run, delivery, False)
         return
     known = {} if id is None else {"id": id}
-    why = _misfit(run, name, payload)
-    if why is not None:
-        run.record(e.SIGNAL_REFUSED, None, name=name, payload=payload, reason=why, **known)
-        refuse(run, delivery, "InvalidArguments", f"Run {run.key!r} cannot take signal {name!r}: {why}")
-        return
-    if delivery.handler == "update":
-        run.record(
-            e.UPDATE_RECEIVED, None, name=name, payload=payload, message=delivery.id, origin=delivery.origin, **known
-        )
+    waiting = run.view.waits_for(name, "wait")
+    misfit = _misfit(run, waiting, payload)
+    if misfit is not None:
+        run.record(e.SIGNAL_REFUSED, None, name=name, payload=payload, reason=misfit.why, **known)
+        refuse(run, delivery, misfit.error, f"Run {run.key!r} cannot take signal {name!r}: {misfit.why}")
         return
     run.record(e.SIGNAL_RECEIVED, None, name=name, payload=payload, **known)
+    _in_time(run, waiting)
     reply(run, delivery, True)
 
 
-def _misfit(run: LiveRun, name: str, payload: Any) -> str | None:
-    """Return why the code, if it waits for that signal now, cannot take it."""
-    waiting = sorted(
-        number for number, one in run.operations.items() if isinstance(one, WaitOperation) and one.name == name
-    )
-    if not waiting:
-        return None
-    try:
-        run.operations[waiting[0]].read(payload)
-    except Exception as error:  # noqa: BLE001 # a type may refuse what it reads in any way
-        return " ".join(str(error).split())[:500]
-    return None
+def _update(run: LiveRun, delivery: Delivery, args: Details) -> None:
+    name, payload, id = args["name"], args.get("payload"), args.get("id")
+    waiting = run.view.waits_for(name, "update")
+    misfit = _misfit(run, waiting, payload) if id is None or id not in run.view.updates.ids else None
+    if misfit is not None:
+        refuse_update(run, delivery, name, payload, misfit)
+        return
+    receive_update(run, delivery, name, payload, id)
+    _in_time(run, waiting)
+
+
+def _misfit(run: LiveRun, waiting: OperationView | None, payload: Any) -> Misfit | None:
+    """Return why the code, if it waits for that now, cannot take it."""
+    operation = None if waiting is None else run.operations.get(waiting.number)
+    return operation.misfit(payload) if isinstance(operation, WaitOperation) else None
+
+
+def _in_time(run: LiveRun, waiting: OperationView | None) -> None:
+    """What was waited for has come: its time-out is not to come any more."""
+    if waiting is not None and waiting.due is not None and waiting.state != "open":
+        run.draft.cancels.append(run.id_of(waiting.number, "wait"))
 
 
 def _cancel(run: LiveRun, delivery: Delivery, args: Details) -> None:
@@ -179,7 +172,8 @@ _DOORS: dict[str, Callable[[LiveRun, Delivery, Details], None]] = {
     "answer": _answer,
     "finished": _finished,
     "signal": _signal,
-    "update": _signal,
+    "update": _update,
+    "decide": decide,
     "cancel": _cancel,
     "park": _park,
     "resume": _resume,

@@ -14,6 +14,8 @@ from pydantic_core import to_json
 
 from revenant.workflows.decisions import DecisionView, Outcome
 from revenant.workflows.events import Event
+from revenant.workflows.pending import Updates
+from revenant.workflows.signals import Signals
 from revenant.workflows.view import OperationView, Signal, View
 
 REVISION = 1
@@ -53,7 +55,7 @@ def shape_of(*types: type) -> str:
 
 
 _ADAPTER = TypeAdapter(Snapshot)
-FORMAT = shape_of(Snapshot, View, OperationView, Event, Signal, Outcome)
+FORMAT = shape_of(Snapshot, View, OperationView, Event, Signal, Signals, Updates, Outcome)
 """The shape of what is written: another one is not read."""
 
 

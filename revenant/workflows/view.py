@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -10,7 +9,9 @@ from typing import Any
 
 from revenant.workflows import events as e
 from revenant.workflows.events import ENDS, Event
+from revenant.workflows.pending import Updates
 from revenant.workflows.seen import OperationView, Signal
+from revenant.workflows.signals import Signals
 
 __all__ = ["OperationView", "Signal", "View"]
 
@@ -31,13 +32,13 @@ class View:
     operations: dict[int, OperationView] = field(default_factory=dict)
     highest: int = 0
     """The highest number of an operation."""
-    signals: dict[str, deque[Signal]] = field(default_factory=dict)
-    """Signals that nobody has taken, by name."""
+    signals: Signals = field(default_factory=Signals)
     delivered: dict[int, tuple[int, Signal]] = field(default_factory=dict)
     """Signals by the number of their event that an operation had waited for, until the code has got them."""
     signal_ids: set[str] = field(default_factory=set)
-    updates: dict[str, str | None] = field(default_factory=dict)
-    """Updates that wait for their answer, by the id of their message, and the channel on which their senders wait."""
+    updates: Updates = field(default_factory=Updates)
+    decisions: dict[int, tuple[str, Any]] = field(default_factory=dict)
+    """What was decided about which approval, with its name, by operation."""
     patches: set[str] = field(default_factory=set)
     undos: list[int] = field(default_factory=list)
     """Numbers of what is to be undone, in the order in which it was registered."""
@@ -72,6 +73,11 @@ class View:
         """Whether there will be no further event."""
         return self.end is not None
 
+    def waits_for(self, name: str, type: str) -> OperationView | None:
+        """Return the open operation that takes what is sent under this name: the one that has waited longest."""
+        waits = (one for one in self.operations.values() if one.type == type and one.name == name)
+        return next((one for one in waits if one.state == "open"), None)
+
     def _close(self, number: int | None, state: str, **outcome: Any) -> None:
         found = self.operations.get(number or 0)
         if found is None:
@@ -92,13 +98,10 @@ def _started(view: View, event: Event) -> None:
     view.started, view.input, view.version = event, event.data.get("input"), event.data["version"]
     view.generation = event.data.get("generation", 1)
     view.children = {-1 - place: (name, id) for place, (name, id) in enumerate(event.data.get("children", ()))}
-    for name, payload, update in event.data.get("signals", ()):
-        # What nobody had taken when the run went on afresh.
-        view.signals.setdefault(name, deque()).append(
-            Signal(-1 - len(view.signals.get(name, ())), name, payload, update)
-        )
+    # What nobody had taken when the run went on afresh.
+    view.signals = Signals.of(event.data.get("signals", ()))
     view.signal_ids.update(event.data.get("signal_ids", ()))
-    view.updates.update(event.data.get("updates", ()))
+    view.updates = Updates.of(event.data.get("updates", {}))
 
 
 def _asked(type: str) -> Callable[[View, Event], None]:
@@ -172,6 +175,12 @@ def _done(view: View, event: Event) -> None:
     view._close(event.op, "done", result=event.data.get("result"))
 
 
+def _decided(view: View, event: Event) -> None:
+    _done(view, event)
+    assert event.op is not None
+    view.decisions[event.op] = (event.data["name"], event.data["result"])
+
+
 def _failed(view: View, event: Event) -> None:
     view._close(event.op, "failed", error=event.data.get("error"))
 
@@ -189,48 +198,52 @@ def _answered(view: View, event: Event) -> None:
 
 def _signal(view: View, event: Event) -> None:
     data = event.data
-    if data.get("id") is not None:
-        view.signal_ids.add(data["id"])
     update: str | None = data.get("message")
     if update is not None:
-        view.updates[update] = data.get("origin")
+        view.updates.receive(data)
+    elif data.get("id") is not None:
+        view.signal_ids.add(data["id"])
     signal = Signal(event.seq, data["name"], data.get("payload"), update)
-    # Whoever has waited longest gets it.
-    waits = (one for one in view.operations.values() if one.type == "wait" and one.name == signal.name)
-    first = next((one for one in waits if one.state == "open"), None)
+    first = view.waits_for(signal.name, "wait" if update is None else "update")
     if first is None:
-        view.signals.setdefault(signal.name, deque()).append(signal)
+        view.signals.add(signal)
     else:
         view.delivered[signal.seq] = (first.number, signal)
         view._close(first.number, "done", result=signal.payload)
 
 
-def _signal_taken(view: View, event: Event) -> None:
-    _at_once("wait")(view, event)
-    signal = _remove_signal(view, event)
-    if signal is not None and event.op is not None:
-        view.delivered[event.seq] = (event.op, signal)
-        if event.op in view.operations:
-            view.operations[event.op].result = signal.payload
+def _taken(type: str) -> Callable[[View, Event], None]:
+    ask = _at_once(type)
+
+    def reduce(view: View, event: Event) -> None:
+        ask(view, event)
+        signal = view.signals.drop(event.data["name"], event.data["signal"])
+        if signal is not None and event.op is not None:
+            view.delivered[event.seq] = (event.op, signal)
+            if event.op in view.operations:
+                view.operations[event.op].result = signal.payload
+
+    return reduce
 
 
 def _signal_refused(view: View, event: Event) -> None:
     if "signal" in event.data:
-        _remove_signal(view, event)
+        view.signals.drop(event.data["name"], event.data["signal"])
 
 
-def _remove_signal(view: View, event: Event) -> Signal | None:
-    """Take the signal that an event names out of those that nobody has taken."""
-    waiting = view.signals.get(event.data["name"], deque())
-    for signal in waiting:
-        if signal.seq == event.data["signal"]:
-            waiting.remove(signal)
-            return signal
-    return None
+def _update_joined(view: View, event: Event) -> None:
+    view.updates.join(event.data)
+
+
+def _update_refused(view: View, event: Event) -> None:
+    _signal_refused(view, event)
+    if "status" in event.data:
+        view.updates.settle(event.data)
 
 
 def _update_answered(view: View, event: Event) -> None:
-    view.updates.pop(event.data["message"], None)
+    _at_once("reply")(view, event)
+    view.updates.settle(event.data)
 
 
 def _patch(view: View, event: Event) -> None:
@@ -307,7 +320,7 @@ _REDUCERS: dict[str, Callable[[View, Event], None]] = {
     e.RETRY_FIRED: _retry_fired,
     e.STEP_SUCCEEDED: _done,
     e.TIMER_FIRED: _done,
-    e.APPROVAL_GIVEN: _done,
+    e.APPROVAL_GIVEN: _decided,
     e.STEP_FAILED: _failed,
     e.WAIT_EXPIRED: _failed,
     **dict.fromkeys(
@@ -316,9 +329,13 @@ _REDUCERS: dict[str, Callable[[View, Event], None]] = {
     e.CALL_ANSWERED: _answered,
     e.CHILD_FINISHED: _answered,
     e.SIGNAL_RECEIVED: _signal,
-    e.SIGNAL_TAKEN: _signal_taken,
+    e.SIGNAL_TAKEN: _taken("wait"),
     e.SIGNAL_REFUSED: _signal_refused,
+    e.UPDATE_AWAITED: _asked("update"),
     e.UPDATE_RECEIVED: _signal,
+    e.UPDATE_JOINED: _update_joined,
+    e.UPDATE_TAKEN: _taken("update"),
+    e.UPDATE_REFUSED: _update_refused,
     e.UPDATE_ANSWERED: _update_answered,
     e.PATCH_RECORDED: _patch,
 }

@@ -17,13 +17,15 @@ from revenant.workflows.decider import as_workflow
 from revenant.workflows.events import Event
 from revenant.workflows.flow import Flow
 from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.pending import Updates
 from revenant.workflows.replay import Answer, Replay
 from revenant.workflows.sequence import sequence
+from revenant.workflows.signals import Signals
 from revenant.workflows.snapshot import FORMAT, LEAST_EVENTS, Snapshot, is_due, read_snapshot, shape_of
 from revenant.workflows.view import OperationView, Signal, View
 from revenant.workflows.workflow import Workflow, workflow
 
-PARTS = (Snapshot, View, OperationView, Event, Signal, Outcome)
+PARTS = (Snapshot, View, OperationView, Event, Signal, Signals, Updates, Outcome)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 RUN = "019a0000-0000-7000-8000-000000000007"
 
@@ -106,7 +108,7 @@ def test_snapshot_schema_contract_pins_revision_to_state_shape() -> None:
     Grown.__annotations__ = {**View.__annotations__, **Grown.__annotations__}
     Grown.__name__ = "View"
     assert shape_of(View) == shape_of(View) != shape_of(Grown)
-    for told in (View, Outcome, OperationView, Event, Signal, Snapshot):
+    for told in PARTS:
         assert shape_of(*(one for one in PARTS if one is not told)) != FORMAT
     assert shape_of(*PARTS) == FORMAT
 
@@ -140,7 +142,9 @@ def test_a_snapshot_is_read_as_it_was_written() -> None:
 def test_every_field_of_a_view_is_in_a_snapshot_or_empty_where_one_is_taken() -> None:
     """A snapshot holds the view as a whole, so nothing that a later feature adds to it can be forgotten."""
     assert {field.name for field in dataclasses.fields(Snapshot)} >= {"view"}
-    view = View(version=3, seq=9, signal_ids={"a", "b"}, updates={"m": None}, recoveries=2, now=NOW, generation=4)
+    view = View(
+        version=3, seq=9, signal_ids={"a", "b"}, updates=Updates({"m": None}), recoveries=2, now=NOW, generation=4
+    )
     view.started = Event(1, e.RUN_STARTED, None, NOW, {"input": {"a": [1]}})
     view.take(Event(10, e.SIGNAL_RECEIVED, None, NOW, {"name": "s", "payload": {"x": 1}, "id": "c"}))
     text = Snapshot(view, [], [], 4).write()
@@ -187,7 +191,7 @@ def test_signals_that_were_there_have_one_outcome_each() -> None:
     live.record(e.SIGNAL_RECEIVED, None, name="c", payload=3)
     advance(live)
     assert live.view.end is not None
-    assert live.view.end.data["result"] == [["a", 1, -1], ["b", 2, -1], ["c", 3, 5]]
+    assert live.view.end.data["result"] == [["a", 1, -1], ["b", 2, -2], ["c", 3, 5]]
 
 
 def test_a_sequence_is_typed_by_its_first_and_last_step() -> None:

@@ -1,0 +1,59 @@
+"""Updates: those that a run has received, who waits for the answer of each, and what was answered.
+
+Invariant: an update is answered once, and whoever sent it again under the same id gets that answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Details = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Updates:
+    """What the events say of a run's updates; each is known by the id of its message."""
+
+    waiting: dict[str, str | None] = field(default_factory=dict)
+    """Messages whose senders wait, and the channels on which they do."""
+    joined: dict[str, str] = field(default_factory=dict)
+    """Messages that sent an update again, and the one that was there first."""
+    ids: dict[str, str] = field(default_factory=dict)
+    """By the id that the sender gave."""
+    answers: dict[str, Details] = field(default_factory=dict)
+    """What those with such an id were answered."""
+
+    def receive(self, data: Details) -> None:
+        """An update has come."""
+        self.waiting[data["message"]] = data.get("origin")
+        if data.get("id") is not None:
+            self.ids[data["id"]] = data["message"]
+
+    def join(self, data: Details) -> None:
+        """The same update has come again, before it was answered."""
+        self.waiting[data["message"]] = data.get("origin")
+        self.joined[data["message"]] = data["update"]
+
+    def settle(self, data: Details) -> None:
+        """An update was answered, or refused."""
+        message = data["message"]
+        for sender, _ in self.senders(message):
+            self.waiting.pop(sender, None)
+            self.joined.pop(sender, None)
+        if message in self.ids.values():
+            self.answers[message] = {name: data[name] for name in ("status", "result", "error") if name in data}
+
+    def senders(self, message: str) -> list[tuple[str, str | None]]:
+        """Return those that wait for this update's answer: the messages, and the channels."""
+        return [one for one in self.waiting.items() if self.joined.get(one[0], one[0]) == message]
+
+    def recorded(self) -> dict[str, Any]:
+        """Return this as what JSON holds, for a run that goes on afresh."""
+        return {"waiting": self.waiting, "joined": self.joined, "ids": self.ids, "answers": self.answers}
+
+    @classmethod
+    def of(cls, recorded: Details) -> Updates:
+        """Return what `recorded` made."""
+        return cls(**{name: dict(recorded.get(name, {})) for name in ("waiting", "joined", "ids", "answers")})

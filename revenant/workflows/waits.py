@@ -1,0 +1,130 @@
+"""Waits: what a workflow's code can wait for from outside: signals, updates, and people's decisions."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, overload
+
+from pydantic_core import from_json
+
+from revenant.codec import ANYTHING, dump
+from revenant.errors import ConfigurationError
+from revenant.workflows.approval import ApprovalOperation, Decision
+from revenant.workflows.operation import Operation, WaitOperation
+from revenant.workflows.signature import Shape
+from revenant.workflows.step import seconds_of
+from revenant.workflows.update import Update, UpdateOperation
+
+T = TypeVar("T")
+Duration = float | timedelta
+
+
+class Waits(ABC):
+    """The part of a flow that waits for the outside."""
+
+    @property
+    @abstractmethod
+    def _limit(self) -> int:
+        """Return the bytes that one value may take."""
+
+    @overload
+    def signal(self, name: str, type: type[T], *, timeout: Duration | None = ...) -> Operation[T]: ...
+
+    @overload
+    def signal(self, name: str, type: Any = ..., *, timeout: Duration | None = ...) -> Operation[Any]: ...
+
+    def signal(self, name: str, type: Any = Any, *, timeout: Duration | None = None) -> Operation[Any]:
+        """Wait for a signal of that name; one that came before is taken at once.
+
+        Raises:
+            WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
+        """
+        return WaitOperation(name, Shape(type, of=f"The signal {name!r}"), seconds_of(timeout))
+
+    @overload
+    def update(
+        self,
+        name: str,
+        type: type[T],
+        *,
+        validator: Callable[[T], object] | None = ...,
+        timeout: Duration | None = ...,
+    ) -> Operation[Update[T]]: ...
+
+    @overload
+    def update(
+        self,
+        name: str,
+        type: Any = ...,
+        *,
+        validator: Callable[[Any], object] | None = ...,
+        timeout: Duration | None = ...,
+    ) -> Operation[Update[Any]]: ...
+
+    def update(
+        self,
+        name: str,
+        type: Any = Any,
+        *,
+        validator: Callable[[Any], object] | None = None,
+        timeout: Duration | None = None,
+    ) -> Operation[Update[Any]]:
+        """Wait for an update: a signal whose sender waits until `reply(…)` or `refuse(…)` of it is awaited.
+
+        What the `validator`, a plain function of the value, raises refuses an update before it is taken, and the code
+        waits on. It is asked once for each update, never again when the code runs again.
+
+        Raises:
+            WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
+        """
+        shape = Shape(type, of=f"The update {name!r}")
+        return UpdateOperation(name, shape, seconds_of(timeout), validator=validator, limit=self._limit)
+
+    @overload
+    def approval(
+        self,
+        name: str,
+        *,
+        form: type[T],
+        assignee: str | None = ...,
+        about: Any = ...,
+        deadline: Duration | datetime | None = ...,
+    ) -> Operation[Decision[T]]: ...
+
+    @overload
+    def approval(
+        self,
+        name: str,
+        *,
+        form: Any = ...,
+        assignee: str | None = ...,
+        about: Any = ...,
+        deadline: Duration | datetime | None = ...,
+    ) -> Operation[Decision[Any]]: ...
+
+    def approval(
+        self,
+        name: str,
+        *,
+        form: Any = Any,
+        assignee: str | None = None,
+        about: Any = None,
+        deadline: Duration | datetime | None = None,
+    ) -> Operation[Decision[Any]]:
+        """Ask a person, and wait for the decision of exactly one: `approved`, `by` whom, and the `form` filled in.
+
+        `app.approvals(assignee=…)` lists what waits for whom; `about` is shown there: anything that JSON can hold.
+
+        Raises:
+            WaitTimeout: where it is awaited: nobody decided by the `deadline` (seconds, timedelta or a moment).
+        """
+        given: object = deadline
+        at = given if isinstance(given, datetime) else None
+        if at is not None and at.tzinfo is None:
+            raise ConfigurationError(f"flow.approval(deadline=…) takes a datetime with a time zone, and got {at!r}.")
+        after = None if isinstance(deadline, datetime) else seconds_of(deadline)
+        told = from_json(dump(ANYTHING, about, what=f"What approval {name!r} is about", limit=self._limit))
+        shape = Shape(form, of=f"The form of approval {name!r}")
+        return ApprovalOperation(name, shape, assignee=assignee, about=told, after=after, at=at)

@@ -1,0 +1,218 @@
+"""Updates, driven by hand: taken, judged, answered once, and the same when the run is read again at any event."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from pydantic_core import from_json
+
+from revenant.errors import ConfigurationError, WaitTimeout
+from revenant.workflows import events as e
+from revenant.workflows.draft import Draft
+from revenant.workflows.flow import Flow
+from revenant.workflows.workflow import workflow
+from tests.dry import DryRun, told
+
+judged: list[int] = []
+
+
+def not_negative(value: int) -> None:
+    judged.append(value)
+    if value < 0:
+        raise ValueError("it is below zero")
+
+
+@workflow
+async def doubles(flow: Flow) -> int:
+    request = await flow.update("number", int, validator=not_negative)
+    await flow.signal("go")
+    await request.reply(request.value * 2)
+    return request.value
+
+
+@workflow
+async def late(flow: Flow) -> int:
+    await flow.signal("go")
+    request = await flow.update("number", int, validator=not_negative)
+    await request.reply("thanks")
+    return request.value
+
+
+@workflow
+async def refuses(flow: Flow) -> None:
+    request = await flow.update("number", int)
+    await request.refuse("not today")
+    await flow.signal("go")
+
+
+@workflow
+async def patient(flow: Flow) -> str:
+    try:
+        await flow.update("number", int, timeout=60)
+    except WaitTimeout as error:
+        return error.name
+    return "in time"
+
+
+@workflow
+async def again(flow: Flow, rounds: int) -> None:
+    request = await flow.update("number", int)
+    if rounds == 0:
+        await request.reply("at last")
+    else:
+        await request.reply(rounds)
+        flow.continue_as_new(rounds - 1)
+
+
+@workflow
+async def answers_twice(flow: Flow) -> None:
+    request = await flow.update("number")
+    await request.reply(1)
+    await request.refuse("after all")
+
+
+@workflow
+async def deaf(flow: Flow) -> Any:
+    return await flow.signal("number")
+
+
+def update(run: DryRun, value: Any, *, origin: str = "a", **more: Any) -> Draft:
+    return run.send("update", origin=origin, name="number", payload=value, **more)
+
+
+def answers(draft: Draft) -> list[tuple[str, str, Any]]:
+    """Return who is told what: (channel, status, value or the error's name)."""
+    found = []
+    for reply, channel in draft.replies:
+        body = from_json(reply.body)
+        found.append((channel, reply.status, body if reply.status == "ok" else body["error"]))
+    return found
+
+
+def same_when_read_again(run: DryRun) -> None:
+    live, read = told(run.live), told(run.reread())
+    assert {**live, "view": {**live["view"], "delivered": {}}} == {**read, "view": {**read["view"], "delivered": {}}}
+
+
+@pytest.mark.parametrize("reload", [False, True])
+def test_an_update_is_answered_by_the_code_wherever_the_run_is_read_again(reload: bool) -> None:
+    run = DryRun(doubles)
+    assert answers(update(run, 4)) == []
+    same_when_read_again(run)
+    if reload:
+        run.reload()
+    draft = run.signal("go")
+    assert answers(draft) == [("a", "ok", 8)]
+    assert [one.type for one in draft.events] == [e.SIGNAL_RECEIVED, e.UPDATE_ANSWERED, e.RUN_COMPLETED]
+    for until in range(1, len(run.events) + 1):
+        assert run.reread(until=until).problem is None
+
+
+def test_the_validator_is_asked_once_and_before_the_update_is_taken() -> None:
+    judged.clear()
+    run = DryRun(doubles)
+    refused = update(run, -1)
+    assert answers(refused) == [("a", "error", "UpdateRefused")]
+    assert [one.type for one in refused.events] == [e.UPDATE_REFUSED]
+    assert "below zero" in refused.replies[0][0].body
+    assert answers(update(run, "many")) == [("a", "error", "InvalidArguments")]
+    update(run, 4)
+    assert judged == [-1, 4]
+    run.reload()
+    run.signal("go")
+    assert judged == [-1, 4], "what was taken is judged again by a replay"
+
+
+def test_an_update_that_comes_early_is_judged_when_the_code_asks() -> None:
+    run = DryRun(late)
+    assert answers(update(run, -1, origin="bad")) == []
+    assert answers(update(run, 2, origin="good")) == []
+    same_when_read_again(run)
+    run.reload()
+    draft = run.signal("go")
+    assert sorted(answers(draft)) == [("bad", "error", "UpdateRefused"), ("good", "ok", "thanks")]
+    assert run.last().data["result"] == 2
+    judged.clear()
+    for until in range(1, len(run.events) + 1):
+        assert run.reread(until=until).problem is None
+    assert set(judged) <= {-1, 2}
+
+
+def test_a_run_refuses_an_update_in_its_code() -> None:
+    run = DryRun(refuses)
+    assert answers(update(run, 1)) == [("a", "error", "UpdateRefused")]
+    assert run.events[-2].data["error"]["message"].endswith("refuses update 'number': not today")
+    same_when_read_again(run)
+
+
+def test_an_update_sent_again_is_the_same_one_and_has_the_same_answer() -> None:
+    run = DryRun(doubles)
+    update(run, 4, id="once")
+    update(run, 4, origin="b", id="once")
+    same_when_read_again(run)
+    run.reload()
+    run.tell("signal", name="go")
+    draft = run.go_on()
+    assert sorted(answers(draft)) == [("a", "ok", 8), ("b", "ok", 8)]
+    run = DryRun(refuses)
+    update(run, 1, id="once")
+    run.reload()
+    late_comer = update(run, 1, origin="c", id="once")
+    assert answers(late_comer) == [("c", "error", "UpdateRefused")]
+    assert late_comer.events == []
+
+
+def test_a_run_that_ends_tells_those_who_wait() -> None:
+    run = DryRun(doubles)
+    update(run, 4)
+    update(run, 5, origin="b")
+    draft = run.send("cancel")
+    assert sorted(answers(draft)) == [("a", "error", "RunEnded"), ("b", "error", "RunEnded")]
+
+
+def test_those_who_were_answered_are_not_told_again_when_the_run_ends() -> None:
+    run = DryRun(refuses)
+    update(run, 1)
+    assert answers(run.signal("go")) == []
+
+
+def test_an_update_may_be_waited_for_so_long() -> None:
+    run = DryRun(patient)
+    run.fire(1, "wait")
+    assert run.last().data["result"] == "number"
+    run = DryRun(patient)
+    draft = update(run, 1)
+    assert draft.cancels == [run.live.id_of(1, "wait")], "its time-out is left to come"
+
+
+def test_a_signal_is_no_update_and_an_update_no_signal() -> None:
+    run = DryRun(deaf)
+    update(run, 1)
+    assert run.live.view.status == "running"
+    assert 1 in run.open()
+    run = DryRun(patient)
+    run.signal("number", 1)
+    assert 1 in run.open()
+
+
+def test_answering_twice_fails_the_run_in_words() -> None:
+    run = DryRun(answers_twice)
+    draft = update(run, 1)
+    assert answers(draft) == [("a", "ok", 1)]
+    assert run.last().type == e.RUN_FAILED
+    assert "answered twice" in run.last().data["error"]["message"]
+
+
+def test_a_validator_that_waits_is_refused() -> None:
+    async def slow(value: int) -> None: ...
+
+    @workflow
+    async def hasty(flow: Flow) -> None:
+        await flow.update("number", int, validator=slow)
+
+    run = DryRun(hasty)
+    assert run.last().type == e.RUN_FAILED
+    assert "takes a plain function" in run.last().data["error"]["message"]
+    with pytest.raises(ConfigurationError, match="takes a plain function"):
+        Flow(host=run.live).update("number", int, validator=slow)
