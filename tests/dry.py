@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -17,6 +16,7 @@ from revenant.workflows.advancing import advance
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import Event, event
 from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.operation import Operation
 from revenant.workflows.receiving import receive
 from revenant.workflows.seen import OperationView
 from revenant.workflows.workflow import Workflow
@@ -132,12 +132,13 @@ def told(live: LiveRun) -> dict[str, Any]:
     view = live.view
     return {
         "view": {name: getattr(view, name) for name in view.__dataclass_fields__},
-        "asks": {number: (one.type, one.name) for number, one in live.operations.items()},
-        "unrecorded": {number: (one.type, one.name) for number, one in live.unrecorded.items()},
+        "asks": {number: _asked(one) for number, one in live.operations.items()},
+        "unrecorded": {number: _asked(one) for number, one in live.unrecorded.items()},
         "undos": {number: one.name for number, one in live.undos.items()},
         "code": None if live.replay is None else sorted(live.replay._waiting),
         "problem": live.problem,
     }
 
 
-Make = Callable[[], DryRun]
+def _asked(operation: Operation[Any]) -> tuple[Any, ...]:
+    return operation.type, operation.name, getattr(operation, "args", None)
