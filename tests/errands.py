@@ -16,7 +16,7 @@ from revenant.app import Revenant
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
 from revenant.workflows.step import current_step
-from revenant.workflows.workflow import workflow
+from revenant.workflows.workflow import Workflow, workflow
 from tests.entities import ENTITIES, Account, note_job
 
 KEEN = Retry(attempts=3, backoff=0.01)
@@ -158,6 +158,6 @@ async def pays(flow: Flow, account: str) -> int:
     return total
 
 
-WORKFLOWS = [checkout, walks, kills, hops, waits, naps, has_child, pays]
+WORKFLOWS: list[Workflow[Any, Any]] = [checkout, walks, kills, hops, waits, naps, has_child, pays]
 
 app = Revenant(entities=ENTITIES, workflows=WORKFLOWS)

@@ -30,8 +30,6 @@ def outcome_of(kind: str, key: str, last: Event) -> tuple[str, Any]:
         text = f"Run {key!r} of {workflow} was cancelled: {reason}."
         return "error", {"error": "RunCancelled", "type": "RunCancelled", "message": text}
     error = last.data.get("error") or {}
-    text = (
-        f"Run {key!r} of {workflow} failed: {error.get('type')}: {error.get('message')}. `revenant run show` has its "
-        "history."
-    )
+    why = f"{error.get('type')}: {error.get('message')}".rstrip(".")
+    text = f"Run {key!r} of {workflow} failed: {why}. `revenant run show` has its history."
     return "error", {"error": "RunFailed", "type": error.get("type"), "message": text}
