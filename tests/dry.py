@@ -12,10 +12,11 @@ from revenant.codec import bucket_of, new_id
 from revenant.queue.records import Delivery
 from revenant.workflows import attempts
 from revenant.workflows import events as e
+from revenant.workflows.address import Address
 from revenant.workflows.advancing import advance
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import Event, event
-from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import Operation
 from revenant.workflows.receiving import receive
 from revenant.workflows.seen import OperationView

@@ -190,21 +190,24 @@ async def append_runs(
     settlement: Settlement,
     *,
     before_commit: Sequence[Any] = (),
+    begun: bool = False,
 ) -> Lost | None:
     """Append to the streams of these runs, and commit that together with all that the settlement holds.
 
     One round trip, unless messages are sent, scheduled or cancelled as well. `before_commit` are functions that are
-    awaited inside the transaction, with its connection. Returns what was lost; None: all is committed.
+    awaited inside the transaction, with its connection; `begun`: it is open already. Returns what was lost; None: all
+    is committed.
     """
     head = {"worker": worker, **columns(runs, _RUN_COLUMNS), **columns(events, _EVENT_COLUMNS)}
     wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
     more = settlement.sends or settlement.schedules or settlement.cancels or before_commit
+    append = ("" if begun else statement("begin_append") + "\n") + statement("append_runs")
     try:
         if not more:
-            script = statement("append_runs") + "\n" + statement("settle_turn")
+            script = append + "\n" + statement("settle_turn")
             await run_script(connection, script, {**head, **parameters(settlement, wakes)})
             return None
-        await run_script(connection, statement("append_runs"), head)
+        await run_script(connection, append, head)
         if settlement.sends:
             wakes += [(WAKE_CHANNEL, hint) for hint in await send(connection, settlement.sends)]
         wakes += await keep_time(connection, settlement)

@@ -19,11 +19,12 @@ from revenant.worker.fleet import Fleet
 from revenant.worker.stage import Staged, waits_of
 from revenant.workflows import attempts
 from revenant.workflows import events as e
+from revenant.workflows.address import Address
 from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.ending import refused_child
 from revenant.workflows.events import ENDS, event
 from revenant.workflows.lasting import clock_of, start_clock
-from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.live import LiveRun
 from revenant.workflows.receiving import receive
 from revenant.workflows.registry import Workflows
 from revenant.workflows.replying import refuse, reply

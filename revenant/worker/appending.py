@@ -29,7 +29,7 @@ from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.stage import Staged
 from revenant.workflows.draft import Draft
-from revenant.workflows.events import STEP_ENDS
+from revenant.workflows.events import STEP_ENDS, STEP_SUCCEEDED, Event
 from revenant.workflows.results import result_reply
 from revenant.workflows.snapshot import FORMAT
 
@@ -113,7 +113,27 @@ class Appending:
         if await append_runs(connection, self._worker, [], [], settlement) is not None:
             log.debug("Late messages were answered by another worker.")
 
-    async def _commit(self, connection: psycopg.AsyncConnection[Any], parts: Sequence[Append]) -> Lost | None:
+    async def append_within(self, connection: psycopg.AsyncConnection[Any], part: Append) -> bool:
+        """Commit one run's part in the transaction that is open there; return false if somebody else has the run.
+
+        Raises:
+            psycopg.Error: nothing was written; or nobody knows, and the next append will be refused if it was.
+        """
+        try:
+            refused = await self._commit(connection, [part], begun=True)
+        except LOST:
+            # On a connection that lives it was refused, as a deadlock is; on one that is lost its answer may have been.
+            if not connection.closed or not await self._written([part]):
+                raise
+        else:
+            if refused is not None:
+                return False
+        part.committed()
+        return True
+
+    async def _commit(
+        self, connection: psycopg.AsyncConnection[Any], parts: Sequence[Append], *, begun: bool = False
+    ) -> Lost | None:
         settlement, events, jobs = (
             settlement_of(parts, reply_ttl=self._settings.reply_ttl),
             events_of(parts),
@@ -128,7 +148,7 @@ class Appending:
         if snapshots := snapshots_of(parts):
             more.append(partial(write_snapshots, format=FORMAT, snapshots=snapshots))
         writes = [part.write for part in parts]
-        return await append_runs(connection, self._worker, writes, events, settlement, before_commit=more)
+        return await append_runs(connection, self._worker, writes, events, settlement, before_commit=more, begun=begun)
 
     async def _leave_out_known_replies(self, parts: Sequence[Append], error: psycopg.Error) -> None:
         """An id came twice, which only happens where somebody gave it by hand: the first one's reply stands."""
@@ -180,6 +200,19 @@ def part_of(staged: Staged) -> Append:
         staged.origin, staged.parent, staged.waits_now(), draft.view, view.problem, live.workflow.keep,
     )  # fmt: skip
     return Append(staged, draft, write)
+
+
+def part_of_event(staged: Staged, op: int, attempt: int, result: Any) -> Append:
+    """Return the one event that an attempt succeeded, to be appended before the run takes it in."""
+    live = staged.live
+    view = live.view
+    event = Event(staged.seq + 1, STEP_SUCCEEDED, op, live.now, {"attempt": attempt, "result": result})
+    write = RunWrite(
+        *live.address, staged.stream, live.run, staged.seq, event.seq, staged.fence,
+        not staged.owned, True, view.version, view.status, view.recoveries, staged.digest,
+        staged.origin, staged.parent, None, None, view.problem, live.workflow.keep,
+    )  # fmt: skip
+    return Append(staged, Draft(events=[event]), write)
 
 
 def settlement_of(parts: Sequence[Append], *, reply_ttl: float) -> Settlement:

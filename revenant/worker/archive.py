@@ -14,10 +14,14 @@ from revenant.queue.runs import Known, VisitedRun, visit_runs
 from revenant.worker.appending import Append, Appending
 from revenant.worker.progress import Progress
 from revenant.worker.stage import Staged
+from revenant.worker.transacting import Transacting
 
 
 class Archive(Protocol):
     """What a runner needs of it."""
+
+    transacting: Transacting | None
+    """Where steps' own SQL commits together with their events; None: it cannot, here."""
 
     def now(self) -> datetime:
         """Return the time by which things are due."""
@@ -52,6 +56,9 @@ class PostgresArchive:
         self._link = Link(url=url, role=role, idle_in_transaction=settings.handler_timeout + 5)
         self._worker = worker
         self._appending = Appending(link=self._link, worker=worker, settings=settings)
+        self.transacting: Transacting | None = Transacting(
+            url=url, role=role.replace("runner", "transaction"), settings=settings, appending=self._appending
+        )
         self._clock = (datetime.now(UTC), time.monotonic())
 
     def now(self) -> datetime:

@@ -9,28 +9,27 @@ import asyncio
 import time
 from collections.abc import Callable
 from contextvars import copy_context
-from typing import Any, NamedTuple
+from typing import Any
+
+import psycopg
 
 from revenant.codec import ANYTHING, dump
-from revenant.errors import AttemptEnded, HeartbeatTimeout, RevenantError
+from revenant.errors import AttemptEnded, ConfigurationError, HeartbeatTimeout, RevenantError
+from revenant.queue.connection import refuses_data
+from revenant.worker.appending import Append
+from revenant.worker.came import Came
+from revenant.worker.holding import Holding
 from revenant.worker.limits import Limits
 from revenant.worker.stage import Staged
 from revenant.worker.threads import Threads
+from revenant.worker.transacting import Transacting
 from revenant.workflows.draft import Start
 from revenant.workflows.ending import error_of
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.step import Attempt, Step, running_step
 
-
-class Came(NamedTuple):
-    """What an attempt came to: a result as what JSON holds, or an error."""
-
-    staged: Staged
-    op: int
-    attempt: int
-    result: Any
-    error: dict[str, Any] | None
-    retryable: bool
+Within = tuple[Transacting | None, Holding]
+"""Where an attempt's SQL commits with its event, and who holds its run meanwhile."""
 
 
 class RunningAttempt:
@@ -45,8 +44,10 @@ class RunningAttempt:
         limit: int,
         tell: Callable[[Came, str, float], None],
         say: Callable[[Staged, int, int, str], None],
+        within: Within | None = None,
     ) -> None:
         self._limit = limit
+        self._within = within
         self._tell_all = tell
         self._say = say
         self._staged = staged
@@ -56,25 +57,33 @@ class RunningAttempt:
         self._task = asyncio.current_task()
         self._loop = asyncio.get_running_loop()
         options = operation.options
-        self._limits = Limits(timeout=options.timeout, heartbeat=options.heartbeat, overrun=self._fail)
+        self._seconds = options.timeout
+        if within is not None and within[0] is not None and self._seconds is None:
+            self._seconds = within[0].timeout
+        self._limits = Limits(timeout=self._seconds, heartbeat=options.heartbeat, overrun=self._fail)
         self._told = False
+        self._denied = False
+        """Whether nobody waits for this attempt any more."""
         self._began = time.perf_counter()
 
     async def run(self, threads: Threads) -> None:
         """Run the function, and tell what it came to; only a cancellation from outside is not told of."""
         self._limits.begin()
         try:
-            result = self._step.signature.result.write(await self._call(threads), limit=self._limit)
+            if self._within is not None:
+                came = await self._transact(*self._within)
+            else:
+                came = self._came(self._written(await self._call(threads)))
         except BaseException as error:
             if self._is_end(error):
                 raise
             self._fail(self._limits.passed or error)
         else:
-            if self._limits.passed is None:
-                self._tell(Came(self._staged, self._start.op, self._start.attempt, result, None, retryable=False))
-            else:
+            if self._limits.passed is not None and came.event is None:
                 # It has swallowed its cancellation; what it came to is too late.
                 self._fail(self._limits.passed)
+            elif not self._denied:
+                self._tell(came)
         finally:
             self._limits.end()
 
@@ -85,13 +94,47 @@ class RunningAttempt:
         ours = self._limits.passed is not None
         return isinstance(error, asyncio.CancelledError) and self._task is not None and self._task.cancelling() > ours
 
+    def _came(self, result: Any, **more: Any) -> Came:
+        return Came(self._staged, self._start.op, self._start.attempt, result, None, retryable=False, **more)
+
+    def _written(self, value: Any) -> Any:
+        return self._step.signature.result.write(value, limit=self._limit)
+
+    async def _transact(self, transacting: Transacting | None, holding: Holding) -> Came:
+        """Run the function in a transaction of its own, which commits with its event."""
+        if transacting is None or self._seconds is None:
+            raise ConfigurationError(
+                f"Step {self._step.name} is run by flow.transaction(), and there is no Postgres here for its SQL. "
+                "Nothing was run; test this one with a database, as `revenant.testing` gives you one."
+            )
+        args = self._step.in_transaction.read(self._operation.args)
+        self._enter()
+
+        async def hold(result: Any) -> Append | None:
+            if self._limits.passed is not None:
+                raise self._limits.passed
+            part = await holding.hold(self._staged, self._start.op, self._start.attempt, result)
+            # From here on the commit decides.
+            self._limits.end()
+            self._denied = part is None
+            return part
+
+        part = await transacting.run(
+            lambda connection: self._step.function(connection, *args),
+            seconds=self._seconds, write=self._written, hold=hold,
+        )  # fmt: skip
+        return self._came(None, lost=True) if part is None else self._came(None, event=part.draft.events[0])
+
     def _fail(self, error: BaseException) -> None:
         if isinstance(error, asyncio.CancelledError):
             error = RuntimeError("a CancelledError left the step")
         retry = self._operation.options.retry
         hopeless = isinstance(error, RevenantError) and not isinstance(error, HeartbeatTimeout)
+        # A transaction that lost a race, or its connection, may well succeed the next time.
+        lost = isinstance(error, psycopg.OperationalError | psycopg.InterfaceError) and not refuses_data(error)
+        passing = lost and self._within is not None
         start = self._start
-        retryable = retry.allows(error) and not hopeless
+        retryable = not hopeless and (retry.allows(error) or (passing and not isinstance(error, retry.never)))
         self._tell(Came(self._staged, start.op, start.attempt, None, error_of(error), retryable))
 
     def _tell(self, came: Came) -> None:
@@ -100,8 +143,17 @@ class RunningAttempt:
             self._tell_all(came, self._step.name, time.perf_counter() - self._began)
 
     async def _call(self, threads: Threads) -> Any:
-        staged, start, step = self._staged, self._start, self._step
+        step = self._step
         args = step.signature.read(self._operation.args)
+        self._enter()
+        if step.is_async:
+            return await step.function(*args)
+        context = copy_context()
+        return await threads.run(lambda: context.run(step.function, *args))
+
+    def _enter(self) -> None:
+        """Let the function know which attempt it is."""
+        staged, start, step = self._staged, self._start, self._step
         running_step.set(
             Attempt(
                 workflow=staged.live.workflow.name,
@@ -113,10 +165,6 @@ class RunningAttempt:
                 beat=self._beat,
             )
         )
-        if step.is_async:
-            return await step.function(*args)
-        context = copy_context()
-        return await threads.run(lambda: context.run(step.function, *args))
 
     def _beat(self, progress: Any) -> None:
         """Take in that the attempt lives, from any thread."""

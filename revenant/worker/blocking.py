@@ -9,8 +9,9 @@ from typing import Any
 from revenant.queue.runs import Head
 from revenant.worker.stage import Staged
 from revenant.workflows import events as e
+from revenant.workflows.address import Address
 from revenant.workflows.ending import clean
-from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.live import LiveRun
 from revenant.workflows.workflow import Workflow
 
 LONGEST_REASON = 2000

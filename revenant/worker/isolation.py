@@ -32,6 +32,10 @@ class TransactionEnded(BaseException):
 class LaneConnection(psycopg.AsyncConnection[Any]):
     """A lane's connection. The engine runs scripts on it; whatever else goes over it is a handler's, and is checked."""
 
+    door = "self.turn.connection"
+    """What a handler knows it by."""
+    lender = "the turn"
+    stakes = "other messages are in it"
     lent = False
     used = False
 
@@ -63,9 +67,9 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         try:
             if self.info.transaction_status != pq.TransactionStatus.INTRANS:
                 raise ConfigurationError(
-                    "A handler ended the turn's transaction, or went on after its SQL had failed inside it. "
-                    "Do not commit or roll back on self.turn.connection; use `async with connection.transaction()` "
-                    "around what may fail."
+                    f"The function ended the transaction of {self.lender}, or went on after its SQL had failed inside "
+                    f"it. Do not commit or roll back on {self.door}; use `async with connection.transaction()` around "
+                    "what may fail."
                 )
             await run_script(self, statement("keep_message"))
         finally:
@@ -87,8 +91,8 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         """Set the savepoint before a handler's first statement; refuse statements outside a handler."""
         if not self.lent:
             raise ConfigurationError(
-                "self.turn.connection was used after its handler had ended. Use it inside the handler only; "
-                "for later work defer a job (self.turn.defer)."
+                f"{self.door} was used after its function had ended. Use it inside the function only; for later work "
+                "defer a job."
             )
         if not self.used:
             self.used = True
@@ -97,21 +101,20 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
 
     async def commit(self) -> None:
         """Refuse: the turn commits."""
-        raise ConfigurationError("self.turn.connection cannot commit: the turn does, with the state. Remove the call.")
+        raise ConfigurationError(f"{self.door} cannot commit: {self.lender} does, with its outcome. Remove the call.")
 
     async def rollback(self) -> None:
         """Refuse: the turn rolls back, and only what this message did."""
         raise ConfigurationError(
-            "self.turn.connection cannot roll back: the turn does, where its handler raises. Raise an error, or use "
-            "`async with self.turn.connection.transaction()` around what may have to be undone."
+            f"{self.door} cannot roll back: {self.lender} does, where its function raises. Raise an error, or use "
+            "`async with connection.transaction()` around what may have to be undone."
         )
 
     async def close(self) -> None:
         """Refuse a handler; let the lane hang up."""
         if self.lent:
             raise ConfigurationError(
-                "self.turn.connection cannot be closed: the turn commits on it. Use it as it is, without "
-                "`async with self.turn.connection`."
+                f"{self.door} cannot be closed: {self.lender} commits on it. Use it as it is, without `async with`."
             )
         await super().close()
 
@@ -120,9 +123,9 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         word = ending_of(_text(query, self))
         if word is not None:
             raise ConfigurationError(
-                f"{word} on self.turn.connection would end the turn's transaction, and other messages are in it. "
-                "Nothing was sent. Remove it: the turn commits, and rolls back where its handler raises; use "
-                "`async with self.turn.connection.transaction()` around what may have to be undone."
+                f"{word} on {self.door} would end {self.lender}'s transaction, and {self.stakes}. Nothing was sent. "
+                f"Remove it: {self.lender} commits, and rolls back where its function raises; use `async with "
+                "connection.transaction()` around what may have to be undone."
             )
 
 

@@ -37,6 +37,8 @@ class Progress:
     """What the attempts of one runner have said."""
 
     def __init__(self, *, worker: str, wake: Callable[[], None]) -> None:
+        self.due = False
+        """Whether there is something to be written now."""
         self._worker = worker
         self._wake = wake
         self._notes: dict[tuple[Staged, int], _Note] = {}
@@ -49,8 +51,17 @@ class Progress:
         note = self._notes.setdefault((staged, op), _Note(None, attempt, float("-inf")))
         if note.text is None:
             rest = note.written_at + REST_SECONDS - time.monotonic()
-            asyncio.get_running_loop().call_later(max(0.0, rest), self._wake)
+            asyncio.get_running_loop().call_later(max(0.0, rest), self._ring)
         note.text, note.attempt = text, attempt
+
+    def _ring(self) -> None:
+        self.due = True
+        self._wake()
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything is not written yet."""
+        return any(note.text is not None for note in self._notes.values())
 
     async def flush(
         self, connection: psycopg.AsyncConnection[object], *, ended: Collection[tuple[Staged, int]], all: bool = False
@@ -74,11 +85,6 @@ class Progress:
             log.error("Postgres refuses what steps say of their progress: %s.", brief(error))  # noqa: TRY400 # its words quote what was sent
         for note in due.values():
             note.text, note.written_at = None, now
-
-    @property
-    def waits(self) -> bool:
-        """Whether anything is not written yet."""
-        return any(note.text is not None for note in self._notes.values())
 
     def forget(self, staged: Staged, op: int) -> None:
         """The attempt has ended."""

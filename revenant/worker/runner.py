@@ -24,9 +24,10 @@ from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Key
 from revenant.worker.appending import Append, part_of
 from revenant.worker.archive import Archive
-from revenant.worker.attempt import Came
 from revenant.worker.blocking import block_stuck
+from revenant.worker.came import Came
 from revenant.worker.docket import Docket
+from revenant.worker.holding import Holding
 from revenant.worker.lane import Counters
 from revenant.worker.progress import Progress
 from revenant.worker.stage import Stage, Staged
@@ -69,8 +70,14 @@ class Runner:
         self._stage = Stage()
         self.docket = Docket(lambda key: True)
         self._came: deque[Came] = deque()
-        self._progress = Progress(worker=worker, wake=self._speak)
-        self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note)
+        self._progress = Progress(worker=worker, wake=self.docket.wake)
+        self._holding = Holding(stage=self._stage, docket=self.docket, came=self._came)
+        self._stepping = Stepping(
+            settings=settings,
+            came=self._note,
+            said=self._progress.note,
+            within=(archive.transacting, self._holding),
+        )
         self._task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
@@ -78,8 +85,6 @@ class Runner:
         """Runs that are to be read although no message waits for them."""
         self._draining = False
         self._stopped = False
-        self._spoken = False
-        """Whether steps have said what is to be kept now."""
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -100,6 +105,8 @@ class Runner:
             await asyncio.wait({task}, timeout=max(0.5, until - time.monotonic()))
             await end(task)
         await self._stepping.close()
+        if self._archive.transacting is not None:
+            await self._archive.transacting.stop()
         for staged in self._stage:
             self._stage.drop(staged)
         await self._archive.reset()
@@ -113,16 +120,13 @@ class Runner:
         self._came.append(came)
         self.docket.wake()
 
-    def _speak(self) -> None:
-        self._spoken = True
-        self.docket.wake()
-
     async def _forever(self) -> None:
         failures = 0
         # Until this worker's row is there, nobody would take it for alive.
         await self._ready.wait()
         while True:
-            if not (self._came or self._anew or self._spoken or self._stopped):
+            waits = self._came or self._anew or self._progress.due or self._holding.waits
+            if not (waits or self._stopped):
                 await self.docket.wait(None)
             last = self._stopped
             try:
@@ -151,7 +155,7 @@ class Runner:
 
     async def _round(self, touched: dict[Staged, None]) -> None:
         await self._keep_progress()
-        hints = [] if self._draining else self.docket.take(BATCH_RUNS)
+        hints = [] if self._draining else self._holding.put_off(self.docket.take(BATCH_RUNS))
         if hints:
             try:
                 await self._visit(hints, touched)
@@ -165,19 +169,20 @@ class Runner:
                 touched[fresh] = None
         if self._stopped:
             for staged in self._stage:
-                if staged.owned or not staged.live.draft.empty:
+                if staged.held is None and (staged.owned or not staged.live.draft.empty):
                     touched[staged] = None
         late = self._admitting.take_late()
         if late is not None:
             await self._archive.settle_late(late)
         await self._go_on(list(touched))
+        self._holding.let_through(self._archive.now, stopped=self._stopped)
 
     async def _keep_progress(self) -> None:
         """Write what steps have said of themselves, before anything that follows from their ends."""
         if self._progress.waits:
             ended = {(came.staged, came.op) for came in self._came if came.error is not None}
             await self._archive.keep(self._progress, ended=ended, all=self._stopped)
-        self._spoken = False
+        self._progress.due = False
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
         here = [self._stage.find((hint.kind, hint.key)) for hint in hints]
@@ -233,10 +238,17 @@ class Runner:
         staged = came.staged
         if self._stage.find(staged.key) is not staged:
             return
+        if not self._holding.take(came):
+            return
+        if came.lost:
+            self._lose(staged)
+            return
         staged.tasks.pop(came.op, None)
         self._progress.forget(staged, came.op)
         staged.live.now = self._archive.now()
-        if came.error is None:
+        if came.event is not None:
+            staged.live.take_recorded(came.event)
+        elif came.error is None:
             attempts.succeeded(staged.live, came.op, came.attempt, came.result)
         else:
             attempts.failed(staged.live, came.op, came.attempt, came.error, retryable=came.retryable)
@@ -252,8 +264,7 @@ class Runner:
             log.warning("An append was refused (%s); its %d runs are appended apart.", brief(error), len(parts))
             done, lost = await self._apart(parts)
         for staged in lost:
-            log.warning("Run %s(%r) is gone on with elsewhere; what was not recorded here is dropped.", *staged.key)
-            self._give_back(staged)
+            self._lose(staged)
         for part in done:
             self._after(part)
         self._counters.turns += 1
@@ -321,6 +332,10 @@ class Runner:
         if not self._draining:
             for start in draft.starts:
                 self._stepping.start(staged, start)
+
+    def _lose(self, staged: Staged) -> None:
+        log.warning("Run %s(%r) is gone on with elsewhere; what was not recorded here is dropped.", *staged.key)
+        self._give_back(staged)
 
     def _give_back(self, staged: Staged) -> None:
         """Forget a run, and read it again if there is anything to be done about it."""

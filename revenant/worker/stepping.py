@@ -8,11 +8,13 @@ from collections.abc import Callable
 
 from revenant import telemetry
 from revenant.config import Settings
-from revenant.worker.attempt import Came, RunningAttempt
+from revenant.worker.attempt import RunningAttempt, Within
+from revenant.worker.came import Came
 from revenant.worker.stage import Staged
 from revenant.worker.threads import Threads
 from revenant.workflows.attempts import function_of
 from revenant.workflows.draft import Start
+from revenant.workflows.operation import StepOperation
 
 log = logging.getLogger("revenant.step")
 
@@ -26,11 +28,13 @@ class Stepping:
         settings: Settings,
         came: Callable[[Came], None],
         said: Callable[[Staged, int, int, str], None],
+        within: Within,
     ) -> None:
         self._limit = settings.max_bytes
         self._places = asyncio.Semaphore(settings.steps)
         self._came = came
         self._said = said
+        self._within = within
         self._threads = Threads(most=settings.step_threads)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -67,9 +71,11 @@ class Stepping:
             self._came(Came(staged, start.op, start.attempt, None, error, retryable=False))
             return
         async with self._places:
+            within = self._within if isinstance(operation, StepOperation) and operation.transaction else None
             running = RunningAttempt(
-                staged=staged, start=start, operation=operation, limit=self._limit, tell=self._tell, say=self._said
-            )
+                staged=staged, start=start, operation=operation, limit=self._limit, tell=self._tell, say=self._said,
+                within=within,
+            )  # fmt: skip
             await running.run(self._threads)
 
     def _tell(self, came: Came, name: str, seconds: float) -> None:

@@ -59,8 +59,8 @@ class Draft:
 
     @property
     def empty(self) -> bool:
-        """Whether there is nothing to be committed."""
-        return not (self.events or self.consumed or self.replies)
+        """Whether there is nothing to be committed, and nothing that begins after a commit."""
+        return not (self.events or self.consumed or self.replies or self.starts)
 
     def hand_out(self, task: Task) -> None:
         """Have somebody outside do this."""

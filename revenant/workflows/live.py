@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any
 
 from pydantic_core import to_json
 
 from revenant.codec import ANYTHING, dump, keyed_id
 from revenant.queue.records import Scheduled
 from revenant.workflows import events as e
+from revenant.workflows.address import Address
 from revenant.workflows.answering import Unreadable, answer_to
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import ASKS, Event
@@ -23,20 +24,7 @@ from revenant.workflows.past import Past
 from revenant.workflows.replay import Answer, Replay
 from revenant.workflows.snapshot import Snapshot, is_due, read_snapshot
 from revenant.workflows.view import Signal, View
-from revenant.workflows.workflow import KIND, Workflow
-
-
-class Address(NamedTuple):
-    """Where a run is: as an entity is, of the kind 'run:' and its workflow's name."""
-
-    bucket: int
-    kind: str
-    key: str
-
-    @property
-    def workflow(self) -> str:
-        """The workflow's name."""
-        return self.kind.removeprefix(KIND)
+from revenant.workflows.workflow import Workflow
 
 
 class LiveRun:
@@ -151,6 +139,11 @@ class LiveRun:
             self.taken.pop(op, None)
         self._take(event)
         return event
+
+    def take_recorded(self, event: Event) -> None:
+        """Take in an event that is committed already."""
+        self.now = event.at
+        self._take(event)
 
     def _take(self, event: Event) -> None:
         self.view.take(event)

@@ -11,12 +11,13 @@ import pytest
 from revenant.errors import ConfigurationError
 from revenant.workflows import Command, Complete, Decider, DecisionView, Outcome, RunMany, RunStep, StartChild, Wait
 from revenant.workflows import events as e
+from revenant.workflows.address import Address
 from revenant.workflows.advancing import advance
 from revenant.workflows.attempts import succeeded
 from revenant.workflows.decider import as_workflow
 from revenant.workflows.events import Event
 from revenant.workflows.flow import Flow
-from revenant.workflows.live import Address, LiveRun
+from revenant.workflows.live import LiveRun
 from revenant.workflows.pending import Updates
 from revenant.workflows.replay import Answer, Replay
 from revenant.workflows.sequence import sequence

@@ -1,6 +1,5 @@
--- Promise: opens a transaction and appends to the streams of runs in it; settle_turn, which follows, commits it.
+-- Promise: appends to the streams of runs, in the transaction that is open; settle_turn, which follows, commits it.
 -- Locks: those of append_runs_v1.
-begin isolation level read committed;
 select revenant.append_runs_v1(
     %(worker)s::uuid, %(run_buckets)s::smallint[], %(run_kinds)s::text[], %(run_keys)s::text[],
     %(runs)s::uuid[], %(streams)s::uuid[],

@@ -1,0 +1,3 @@
+-- Promise: opens the transaction of an append.
+-- Locks: none.
+begin isolation level read committed;
