@@ -1,0 +1,197 @@
+"""Generations: a run that goes on with a fresh history is the same run, and nothing that waited for it is lost."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from revenant import Flow, Revenant, RunFailed, Settings, workflow
+from revenant.codec import bucket_of, new_id
+from revenant.worker.worker import Worker
+from tests.runs import history, types
+from tests.tools import eventually, rows
+
+Connection = psycopg.AsyncConnection[Any]
+
+
+async def add(n: int) -> int:
+    return n + 1
+
+
+@workflow
+async def counting(flow: Flow, n: int) -> int:
+    n = await flow.step(add, n)
+    if n < 40:
+        flow.continue_as_new(n)
+    return n
+
+
+@workflow
+async def collecting(flow: Flow, found: list[int]) -> list[int]:
+    """Takes two signals in each of its histories."""
+    found = [*found, await flow.signal("item", int), await flow.signal("item", int)]
+    if len(found) < 6:
+        flow.continue_as_new(found)
+    return found
+
+
+@workflow
+async def asleep(flow: Flow, first: bool) -> str:
+    if first:
+        await flow.race(flow.sleep(0.3), flow.signal("now"))
+        flow.continue_as_new(False)
+    place, _ = await flow.race(flow.sleep(3600), flow.signal("done"))
+    return ["timer", "signal"][place]
+
+
+@workflow
+async def small(flow: Flow, n: int) -> int:
+    return 10 * n
+
+
+@workflow
+async def family(flow: Flow, given: list[int]) -> list[int]:
+    """Has a child of the same operation in each of its histories."""
+    n = len(given)
+    given = [*given, await flow.child(small, n)]
+    if n < 3:
+        flow.continue_as_new(given)
+    return given
+
+
+@workflow
+async def wrong(flow: Flow, n: int) -> int:
+    flow.continue_as_new("many")
+
+
+@workflow
+async def tying(flow: Flow, first: bool) -> str:
+    if first:
+        await flow.child(waiting, None, id="tied", wait=False, on_close="cancel")
+        flow.continue_as_new(False)
+    await flow.signal("end")
+    return "ended"
+
+
+@workflow
+async def waiting(flow: Flow) -> None:
+    await flow.signal("never")
+
+
+@pytest_asyncio.fixture
+async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
+    flows: list[Any] = [counting, collecting, asleep, small, family, wrong, tying, waiting]
+    async with Revenant(workflows=flows, database_url=database, settings=settings) as application:
+        yield application
+
+
+async def chain(connection: Connection, key: str) -> list[dict[str, Any]]:
+    """Return how each history of a run began, the latest first."""
+    (found,) = await rows(connection, "select bucket, run from revenant.run_heads where key = %s", key)
+    bucket, stream = found
+    begun: list[dict[str, Any]] = []
+    while stream is not None:
+        first = "select data from revenant.run_events where bucket = %s and run = %s and seq = 1"
+        ((data,),) = await rows(connection, first, bucket, stream)
+        begun.append(data)
+        stream = data.get("continues")
+    return begun
+
+
+async def test_many_generations_are_one_run_with_one_result(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    run = await app.start(counting, 0, id="many")
+    assert await run.result(timeout=60) == 40
+    found = await chain(connection, "many")
+    assert [one["input"] for one in found] == list(range(39, -1, -1))
+    assert [one.get("generation", 1) for one in found] == list(range(40, 0, -1))
+    ends = "select e.type, count(*) from revenant.run_events e where e.type in ('run.continued', 'run.completed') group by 1"
+    assert dict(await rows(connection, ends)) == {"run.continued": 39, "run.completed": 1}
+    assert len(await history(connection, "many")) < 10
+
+
+async def test_signals_that_nobody_has_taken_are_carried_over_and_known_ids_too(app: Revenant, worker: Worker) -> None:
+    run = await app.start(collecting, [], id="items")
+    for n in range(5):
+        assert await run.signal("item", n, id=f"i{n}")
+    assert not await run.signal("item", 0, id="i0")
+    await run.signal("item", 5)
+    assert await run.result(timeout=60) == [0, 1, 2, 3, 4, 5]
+
+
+async def test_timers_of_an_old_history_are_no_answer_in_the_new_one(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    """Both histories wait for a timer as their first operation."""
+    run = await app.start(asleep, True, id="asleep")
+    (old,) = (await rows(connection, "select run::text from revenant.run_heads"))[0]
+    await run.signal("now")
+
+    async def continued() -> bool:
+        return len(await chain(connection, "asleep")) == 2
+
+    await eventually(continued, seconds=60)
+    stale = f'{{"run": "{old}", "op": 1, "what": "timer"}}'
+    await rows(connection, "select revenant.cast('run:asleep', 'asleep', 'fire', %s)", stale)
+    await run.signal("done")
+    assert await run.result(timeout=60) == "signal"
+    assert "timer.fired" not in await types(connection, "asleep")
+    assert await rows(connection, "select count(*) from revenant.scheduled") == [(0,)]
+
+
+async def test_each_history_has_children_of_its_own(app: Revenant, worker: Worker, connection: Connection) -> None:
+    run = await app.start(family, [], id="family")
+    assert await run.result(timeout=60) == [0, 10, 20, 30]
+    keys = [key for (key,) in await rows(connection, "select key from revenant.run_heads order by key")]
+    assert keys == ["family", "family/1", "family/2.1", "family/3.1", "family/4.1"]
+
+
+async def test_children_that_nobody_waits_for_are_still_its_own_in_a_later_history(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    run = await app.start(tying, True, id="tying")
+    await eventually(lambda: types(connection, "tied"), seconds=60)
+    await run.signal("end")
+    assert await run.result(timeout=60) == "ended"
+
+    async def cancelled() -> bool:
+        return (await types(connection, "tied"))[-1] == "run.cancelled"
+
+    await eventually(cancelled, seconds=60)
+
+
+async def test_an_input_that_does_not_fit_fails_the_run(app: Revenant, worker: Worker) -> None:
+    run = await app.start(wrong, 1, id="wrong")
+    with pytest.raises(RunFailed, match="cannot take what it was given"):
+        await run.result(timeout=60)
+
+
+async def test_a_history_that_ended_with_its_worker_before_the_next_one_began_is_gone_on_with(
+    app: Revenant, connection: Connection
+) -> None:
+    """As a worker leaves it that is killed between the two commits."""
+    bucket = bucket_of("run:counting", "cut")
+    stream, dead = new_id(bucket), new_id(0)
+    head = (
+        "insert into revenant.run_heads (bucket, kind, key, run, version, status, seq, owner, fence, digest) "
+        "values (%s, 'run:counting', 'cut', %s, 1, 'running', 2, %s, 1, '')"
+    )
+    await rows_of(connection, head, bucket, stream, dead)
+    told = "insert into revenant.run_events (bucket, run, seq, type, at, data) values (%s, %s, %s, %s, now(), %s)"
+    first = '{"workflow": "counting", "version": 1, "input": 1}'
+    await rows_of(connection, told, bucket, stream, 1, "run.started", first)
+    await rows_of(connection, told, bucket, stream, 2, "run.continued", '{"input": 39}')
+    worker = app.worker()
+    await worker.start()
+    assert await app.run(counting, "cut").result(timeout=60) == 40
+    assert [one["input"] for one in await chain(connection, "cut")] == [39, 1]
+    await worker.stop()
+
+
+async def rows_of(connection: Connection, query: str, *parameters: Any) -> None:
+    await connection.execute(query, parameters)
