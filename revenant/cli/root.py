@@ -25,6 +25,7 @@ from revenant.cli.ls import ls
 from revenant.cli.migrate import migrate
 from revenant.cli.options import configure_logging
 from revenant.cli.passivate import passivate
+from revenant.cli.run import run
 from revenant.cli.schedules import schedules
 from revenant.cli.show import show
 from revenant.cli.upgrade import upgrade
@@ -77,6 +78,6 @@ def main() -> None:
 
 for command in (
     *(worker, dev, migrate, upgrade, views, call, cast, cancel, show),
-    *(history, ls, passivate, delete, workers, schedules, approvals, dead, check, demo, bench),
+    *(history, ls, passivate, delete, workers, schedules, run, approvals, dead, check, demo, bench),
 ):
     main.add_command(command)

@@ -881,6 +881,97 @@ begin
 end
 $$;
 
+-- Promise: removes what one stream has besides its events: how far its steps are, what waits for somebody, its snapshot.
+-- Locks: those rows; called with the head's row held.
+create or replace function revenant.erase_belongings_v1(bucket smallint, run uuid) returns void
+language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    delete from revenant.run_progress p
+    where p.bucket = erase_belongings_v1.bucket and p.run = erase_belongings_v1.run;
+    delete from revenant.run_tasks t
+    where t.bucket = erase_belongings_v1.bucket and t.run = erase_belongings_v1.run;
+    delete from revenant.run_snapshots s
+    where s.bucket = erase_belongings_v1.bucket and s.run = erase_belongings_v1.run;
+end
+$$;
+
+-- Promise: removes events of one stream, those after one number and before another, at most a page; returns how many.
+-- Locks: those rows; called with the head's row held.
+create or replace function revenant.erase_events_v1(
+    bucket smallint, run uuid, after bigint, before bigint, page integer
+) returns integer language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    removed integer;
+begin
+    delete from revenant.run_events e
+    where e.ctid = any (array(
+        select o.ctid from revenant.run_events o
+        where o.bucket = erase_events_v1.bucket and o.run = erase_events_v1.run and o.seq > after
+            and o.seq < coalesce(before, 9223372036854775807)
+        order by o.seq
+        limit page
+    ));
+    get diagnostics removed = row_count;
+    return removed;
+end
+$$;
+
+-- Promise: removes runs whose time to be kept is over, with all their histories, about a page of rows at a time; returns how many rows went.
+-- Locks: the heads' rows, SKIP LOCKED: it waits for nobody; then what belongs to them, which is theirs alone.
+create or replace function revenant.expire_runs_v1(page integer) returns integer language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    moment timestamptz := revenant.now();
+    head record;
+    older uuid;
+    oldest uuid;
+    removed integer := 0;
+    step integer;
+begin
+    for head in
+        select h.bucket, h.kind, h.key, h.run, h.seq from revenant.run_heads h
+        where h.expires_at <= moment
+        order by h.expires_at
+        limit page
+        for update skip locked
+    loop
+        loop
+            exit when removed >= page;
+            -- The history before the current one goes first, and the one before that takes its place: whatever is left
+            -- after a page hangs together, and the current one says to the end how the run has ended.
+            select (e.data ->> 'continues')::uuid into older from revenant.run_events e
+            where e.bucket = head.bucket and e.run = head.run and e.seq = 1;
+            exit when older is null;
+            removed := removed + revenant.erase_events_v1(head.bucket, older, 1, null, page - removed);
+            exit when removed >= page;
+            select (e.data ->> 'continues')::uuid into oldest from revenant.run_events e
+            where e.bucket = head.bucket and e.run = older and e.seq = 1;
+            update revenant.run_events e
+            set data = case
+                when oldest is null then e.data - 'continues' else e.data || jsonb_build_object('continues', oldest)
+            end
+            where e.bucket = head.bucket and e.run = head.run and e.seq = 1;
+            removed := removed + revenant.erase_events_v1(head.bucket, older, 0, null, 1);
+            perform revenant.erase_belongings_v1(head.bucket, older);
+        end loop;
+        exit when removed >= page;
+        removed := removed + revenant.erase_events_v1(head.bucket, head.run, 1, head.seq, page - removed);
+        exit when removed >= page;
+        removed := removed + revenant.erase_events_v1(head.bucket, head.run, 0, null, 2) + 1;
+        perform revenant.erase_belongings_v1(head.bucket, head.run);
+        delete from revenant.run_heads h
+        where h.bucket = head.bucket and h.kind = head.kind and h.key = head.key and h.run = head.run;
+        exit when removed >= page;
+    end loop;
+    return removed;
+end
+$$;
+
 -- Promise: tells the idle entities of a page to end, by a message each; returns wake-ups, then the place to go on from.
 -- Locks: the rows of those entities, SKIP LOCKED, in index order: one whose turn runs is not idle.
 create or replace function revenant.expire_v1(
@@ -2268,7 +2359,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'a0061364737ea1fddda6f373b223d8202aaea02db66a6bc25811af016f097e28', 0)
+values (0, 'functions', 'b3edb881d65cd40f316afa75cd2fcdc11b100502ea08034242653e64171b12fb', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -42,6 +42,7 @@ from revenant.worker.ledger import Ledger
 from revenant.worker.loop import Loop
 from revenant.worker.partners import Partners
 from revenant.worker.residence import Residence
+from revenant.worker.retention import Retention
 from revenant.worker.runner import Runner
 from revenant.worker.scanner import Scanner
 from revenant.worker.suspects import Suspects
@@ -144,7 +145,7 @@ class Worker:
             Janitor(desk=self._desk),
             Chronicler(desk=self._desk, kinds=registry.histories()),
             Estate(desk=self._desk, worker_id=self.id),
-            *([scanner] if workflows else []),
+            *([scanner, Retention(desk=self._desk)] if workflows else []),
         ]
 
     def _make_listener(self, url: str) -> Listener:
