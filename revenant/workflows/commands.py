@@ -47,18 +47,18 @@ class RunMany:
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait so long: seconds, or a timedelta. One with a `name` happens once in a run."""
+    """Wait so long: seconds, or a timedelta. An `id` is for one timer of a run."""
 
     duration: float | timedelta
-    name: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class SleepUntil:
-    """Wait until that moment, which has a time zone. One with a `name` happens once in a run."""
+    """Wait until that moment, which has a time zone. An `id` is for one timer of a run."""
 
     moment: datetime
-    name: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from revenant.workflows.commands import (
 )
 from revenant.workflows.decisions import DecisionView
 from revenant.workflows.flow import Flow
-from revenant.workflows.operation import Awaited, Operation
+from revenant.workflows.operation import Awaited
 from revenant.workflows.step import Step, as_step
 
 MOST_AT_ONCE = 1_000
@@ -104,8 +104,7 @@ def _one(command: object, steps: Steps, flow: Flow, view: DecisionView[Any]) -> 
         case RunStep():
             return _step(command, steps, flow)
         case Sleep() | SleepUntil():
-            timer = flow.sleep(command.duration) if isinstance(command, Sleep) else flow.sleep_until(command.moment)
-            return _named(timer, command.name, view)
+            return _timer(command, flow, view)
         case Wait():
             return _wait(command, flow)
         case Call():
@@ -132,12 +131,14 @@ def _step(command: RunStep, steps: Steps, flow: Flow) -> Asked:
     return Asked(built, ("step", name, getattr(built, "args", None)))
 
 
-def _named(timer: Operation[None], name: str | None, view: DecisionView[Any]) -> Asked:
-    if name is not None:
-        if any(one.name == name for one in view.timers):
-            timer.used = True
-            raise _invalid(name, f"the timer {name!r} has fired already; a name is for one timer of a run")
-        timer.name = name
+def _timer(command: Sleep | SleepUntil, flow: Flow, view: DecisionView[Any]) -> Asked:
+    if command.id is not None and any(one.name == command.id for one in view.timers):
+        # The flow may have begun later than the run: it does not know all of its timers.
+        raise _invalid(command, f"the timer {command.id!r} has fired already, and an id is for one timer of a run")
+    if isinstance(command, Sleep):
+        timer = flow.sleep(command.duration, id=command.id)
+    else:
+        timer = flow.sleep_until(command.moment, id=command.id)
     return Asked(timer, ("timer", timer.name, getattr(timer, "after", None), getattr(timer, "at", None)))
 
 

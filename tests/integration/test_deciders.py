@@ -184,7 +184,7 @@ class Everything(Decider[int, dict[str, Any]]):
             case 3:
                 return RunMany([StartChild(double, 4), StartChild(unfortunate, 13), Sleep(0)])
             case 6:
-                return Sleep(timedelta(milliseconds=1), name="pause")
+                return Sleep(timedelta(milliseconds=1), id="pause")
             case 7:
                 return StartChild(double, 5, wait=False)
             case 8:

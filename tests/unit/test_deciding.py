@@ -9,7 +9,18 @@ from typing import Any
 import pytest
 
 from revenant.errors import ConfigurationError
-from revenant.workflows import Command, Complete, Decider, DecisionView, Outcome, RunMany, RunStep, StartChild, Wait
+from revenant.workflows import (
+    Command,
+    Complete,
+    Decider,
+    DecisionView,
+    Outcome,
+    RunMany,
+    RunStep,
+    Sleep,
+    StartChild,
+    Wait,
+)
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
 from revenant.workflows.advancing import advance
@@ -175,6 +186,19 @@ def test_a_race_takes_one_signal_and_leaves_the_others() -> None:
     assert [event.type for event in live.draft.events] == [
         e.RUN_STARTED, e.SIGNAL_TAKEN, e.SIGNAL_TAKEN, e.RUN_COMPLETED,
     ]  # fmt: skip
+
+
+def test_fired_timer_id_reuse_fails_terminally() -> None:
+    class Again(Decider[None, None]):
+        def decide(self, view: DecisionView[None]) -> Command:
+            return Sleep(1, id="deadline")
+
+    live = begun(Again.workflow)
+    live.record(e.TIMER_FIRED, 1)
+    advance(live)
+    assert live.view.end is not None
+    error = live.view.end.data["error"]
+    assert (error["type"], "deadline" in error["message"]) == ("InvalidCommand", True)
 
 
 def test_signals_that_were_there_have_one_outcome_each() -> None:
