@@ -179,9 +179,7 @@ class LiveRun:
             self.derail(f"In the history of run {self.key!r}, {error}")
             return
         if answer is not None and self.replay is not None:
-            answered = self.operations.pop(number, None)
-            if isinstance(answered, WaitOperation) and answered.after is not None and self._past is None:
-                self.draft.cancels.append(self.id_of(number, "wait"))
+            self.operations.pop(number, None)
             self._keep_where_it_stands()
             self.replay.answer(number, answer)
             self._note_dropped()
