@@ -155,16 +155,39 @@ class Run(Generic[R]):
         await self._send("cancel", {"reason": reason}, timeout)
 
     async def park(self, reason: str | None = None, *, timeout: float | None = None) -> None:
-        """Have the run begin nothing new until it is resumed; what is under way ends, and is recorded."""
+        """Have the run begin nothing new until it is resumed; what is under way ends, and is recorded.
+
+        Raises:
+            RunEnded: it has ended, is about to, or is blocked.
+        """
         await self._send("park", {"reason": reason}, timeout)
 
     async def resume(self, *, timeout: float | None = None) -> None:
-        """Have a parked run go on."""
+        """Have a parked run go on.
+
+        Raises:
+            RunEnded: it has ended, is about to, or is blocked: then it is requeued.
+        """
         await self._send("resume", {}, timeout)
 
     async def requeue(self, *, timeout: float | None = None) -> None:
-        """Have a blocked run tried again, failed attempts at once, and deaths of workers forgotten."""
+        """Have a blocked run tried again, failed attempts at once, and deaths of workers forgotten.
+
+        Raises:
+            RunEnded: it has ended, or is parked: then it is resumed.
+        """
         await self._send("requeue", {}, timeout)
+
+    async def migrate(self, version: int | None = None, *, timeout: float | None = None) -> None:
+        """Have the run go on with another version of its workflow's code; None: the newest that a live worker has.
+
+        The code is run along the whole history: where it does not fit, the run is blocked, and `migrate` moves it back.
+
+        Raises:
+            UnknownWorkflow: no live worker has that version.
+            RunEnded: it has ended, or is of that version and blocked.
+        """
+        await self._send("migrate", {"version": version}, timeout)
 
     def _jsonable(self, payload: Any, name: str) -> Any:
         return from_json(dump(ANYTHING, payload, what=f"The payload of {name!r}", limit=self._limit))

@@ -25,6 +25,7 @@ from revenant.errors import (
     TooLarge,
     UnknownHandler,
     UnknownKind,
+    UnknownWorkflow,
     Unstorable,
     UpdateRefused,
 )
@@ -36,7 +37,7 @@ _PLAIN: dict[str, type[RevenantError]] = {
     for kind in (
         *(ConfigurationError, InvalidArguments, InvalidKey, NestedCall, ReadonlyBroken),
         *(TooLarge, UnknownHandler, UnknownKind),
-        *(RunEnded, RunExists, RunNotFound, UpdateRefused),
+        *(RunEnded, RunExists, RunNotFound, UnknownWorkflow, UpdateRefused),
     )
 }
 

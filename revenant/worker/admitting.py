@@ -17,6 +17,7 @@ from revenant.queue.runs import Head, VisitedRun
 from revenant.worker.blocking import block_unread
 from revenant.worker.fleet import Fleet
 from revenant.worker.stage import Staged, waits_of
+from revenant.worker.versions import Versions
 from revenant.workflows import attempts
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
@@ -33,7 +34,6 @@ from revenant.workflows.workflow import Workflow
 
 log = logging.getLogger("revenant.runs")
 _ENDED = frozenset(ENDS.values())
-_RELOADS = (e.RUN_MIGRATED, e.RUN_REQUEUED)
 
 
 class Admitting:
@@ -42,7 +42,7 @@ class Admitting:
     def __init__(self, *, workflows: Workflows, settings: Settings, fleet: Fleet) -> None:
         self._workflows = workflows
         self._settings = settings
-        self._fleet = fleet
+        self._versions = Versions(workflows=workflows, fleet=fleet)
         self._late: Settlement | None = None
         self._formats = {
             kind: FORMAT
@@ -101,11 +101,14 @@ class Admitting:
             except Unusable as error:
                 refuse(live, delivery, "InvalidArguments", str(error))
             return
-        blocked, before = live.view.status == "blocked", live.view.seq
+        if delivery.handler == "migrate" and not live.view.over:
+            try:
+                delivery = self._versions.choose(live.address, delivery)
+            except Unusable as error:
+                live.draft.consumed.append((delivery.tid, delivery.seq))
+                refuse(live, delivery, "UnknownWorkflow", str(error))
+                return
         receive(live, delivery)
-        recent = live.draft.events[-(live.view.seq - before) :] if live.view.seq > before else []
-        if any(one.type == e.RUN_MIGRATED or (blocked and one.type in _RELOADS) for one in recent):
-            staged.must_reload = True
 
     def _again(self, live: LiveRun, digest: bytes, delivery: Delivery) -> None:
         """It was started before: the same start has the same answer, and another one is refused."""
@@ -180,24 +183,15 @@ class Admitting:
     # Runs that there are.
 
     def _read(self, address: Address, head: Head, visited: VisitedRun, now: datetime) -> Staged | None:
-        workflow = self._workflows.find(address.kind, head.version)
-        why = None
-        if workflow is None:
-            newest = self._workflows.newest(address.kind)
-            if head.version > newest.version or self._fleet.has_version(address.kind, head.version):
-                # Somebody else knows how to go on.
-                return None
-            workflow = newest
-            why = (
-                f"No live worker has version {head.version} of workflow {address.workflow!r}, with which run "
-                f"{address.key!r} was started. Register it beside version {newest.version} and requeue the run, or "
-                "`revenant run migrate` it."
-            )
+        moves = any(delivery.handler == "migrate" for delivery in visited.deliveries)
+        code = self._versions.code_for(address, head.version, wanted=moves)
+        if code is None:
+            return None
         history = [event(*one) for one in visited.events]
         since = 0 if visited.snapshot is None else visited.snapshot.seq
         if since + len(history) != head.seq:
             raise ValueError(f"of its {head.seq} events {since + len(history)} are there")
-        live = self._live(address, head.run, workflow, now, codeless=why)
+        live = self._live(address, head.run, code.workflow, now, codeless=code.why_not)
         live.load(history, None if visited.snapshot is None else visited.snapshot.text)
         staged = Staged(
             live, head.run, head.seq, head.fence, visited.verdict == "ours", head.digest, head.origin,

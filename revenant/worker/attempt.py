@@ -107,7 +107,7 @@ class RunningAttempt:
                 f"Step {self._step.name} is run by flow.transaction(), and there is no Postgres here for its SQL. "
                 "Nothing was run; test this one with a database, as `revenant.testing` gives you one."
             )
-        args = self._step.in_transaction.read(self._operation.args)
+        args = self._step.in_transaction.read(self._asked["input"])
         self._enter()
 
         async def hold(result: Any) -> Append | None:
@@ -144,12 +144,17 @@ class RunningAttempt:
 
     async def _call(self, threads: Threads) -> Any:
         step = self._step
-        args = step.signature.read(self._operation.args)
+        args = step.signature.read(self._asked["input"])
         self._enter()
         if step.is_async:
             return await step.function(*args)
         context = copy_context()
         return await threads.run(lambda: context.run(step.function, *args))
+
+    @property
+    def _asked(self) -> dict[str, Any]:
+        """As it was recorded: code that has changed since may ask with something else."""
+        return self._staged.live.view.operations[self._start.op].asked
 
     def _enter(self) -> None:
         """Let the function know which attempt it is."""
@@ -160,7 +165,7 @@ class RunningAttempt:
                 run_id=staged.live.key,
                 step=step.name,
                 attempt=start.attempt,
-                idempotency_key=staged.live.view.operations[start.op].asked["key"],
+                idempotency_key=self._asked["key"],
                 progress=staged.progress.get(start.op),
                 beat=self._beat,
             )

@@ -49,8 +49,15 @@ class Fleet:
 
     def has_version(self, kind: str, version: int) -> bool:
         """Whether another live worker has that version of a workflow."""
+        return version in self._other_versions(kind)
+
+    def newest_version(self, kind: str) -> int:
+        """Return the highest version of a workflow that another live worker has; 0 for none."""
+        return max(self._other_versions(kind), default=0)
+
+    def _other_versions(self, kind: str) -> set[int]:
         others = (member for member in self._members if member.id != self.own_id and member.alive)
-        return any(version in member.kinds.get(kind, {}).get("versions", ()) for member in others)
+        return {version for member in others for version in member.kinds.get(kind, {}).get("versions", ())}
 
 
 def has_handler(kinds: dict[str, Any], kind: str, handler: str) -> bool:

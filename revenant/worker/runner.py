@@ -326,7 +326,7 @@ class Runner:
             self._anew.append(staged.key)
             self.docket.wake()
             return
-        if staged.must_reload:
+        if draft.reloads:
             self._give_back(staged)
             return
         if not self._draining:

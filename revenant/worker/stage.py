@@ -44,8 +44,6 @@ class Staged:
     """What steps have said of themselves, by operation; there may be a row of each."""
     held: tuple[int, int] | None = None
     """The operation, and its attempt, that commits by itself now; until that has ended, nothing else is appended."""
-    must_reload: bool = False
-    """Whether it is to be read again once what it came to is committed: its code is another one then."""
 
     @property
     def key(self) -> Key:

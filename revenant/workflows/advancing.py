@@ -6,14 +6,14 @@ from revenant.errors import RevenantError
 from revenant.workflows import events as e
 from revenant.workflows.asking import ask
 from revenant.workflows.attempts import begin_ready
-from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing
+from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing, not_undone
 from revenant.workflows.live import LiveRun
 from revenant.workflows.updating import refuse_early
 
 
 def advance(run: LiveRun) -> None:
     """Go on until the run waits for something, or has ended."""
-    while not run.view.over:
+    while not run.view.over and not run.draft.reloads:
         before = run.view.seq
         _once(run)
         if run.view.seq == before or (run.draft.events and run.draft.events[-1].type == e.RUN_CONTINUED):
@@ -23,7 +23,8 @@ def advance(run: LiveRun) -> None:
 def _once(run: LiveRun) -> None:
     if run.problem is not None:
         problem, run.problem = run.problem, None
-        run.record(e.RUN_BLOCKED, None, reason=problem)
+        if run.view.closing is None or not_undone(run.view):
+            run.record(e.RUN_BLOCKED, None, reason=problem)
     refused, run.refused = run.refused, []
     for signal, misfit in refused:
         if signal.update is not None:
@@ -34,6 +35,8 @@ def _once(run: LiveRun) -> None:
     given_up, run.given_up = run.given_up, []
     for number in given_up:
         give_up(run, number)
+    if run.view.status == "blocked":
+        return
     if run.view.closing is not None:
         go_on_closing(run)
     elif run.view.status == "running" and run.replay is not None:

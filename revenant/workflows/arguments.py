@@ -26,6 +26,9 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "op": (int, type(None)),
     },
     "start": {"parent": (list, type(None))},
+    "cancel": {"reason": (str, type(None))},
+    "park": {"reason": (str, type(None))},
+    "migrate": {"version": (int, type(None))},
 }
 """What must be of a type before it is looked at; what is not there is None."""
 _SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}")

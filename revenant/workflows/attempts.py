@@ -26,12 +26,19 @@ def begin_ready(run: LiveRun) -> bool:
         if one.type == "step" and one.state == "open" and not one.running and not one.pausing
     ]
     for found in ready:
-        run.record(e.ATTEMPT_STARTED, found.number, attempt=found.attempt + 1)
+        run.record(e.ATTEMPT_STARTED, found.number, attempt=found.attempt + 1, **_changed(run, found))
         if found.asked.get("external"):
             run.draft.hand_out(task_of(run, found.number))
         else:
             run.draft.starts.append(Start(found.number, found.attempt))
     return bool(ready)
+
+
+def _changed(run: LiveRun, found: OperationView) -> dict[str, Any]:
+    """Return the version of a step's code where it is not the one that it was scheduled with."""
+    operation = function_of(run, found.number)
+    version = found.asked["version"] if operation is None else operation.step.version
+    return {} if version == found.asked["version"] else {"version": version}
 
 
 def function_of(run: LiveRun, number: int) -> StepOperation[Any] | UndoOperation | None:

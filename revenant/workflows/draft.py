@@ -52,6 +52,8 @@ class Draft:
     starts: list[Start] = field(default_factory=list)
     stops: list[int] = field(default_factory=list)
     """Operations whose attempts end now."""
+    reloads: bool = False
+    """Whether the run is read again once this is committed, and before anything else: its code is another one."""
     view: Any = None
     """What the code shows, as JSON text; None: as before."""
     snapshot: tuple[int, str] | None = None

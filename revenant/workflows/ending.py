@@ -18,6 +18,7 @@ from revenant.workflows.flow import ContinueAsNew
 from revenant.workflows.live import LiveRun
 from revenant.workflows.replay import Answer
 from revenant.workflows.updating import end_updates
+from revenant.workflows.view import View
 from revenant.workflows.workflow import KIND
 
 LONGEST_WORDS = 64 * 1024
@@ -89,6 +90,11 @@ def fail(run: LiveRun, error: dict[str, Any]) -> None:
         end(run, e.RUN_FAILED, error=error)
 
 
+def not_undone(view: View) -> list[int]:
+    """Return what is still to be undone, should the run end now."""
+    return [number for number in view.undos if number not in view.undone]
+
+
 def go_on_closing(run: LiveRun) -> None:
     """Cancel what is open, begin the next thing to be undone, or come to the end."""
     view = run.view
@@ -98,7 +104,7 @@ def go_on_closing(run: LiveRun) -> None:
             give_up(run, number)
     if any("undoes" in found.asked for found in view.operations.values()):
         return
-    left = [number for number in view.undos if number not in view.undone and number in run.undos]
+    left = [number for number in not_undone(view) if number in run.undos]
     if left:
         undo = run.undos[left[-1]]
         number = view.highest + 1
@@ -108,7 +114,7 @@ def go_on_closing(run: LiveRun) -> None:
         )
         return
     data = dict(view.closing.data)
-    if skipped := [number for number in view.undos if number not in view.undone]:
+    if skipped := not_undone(view):
         # The code that would undo these is not here.
         data["not_undone"] = skipped
     if view.undo_errors:

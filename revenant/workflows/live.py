@@ -49,7 +49,7 @@ class LiveRun:
         """By the database's clock, as nearly as the worker knows."""
         self.chance = chance
         self.limit = limit
-        self._codeless = codeless
+        self.codeless = codeless
         """Why its code is not run: no live worker has that version of it."""
         self.view = View()
         self.decisions = workflow.new_decisions(address.key)
@@ -108,8 +108,8 @@ class LiveRun:
         if self.view.status == "blocked":
             self.put_aside()
             self.problem = None
-        elif self._codeless is not None and self.view.status == "running" and self.view.closing is None:
-            self.problem = self._codeless
+        elif self.codeless is not None and self.view.status == "running":
+            self.problem = self.codeless
 
     def _check(self, event: Event) -> None:
         """Compare what the code asked for with what the history says."""
@@ -161,7 +161,7 @@ class LiveRun:
             self._answer(event)
 
     def _begin(self, *, count: int = 0) -> None:
-        if self._codeless is not None:
+        if self.codeless is not None:
             return
         self.replay = Replay(asks=self._asks)
         try:

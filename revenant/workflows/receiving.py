@@ -9,6 +9,7 @@ from revenant.queue.records import Delivery
 from revenant.workflows import events as e
 from revenant.workflows.approving import decide
 from revenant.workflows.arguments import Unusable, read_args
+from revenant.workflows.controlling import CONTROLS
 from revenant.workflows.lasting import time_out
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import Misfit, WaitOperation
@@ -122,44 +123,12 @@ def _in_time(run: LiveRun, waiting: OperationView | None) -> None:
         run.draft.cancels.append(run.id_of(waiting.number, "wait"))
 
 
-def _cancel(run: LiveRun, delivery: Delivery, args: Details) -> None:
-    if run.view.closing is None:
-        run.record(e.RUN_CANCELLING, None, reason=args.get("reason"))
-    elif run.view.closing.type == e.RUN_FAILING:
-        refuse(run, delivery, "RunEnded", f"Run {run.key!r} has failed already, and undoes what it did.")
-        return
-    reply(run, delivery, True)
-
-
-def _park(run: LiveRun, delivery: Delivery, args: Details) -> None:
-    if run.view.closing is not None or run.view.status == "blocked":
-        refuse(run, delivery, "RunEnded", f"Run {run.key!r} is {_where(run)}, and cannot be parked.")
-        return
-    if run.view.status != "parked":
-        run.record(e.RUN_PARKED, None, reason=args.get("reason"))
-    reply(run, delivery, True)
-
-
-def _resume(run: LiveRun, delivery: Delivery, args: Details) -> None:
-    if run.view.status == "blocked":
-        refuse(run, delivery, "RunEnded", f"Run {run.key!r} is blocked, not parked: {run.view.problem} Requeue it.")
-        return
-    if run.view.status == "parked":
-        run.record(e.RUN_RESUMED, None)
-    reply(run, delivery, True)
-
-
-def _requeue(run: LiveRun, delivery: Delivery, args: Details) -> None:
-    run.record(e.RUN_REQUEUED, None)
-    for found in list(run.view.operations.values()):
-        if found.pausing:
-            run.draft.cancels.append(run.id_of(found.number, f"retry {found.attempt + 1}"))
-            run.record(e.RETRY_FIRED, found.number, attempt=found.attempt + 1)
-    reply(run, delivery, True)
-
-
-def _where(run: LiveRun) -> str:
-    return "about to end" if run.view.closing is not None else run.view.status
+def _control(run: LiveRun, delivery: Delivery, args: Details) -> None:
+    why = CONTROLS[delivery.handler](run, args)
+    if why is None:
+        reply(run, delivery, True)
+    else:
+        refuse(run, delivery, "RunEnded", why)
 
 
 def _go(run: LiveRun, delivery: Delivery, args: Details) -> None:
@@ -174,8 +143,5 @@ _DOORS: dict[str, Callable[[LiveRun, Delivery, Details], None]] = {
     "signal": _signal,
     "update": _update,
     "decide": decide,
-    "cancel": _cancel,
-    "park": _park,
-    "resume": _resume,
-    "requeue": _requeue,
+    **dict.fromkeys(CONTROLS, _control),
 }

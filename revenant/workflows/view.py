@@ -259,13 +259,19 @@ def _closing(view: View, event: Event) -> None:
 def _status(status: str) -> Callable[[View, Event], None]:
     def reduce(view: View, event: Event) -> None:
         view.status, view.problem = status, event.data.get("reason")
-        if event.type == e.RUN_MIGRATED:
-            view.version = event.data["version"]
-        if event.type == e.RUN_REQUEUED:
-            for found in view.operations.values():
-                found.deaths = 0
 
     return reduce
+
+
+def _unblocked(view: View, event: Event) -> None:
+    # One that is parked stays so.
+    if view.status == "blocked":
+        view.status, view.problem = "running", None
+    if event.type == e.RUN_MIGRATED:
+        view.version = event.data["version"]
+        return
+    for found in view.operations.values():
+        found.deaths = 0
 
 
 def _continued(view: View, event: Event) -> None:
@@ -296,8 +302,8 @@ _REDUCERS: dict[str, Callable[[View, Event], None]] = {
     e.RUN_PARKED: _status("parked"),
     e.RUN_BLOCKED: _status("blocked"),
     e.RUN_RESUMED: _status("running"),
-    e.RUN_REQUEUED: _status("running"),
-    e.RUN_MIGRATED: _status("running"),
+    e.RUN_REQUEUED: _unblocked,
+    e.RUN_MIGRATED: _unblocked,
     e.RUN_RECOVERED: _recovered,
     e.RUN_CONTINUED: _continued,
     e.RUN_RELEASED: _released,
