@@ -81,7 +81,19 @@ async def many(flow: Flow, count: int) -> int:
     return place
 
 
-WORKFLOWS: list[Workflow[Any, Any]] = [adds, purchase, naps, waits, many]
+@workflow
+async def rounds(flow: Flow, left: int) -> int:
+    """Answers one update in each of its histories; the first one waits for a word."""
+    if left == 2:
+        await flow.signal("go")
+    request = await flow.update("add", int)
+    await request.reply(request.value)
+    if left:
+        flow.continue_as_new(left - 1)
+    return left
+
+
+WORKFLOWS: list[Workflow[Any, Any]] = [adds, purchase, naps, waits, many, rounds]
 app = Revenant(workflows=WORKFLOWS, database_url=os.environ.get("DATABASE_URL"))
 
 

@@ -22,14 +22,15 @@ class Updates:
     """Messages that sent an update again, and the one that was there first."""
     ids: dict[str, str] = field(default_factory=dict)
     """By the id that the sender gave."""
-    answers: dict[str, Details] = field(default_factory=dict)
-    """What those with such an id were answered."""
+    answers: dict[str, Details | None] = field(default_factory=dict)
+    """What those with such an id were answered; None: nothing yet."""
 
     def receive(self, data: Details) -> None:
         """An update has come."""
         self.waiting[data["message"]] = data.get("origin")
         if data.get("id") is not None:
             self.ids[data["id"]] = data["message"]
+            self.answers[data["message"]] = None
 
     def join(self, data: Details) -> None:
         """The same update has come again, before it was answered."""
@@ -42,7 +43,7 @@ class Updates:
         for sender, _ in self.senders(message):
             self.waiting.pop(sender, None)
             self.joined.pop(sender, None)
-        if message in self.ids.values():
+        if message in self.answers:
             self.answers[message] = {name: data[name] for name in ("status", "result", "error") if name in data}
 
     def senders(self, message: str) -> list[tuple[str, str | None]]:

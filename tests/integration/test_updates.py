@@ -15,7 +15,7 @@ from revenant.config import Settings
 from revenant.errors import InvalidArguments, ReplyInvalid, RunEnded, RunNotFound, UpdateRefused
 from revenant.worker.worker import Worker
 from tests.tools import eventually, value
-from tests.waiting import WORKFLOWS, adds, types
+from tests.waiting import WORKFLOWS, adds, rounds, types
 
 Connection = psycopg.AsyncConnection[Any]
 
@@ -100,3 +100,25 @@ async def test_a_state_is_read_without_a_worker_and_wakes_nobody(app: Revenant, 
     assert len(await types(connection, "a")) == count
     with pytest.raises(RunNotFound, match="There is no run 'b' of adds"):
         await app.run(adds, "b").state()
+
+
+async def test_what_waits_for_an_answer_is_taken_along_when_the_run_goes_on_afresh(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    run = await app.start(rounds, 2, id="r")
+    sent = [asyncio.create_task(run.update("add", number, id=f"u{number}", timeout=60)) for number in range(3)]
+    await eventually(lambda: value(connection, "select count(*) >= 3 from revenant.run_events where type ~ 'received'"))
+    await run.signal("go")
+    assert sorted(await asyncio.gather(*sent)) == [0, 1, 2]
+    assert await run.result(timeout=30) == 0
+    assert await value(connection, "select count(distinct run) from revenant.run_events") == 3
+
+
+async def test_an_answer_is_remembered_when_the_run_goes_on_afresh(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    run = await app.start(rounds, 2, id="r")
+    await run.signal("go")
+    first = await run.update("add", 7, id="once", timeout=30)
+    assert await run.update("add", 7, id="once", timeout=30) == first
+    assert await value(connection, "select count(*) from revenant.run_events where type = 'update.answered'") == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -23,6 +24,14 @@ def not_negative(value: int) -> None:
         raise ValueError("it is below zero")
 
 
+limits = [10]
+
+
+def not_too_big(value: int) -> None:
+    if value > limits[0]:
+        raise ValueError("it is too big")
+
+
 @workflow
 async def doubles(flow: Flow) -> int:
     request = await flow.update("number", int, validator=not_negative)
@@ -35,6 +44,15 @@ async def doubles(flow: Flow) -> int:
 async def late(flow: Flow) -> int:
     await flow.signal("go")
     request = await flow.update("number", int, validator=not_negative)
+    await request.reply("thanks")
+    return request.value
+
+
+@workflow
+async def lingers(flow: Flow) -> int:
+    await flow.signal("go")
+    request = await flow.update("number", int, validator=not_too_big)
+    await flow.signal("go")
     await request.reply("thanks")
     return request.value
 
@@ -53,16 +71,6 @@ async def patient(flow: Flow) -> str:
     except WaitTimeout as error:
         return error.name
     return "in time"
-
-
-@workflow
-async def again(flow: Flow, rounds: int) -> None:
-    request = await flow.update("number", int)
-    if rounds == 0:
-        await request.reply("at last")
-    else:
-        await request.reply(rounds)
-        flow.continue_as_new(rounds - 1)
 
 
 @workflow
@@ -137,6 +145,17 @@ def test_an_update_that_comes_early_is_judged_when_the_code_asks() -> None:
     for until in range(1, len(run.events) + 1):
         assert run.reread(until=until).problem is None
     assert set(judged) <= {-1, 2}
+
+
+def test_what_was_taken_once_is_not_judged_again_by_newer_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = DryRun(lingers)
+    update(run, 7)
+    run.signal("go")
+    monkeypatch.setattr(sys.modules[__name__], "limits", [5])
+    run.reload()
+    assert run.live.problem is None
+    assert answers(run.signal("go")) == [("a", "ok", "thanks")]
+    assert run.types.count(e.UPDATE_REFUSED) == 0
 
 
 def test_a_run_refuses_an_update_in_its_code() -> None:
