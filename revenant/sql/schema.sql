@@ -374,7 +374,7 @@ create table revenant.run_tasks (
     type text not null check (type in ('step', 'approval')),
     name text collate "C" not null check (name <> ''),
     attempt integer not null default 1 check (attempt > 0),
-    -- Who may answer an approval; null: anybody.
+    -- Whom an approval waits for, in lists; who may answer is for the application to decide.
     assignee text,
     input json not null,
     made_at timestamptz not null default now(),
@@ -408,7 +408,7 @@ create table revenant.run_snapshots (
 );
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (3, 'workflows', '4481468dff2bb07d2828247f204aefd246a2d5f02f4a565cafb67ba9b1ba417c', 1);
+values (3, 'workflows', '41dfc5a969326cef3577e50f2bbb2f5548ff427f740d015c26de09391993c131', 1);
 
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.

@@ -148,3 +148,16 @@ async def test_two_workers_that_hear_of_two_answers_record_one(
 
 async def _asks(app: Revenant, key: str) -> bool:
     return any(one.run_id == key for one in await app.approvals())
+
+
+async def test_plain_sql_answers_too(app: Revenant, worker: Worker, connection: Connection) -> None:
+    run = await app.start(purchase, 70, id="p-1", timeout=30)
+    decision = '{"name": "manager", "approved": true, "by": "ann", "form": {"limit": 150}, "reason": null}'
+    call = "select revenant.call('run:purchase', 'p-1', 'decide', %s)"
+    ((asked,),) = await rows(connection, call, decision)
+    assert await run.result(timeout=30) == [True, "ann", 150]
+    (reply,) = await eventually(lambda: rows(connection, "select status, body from revenant.reply(%s)", asked))
+    assert reply == ("ok", True)
+    ((wrong,),) = await rows(connection, call, '{"name": "manager", "approved": "yes", "by": "ann"}')
+    (reply,) = await eventually(lambda: rows(connection, "select status, body from revenant.reply(%s)", wrong))
+    assert (reply[0], reply[1]["error"]) == ("error", "RunEnded")

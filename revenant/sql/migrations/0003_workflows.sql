@@ -89,7 +89,7 @@ create table revenant.run_tasks (
     type text not null check (type in ('step', 'approval')),
     name text collate "C" not null check (name <> ''),
     attempt integer not null default 1 check (attempt > 0),
-    -- Who may answer an approval; null: anybody.
+    -- Whom an approval waits for, in lists; who may answer is for the application to decide.
     assignee text,
     input json not null,
     made_at timestamptz not null default now(),
