@@ -15,6 +15,8 @@ import pytest
 if TYPE_CHECKING:
     from revenant import Entity, Revenant, Settings
     from revenant.testing import ServedApp
+    from revenant.workflows.decider import Decider
+    from revenant.workflows.workflow import Workflow
 
 
 class MakeApp(Protocol):
@@ -22,12 +24,13 @@ class MakeApp(Protocol):
 
     def __call__(
         self,
-        what: Revenant | Iterable[type[Entity]],
+        what: Revenant | Iterable[type[Entity]] = (),
         *,
+        workflows: Iterable[Workflow[Any, Any] | type[Decider[Any, Any]]] = (),
         settings: Settings | None = None,
         now: datetime | None = None,
     ) -> ServedApp:
-        """Return an application like yours, or with these entities, on the test's database."""
+        """Return an application like yours, or with these entities and workflows, on the test's database."""
         ...
 
 

@@ -14,7 +14,7 @@ import psycopg
 
 from revenant.client.client import Client
 from revenant.client.looking import Looking
-from revenant.client.starting import Starting
+from revenant.client.starting import Sending, Starting
 from revenant.client.states import States
 from revenant.config import Settings
 from revenant.embedded import Lease, lease
@@ -273,7 +273,7 @@ class Revenant(Looking, Starting):
             tracebacks=self.tracebacks,
         )
 
-    def _client_for(self, door: str) -> Client:
+    def _client_for(self, door: str) -> Sending:
         return self._started(None, door)
 
     def _limit(self) -> int:

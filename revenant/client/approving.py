@@ -10,10 +10,9 @@ from typing import Any, Protocol
 from pydantic import BaseModel
 from pydantic_core import from_json
 
-from revenant.client.states import States
+from revenant.client.records import Records
 from revenant.codec import ANYTHING, dump
 from revenant.errors import AlreadyAnswered, InvalidArguments, RunEnded
-from revenant.queue.approvals import find_decision
 from revenant.queue.views import Row
 from revenant.workflows.approving import answered_before
 from revenant.workflows.signature import Shape
@@ -100,7 +99,7 @@ def rejected(by: str, reason: str | None) -> dict[str, Any]:
 
 async def send_decision(
     send: Callable[[dict[str, Any], float | None], Awaitable[Any]],
-    states: States,
+    records: Records,
     place: tuple[str, str],
     args: dict[str, Any],
     *,
@@ -111,7 +110,7 @@ async def send_decision(
         await send(args, timeout)
     except RunEnded:
         name, stream, op = args["name"], args.get("run"), args.get("op")
-        given = await states.ask(lambda found: find_decision(found, *place, name=name, stream=stream, op=op))
+        given = await records.decision(*place, name=name, stream=stream, op=op)
         if given is None:
             raise
         if given != {part: args[part] for part in given}:

@@ -18,6 +18,7 @@ from revenant.client.doubt import no_reply, no_such_reply, not_confirmed, not_se
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
+from revenant.client.records import PostgresRecords, Records
 from revenant.client.results import Results
 from revenant.client.run import Run
 from revenant.client.schedule import schedule
@@ -62,6 +63,7 @@ class Client:
             on_connect=self._look,
         )
         self.states = States(url=url, seconds=settings.call_timeout)
+        self.records: Records = PostgresRecords(states=self.states)
         self._started = False
 
     async def start(self) -> None:
@@ -236,7 +238,7 @@ class Client:
             read=read,
             call=lambda message, timeout: self.call(message, timeout=timeout),
             results=self.results,
-            states=self.states,
+            records=self.records,
             waiting=self.results.expect(kind, key, heard=True) if heard else None,
             limit=self._settings.max_bytes,
         )

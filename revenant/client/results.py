@@ -7,7 +7,7 @@ import logging
 import time
 from collections.abc import Callable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import psycopg
 from pydantic_core import to_json
@@ -35,6 +35,24 @@ class Address(NamedTuple):
 
     kind: str
     key: str
+
+
+class Ends(Protocol):
+    """What tells how runs have ended."""
+
+    def expect(self, kind: str, key: str, *, heard: bool = False) -> Any:
+        """Wait for the end of a run; `heard` when this process is about to start it."""
+
+    def forget(self, waiting: Any) -> None:
+        """One less waits."""
+
+    async def wait(self, waiting: Any) -> Reply:
+        """Wait for the end of a run.
+
+        Raises:
+            TimeoutError: it will not be heard of; its text says when that was, as in "before …".
+        """
+        ...
 
 
 class Waiting:
@@ -69,13 +87,13 @@ class Results:
             self._task = asyncio.create_task(self._forever(), name="revenant-results")
 
     async def stop(self) -> None:
-        """Stop looking; whoever waits hears STOPPED. Safe before start and twice."""
+        """Stop looking; whoever waits hears of it. Safe before start and twice."""
         task, self._task = self._task, None
         if task is not None:
             await end(task)
         for waiting in self._waiting.values():
             if not waiting.future.done():
-                waiting.future.set_exception(TimeoutError(STOPPED))
+                waiting.future.set_exception(TimeoutError(f"before {STOPPED}"))
                 waiting.future.exception()
         self._waiting.clear()
 

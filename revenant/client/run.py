@@ -11,13 +11,13 @@ from pydantic_core import from_json, to_json
 
 from revenant.client.approving import approved, rejected, send_decision
 from revenant.client.doors import reader_of
-from revenant.client.results import Results, Waiting
-from revenant.client.states import States
+from revenant.client.records import Records
+from revenant.client.results import Ends
 from revenant.codec import ANYTHING, dump
 from revenant.entities.message import Message
 from revenant.errors import CallTimeout, RunNotFound
 from revenant.queue.failures import error_of
-from revenant.queue.runs import read_view, result_id
+from revenant.queue.runs import result_id
 
 R = TypeVar("R")
 Caller = Callable[[Message[Any], float | None], Awaitable[Any]]
@@ -38,9 +38,9 @@ class Run(Generic[R]):
         key: str,
         read: Callable[[Any], R],
         call: Caller,
-        results: Results,
-        states: States,
-        waiting: Waiting | None,
+        results: Ends,
+        records: Records,
+        waiting: Any,
         limit: int,
     ) -> None:
         self.id = key
@@ -49,7 +49,7 @@ class Run(Generic[R]):
         self._read = read
         self._call = call
         self._results = results
-        self._states = states
+        self._records = records
         self._waiting = waiting
         self._limit = limit
 
@@ -75,8 +75,9 @@ class Run(Generic[R]):
         except TimeoutError as error:
             if not limit.expired() and not error.args:
                 raise
+            when = error.args[0] if error.args else f"after {timeout:g} s"
             raise CallTimeout(
-                f"Run {self.id!r} of {self.workflow} has no result after {timeout:g} s. It goes on, if it was started: "
+                f"Run {self.id!r} of {self.workflow} has no result {when}. It goes on, if it was started: "
                 "run.result() waits on, and `revenant run show` tells where it is.",
                 message_id=result_id(self._kind, self.id),
             ) from None
@@ -128,7 +129,7 @@ class Run(Generic[R]):
         Raises:
             RunNotFound: there is no such run.
         """
-        text = await self._states.ask(lambda connection: read_view(connection, self._kind, self.id))
+        text = await self._records.view(self._kind, self.id)
         if text is None:
             raise RunNotFound(f"There is no run {self.id!r} of {self.workflow}. Start it, or look at the id.")
         return from_json(text)
@@ -144,7 +145,7 @@ class Run(Generic[R]):
     async def decide(self, decision: dict[str, Any], *, timeout: float | None = None) -> None:
         """Send a decision as JSON holds it: what `approve` and `reject` do."""
         send = partial(self._send, "decide")
-        await send_decision(send, self._states, (self._kind, self.id), decision, timeout=timeout)
+        await send_decision(send, self._records, (self._kind, self.id), decision, timeout=timeout)
 
     async def cancel(self, reason: str | None = None, *, timeout: float | None = None) -> None:
         """Have the run end: its steps are cancelled, and what it registered is undone.

@@ -3,22 +3,35 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Any, TypeVar, overload
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar, overload
 
 from pydantic_core import from_json, to_json
 
 from revenant.client.approving import Approval, approval_of
-from revenant.client.client import Client
+from revenant.client.records import Records
 from revenant.client.run import Run
 from revenant.codec import ANYTHING, check_key, dump
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidKey
-from revenant.queue.approvals import list_approvals
 from revenant.workflows.decider import Decider, as_workflow
 from revenant.workflows.workflow import KIND, Workflow
 
 I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
 R = TypeVar("R")
+
+
+class Sending(Protocol):
+    """What sends to runs."""
+
+    records: Records
+
+    async def call(self, message: Message[Any], *, timeout: float | None = None) -> Any:
+        """Send, and wait for the reply."""
+
+    def run(self, kind: str, key: str, *, read: Callable[[Any], R], heard: bool = False) -> Run[R]:
+        """Return the handle of a run; `heard` when it is about to be started here."""
+        ...
 
 
 class Starting(ABC):
@@ -99,7 +112,7 @@ class Starting(ABC):
         client = self._client_for("app.approvals")
         kind = None if workflow is None else _kind(workflow, "app.approvals")
         found: list[Approval] = []
-        for row in await client.states.ask(lambda connection: list_approvals(connection, assignee, kind, limit)):
+        for row in await client.records.approvals(assignee=assignee, kind=kind, limit=limit):
             run = client.run(f"{KIND}{row['workflow']}", row["run_id"], read=from_json)
             found.append(approval_of(row, run.decide))
         return found
@@ -109,7 +122,7 @@ class Starting(ABC):
         """Start the application."""
 
     @abstractmethod
-    def _client_for(self, door: str) -> Client:
+    def _client_for(self, door: str) -> Sending:
         """Return the started client."""
 
     @abstractmethod

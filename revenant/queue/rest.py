@@ -11,6 +11,8 @@ import psycopg
 from revenant.queue.script import array, run_script
 from revenant.sql import statement
 
+STANDS_STILL = "revenant.testing=clock"
+"""The option of connections that go by a test's clock."""
 Connection = psycopg.AsyncConnection[Any]
 
 

@@ -4,27 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import datetime
+from typing import Any
 
 from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.entities.entity import Entity
+from revenant.errors import ConfigurationError
 from revenant.testing.memory import MemoryApp
 from revenant.testing.served import ServedApp
+from revenant.workflows.decider import Decider
+from revenant.workflows.workflow import Workflow
+
+Flows = Iterable[Workflow[Any, Any] | type[Decider[Any, Any]]]
 
 
 def memory_app(
-    what: Revenant | Iterable[type[Entity]], *, settings: Settings | None = None, now: datetime | None = None
+    what: Revenant | Iterable[type[Entity]] = (),
+    *,
+    workflows: Flows = (),
+    settings: Settings | None = None,
+    now: datetime | None = None,
 ) -> MemoryApp:
-    """Return an application without a database: like yours, or with these entities.
+    """Return an application without a database: like yours, or with these entities and workflows.
 
     `now` is where its clock begins (default: the present); `settings` default to yours, with `validate_state` on.
 
     Example:
         >>> app = memory_app([Account], now=datetime(2026, 1, 2, tzinfo=UTC))
     """
-    app = _like(what)
+    app = _like(what, workflows)
     return MemoryApp(
         entities=app.registry.kinds.values(),
+        workflows=app.workflows.all(),
         schedules=app.schedules,
         settings=settings or _proving(app.settings),
         now=now,
@@ -36,11 +47,16 @@ def maker(database_url: str) -> Callable[..., ServedApp]:
     """Return what makes applications on a test's database."""
 
     def served_app(
-        what: Revenant | Iterable[type[Entity]], *, settings: Settings | None = None, now: datetime | None = None
+        what: Revenant | Iterable[type[Entity]] = (),
+        *,
+        workflows: Flows = (),
+        settings: Settings | None = None,
+        now: datetime | None = None,
     ) -> ServedApp:
-        app = _like(what)
+        app = _like(what, workflows)
         return ServedApp(
             entities=app.registry.kinds.values(),
+            workflows=app.workflows.all(),
             database_url=database_url,
             settings=settings or _proving(app.settings),
             jobs=app.jobs,
@@ -52,8 +68,12 @@ def maker(database_url: str) -> Callable[..., ServedApp]:
     return served_app
 
 
-def _like(what: Revenant | Iterable[type[Entity]]) -> Revenant:
-    return what if isinstance(what, Revenant) else Revenant(entities=what)
+def _like(what: Revenant | Iterable[type[Entity]], workflows: Flows) -> Revenant:
+    if not isinstance(what, Revenant):
+        return Revenant(entities=what, workflows=workflows)
+    if workflows:
+        raise ConfigurationError("Give workflows= with entities; an application has its own, and these were left out.")
+    return what
 
 
 def _proving(settings: Settings) -> Settings:

@@ -6,7 +6,7 @@ Invariant: a turn that fails leaves nothing; what it did becomes visible all at 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, TypeVar, cast
 
@@ -29,13 +29,18 @@ from revenant.queue.records import DeadLetter, Scheduled
 from revenant.sync import Sync
 from revenant.testing.clock import Clock, checked_now
 from revenant.testing.runner import Runner
+from revenant.testing.runs import MemoryRuns
 from revenant.testing.states import MemoryStates
 from revenant.testing.store import Store
 from revenant.testing.timetable import Timetable
+from revenant.workflows.decider import Decider
+from revenant.workflows.workflow import Workflow
 
 R = TypeVar("R")
 MOST_TURNS = 10_000
 """Messages that one `run_until_idle` handles at most."""
+PATIENCE = 30.0
+"""Seconds of real time that it waits for a step."""
 _ORIGIN = "memory"
 
 
@@ -54,14 +59,20 @@ class MemoryApp(Revenant):
     def __init__(
         self,
         *,
-        entities: Iterable[type[Entity]],
+        entities: Iterable[type[Entity]] = (),
+        workflows: Iterable[Workflow[Any, Any] | type[Decider[Any, Any]]] = (),
         schedules: Iterable[Schedule] = (),
         settings: Settings | None = None,
         now: datetime | None = None,
         tracebacks: bool = False,
     ) -> None:
         super().__init__(
-            entities=entities, database_url="memory", settings=settings, schedules=schedules, tracebacks=tracebacks
+            entities=entities,
+            workflows=workflows,
+            database_url="memory",
+            settings=settings,
+            schedules=schedules,
+            tracebacks=tracebacks,
         )
         self.clock = Clock(self, datetime.now(UTC) if now is None else checked_now(now))
         self._store = Store(now=self._now, timetable=Timetable(self.schedules, self.clock.now))
@@ -70,6 +81,15 @@ class MemoryApp(Revenant):
         )
         self._reader = MemoryStates(store=self._store, registry=self.registry, now=self._now)
         self._turns = asyncio.Lock()
+        self._runs = MemoryRuns(
+            workflows=self.workflows,
+            settings=self.settings,
+            store=self._store,
+            now=self._now,
+            deferred=self._runner.deferred,
+            call=lambda message, timeout: self.call(message, timeout=timeout),
+            rest=self._rest,
+        )
 
     def _now(self) -> datetime:
         return self.clock.now
@@ -107,10 +127,15 @@ class MemoryApp(Revenant):
         envelope = seal(sent, origin=_ORIGIN, idempotency_key=idempotency_key)
         address = Address(envelope.kind, envelope.key)
         seq = self._store.put(envelope)
-        async with self._turns:
-            while any(number == seq for number, _ in self._store.waiting(address)):
-                if not await self._runner.run_one(address):
-                    break
+        if address.kind in self._runs.kinds:
+            async with self._turns:
+                await self._runs.go_on()
+            await self._rest(lambda: self._store.reply(envelope.id) is not None)
+        else:
+            async with self._turns:
+                while any(number == seq for number, _ in self._store.waiting(address)):
+                    if not await self._runner.run_one(address):
+                        break
         reply = self._store.reply(envelope.id)
         if reply is None:
             raise no_reply(sent, envelope, "in memory")
@@ -167,23 +192,45 @@ class MemoryApp(Revenant):
         Raises:
             NotIdle: something cannot be handled, or there is no end to it.
         """
-        stuck: set[Address] = set()
-        for _ in range(MOST_TURNS):
-            self._store.expire(self._idle())
-            self._store.release()
-            address = next((to for _, to in self._store.waiting() if self._serves(to) and to not in stuck), None)
-            if address is None:
-                break
-            async with self._turns:
-                if not await self._runner.run_one(address):
-                    stuck.add(address)
-        else:
-            _give_up(f"after {MOST_TURNS:,} messages there are still more. Does an entity cast to itself for ever?")
+        stuck = await self._rest(lambda: False)
+        if self._runs.stuck:
+            _give_up("a message to a run cannot be taken in here: the log says why.")
         if stuck:
             _give_up(
                 f"the first message of {min(stuck)} cannot be handled here: its state does not fit the class, or "
                 "another entity that it changes is of a kind that this application does not have."
             )
+
+    async def _rest(self, enough: Callable[[], bool]) -> set[Address]:
+        """Go on until nothing is left to be done, or it is enough; return entities that nothing can be done about."""
+        stuck: set[Address] = set()
+        for _ in range(MOST_TURNS):
+            if enough() or not await self._step(stuck):
+                break
+        else:
+            _give_up(
+                f"after {MOST_TURNS:,} messages there are still more. Does an entity cast to itself for ever, or a run "
+                "always go on as new?"
+            )
+        return stuck
+
+    async def _step(self, stuck: set[Address]) -> bool:
+        """Take one step, or wait for an attempt; return false if there is nothing to be done."""
+        self._store.expire(self._idle())
+        self._store.release()
+        async with self._turns:
+            if await self._runs.go_on():
+                return True
+            address = next((to for _, to in self._store.waiting() if self._serves(to) and to not in stuck), None)
+            if address is not None:
+                if not await self._runner.run_one(address):
+                    stuck.add(address)
+                return True
+        if not self._runs.stepping:
+            return False
+        if not await self._runs.attempt_ends(PATIENCE):
+            _give_up(f"a step has been running for {PATIENCE:g} s. What does it wait for?")
+        return True
 
     async def next_due(self, until: datetime) -> datetime | None:
         """Return when the next thing becomes due, up to then."""
@@ -207,6 +254,9 @@ class MemoryApp(Revenant):
     def url(self) -> NoReturn:
         """Refuse: there is no database."""
         raise ConfigurationError("A memory application has no database. The pytest fixture `revenant_app` has one.")
+
+    def _client_for(self, door: str) -> MemoryRuns:
+        return self._runs
 
     def _states(self, door: str) -> tuple[States, Mapping[str, type[Entity]]]:
         return self._reader, self.registry.kinds

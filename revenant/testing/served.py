@@ -23,6 +23,8 @@ from revenant.queue.mailbox import WAKE_CHANNEL, notify
 from revenant.queue.timetable import DUE_CHANNEL, expire
 from revenant.testing.clock import Clock, checked_now
 from revenant.worker.worker import Worker
+from revenant.workflows.decider import Decider
+from revenant.workflows.workflow import Workflow
 
 PATIENCE = 30.0
 """Seconds that `run_until_idle` waits for rest."""
@@ -46,7 +48,8 @@ class ServedApp(Revenant):
     def __init__(
         self,
         *,
-        entities: Iterable[type[Entity]],
+        entities: Iterable[type[Entity]] = (),
+        workflows: Iterable[Workflow[Any, Any] | type[Decider[Any, Any]]] = (),
         database_url: str,
         settings: Settings,
         jobs: procrastinate.App | None = None,
@@ -56,6 +59,7 @@ class ServedApp(Revenant):
     ) -> None:
         super().__init__(
             entities=entities,
+            workflows=workflows,
             database_url=ruled_by_clock(database_url),
             settings=settings,
             jobs=jobs,
@@ -141,7 +145,10 @@ class ServedApp(Revenant):
                     await notify(connection, [(WAKE_CHANNEL, hint) for hint in hints])
 
     def _ours(self) -> dict[str, Any]:
-        return {"kinds": sorted(self.registry.kinds), "schedules": [one.name for one in self.schedules]}
+        return {
+            "kinds": sorted((*self.registry.kinds, *self.workflows.kinds)),
+            "schedules": [one.name for one in self.schedules],
+        }
 
     def _connection(self) -> psycopg.AsyncConnection[Any]:
         if self._look is None:
@@ -152,7 +159,7 @@ class ServedApp(Revenant):
 def ruled_by_clock(url: str) -> str:
     """Return the address by which connections go by the test's clock."""
     given = conninfo_to_dict(url).get("options") or ""
-    return make_conninfo(url, options=f"{given} -c revenant.testing=clock".strip())
+    return make_conninfo(url, options=f"{given} -c {rest.STANDS_STILL}".strip())
 
 
 def _no_rest(found: Mapping[str, int], timeout: float) -> str:

@@ -10,6 +10,7 @@ from typing import Protocol
 from revenant.config import Settings
 from revenant.queue.link import Link
 from revenant.queue.records import Hint, Settlement
+from revenant.queue.rest import STANDS_STILL
 from revenant.queue.runs import Known, VisitedRun, visit_runs
 from revenant.worker.appending import Append, Appending
 from revenant.worker.progress import Progress
@@ -46,7 +47,10 @@ class Archive(Protocol):
         """Write what attempts have said of themselves."""
 
     async def reset(self, error: BaseException | None = None) -> None:
-        """Hang up, after an error or for good; safe twice."""
+        """Hang up after an error."""
+
+    async def stop(self) -> None:
+        """Hang up for good; safe twice."""
 
 
 class PostgresArchive:
@@ -60,11 +64,12 @@ class PostgresArchive:
             url=url, role=role.replace("runner", "transaction"), settings=settings, appending=self._appending
         )
         self._clock = (datetime.now(UTC), time.monotonic())
+        self._stands_still = STANDS_STILL in url
 
     def now(self) -> datetime:
         """Return the database's time, as nearly as it is known."""
         base, at = self._clock
-        return base + timedelta(seconds=time.monotonic() - at)
+        return base if self._stands_still else base + timedelta(seconds=time.monotonic() - at)
 
     async def visit(
         self,
@@ -95,3 +100,9 @@ class PostgresArchive:
     async def reset(self, error: BaseException | None = None) -> None:
         """Hang up; the next one who needs it connects again."""
         await self._link.reset(error)
+
+    async def stop(self) -> None:
+        """Hang up for good; safe twice."""
+        if self.transacting is not None:
+            await self.transacting.stop()
+        await self._link.reset()

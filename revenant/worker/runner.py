@@ -72,12 +72,8 @@ class Runner:
         self._came: deque[Came] = deque()
         self._progress = Progress(worker=worker, wake=self.docket.wake)
         self._holding = Holding(stage=self._stage, docket=self.docket, came=self._came)
-        self._stepping = Stepping(
-            settings=settings,
-            came=self._note,
-            said=self._progress.note,
-            within=(archive.transacting, self._holding),
-        )
+        within = (archive.transacting, self._holding)
+        self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note, within=within)
         self._task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
@@ -105,16 +101,24 @@ class Runner:
             await asyncio.wait({task}, timeout=max(0.5, until - time.monotonic()))
             await end(task)
         await self._stepping.close()
-        if self._archive.transacting is not None:
-            await self._archive.transacting.stop()
         for staged in self._stage:
             self._stage.drop(staged)
-        await self._archive.reset()
+        await self._archive.stop()
 
     def has(self, key: Key) -> bool:
         """Whether this runner has attempts of that run under way."""
         staged = self._stage.find(key)
         return staged is not None and staged.owned
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is anything to be gone on with now."""
+        return bool(self._came or self._anew or self._progress.due or self._holding.waits or len(self.docket))
+
+    @property
+    def attempts(self) -> set[asyncio.Task[None]]:
+        """The tasks of the attempts that are under way."""
+        return self._stepping.tasks
 
     def _note(self, came: Came) -> None:
         self._came.append(came)
@@ -125,8 +129,7 @@ class Runner:
         # Until this worker's row is there, nobody would take it for alive.
         await self._ready.wait()
         while True:
-            waits = self._came or self._anew or self._progress.due or self._holding.waits
-            if not (waits or self._stopped):
+            if not (self.pending or self._stopped):
                 await self.docket.wait(None)
             last = self._stopped
             try:

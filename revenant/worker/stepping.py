@@ -43,6 +43,11 @@ class Stepping:
         """Whether any attempt runs."""
         return bool(self._tasks)
 
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """The tasks in which attempts run."""
+        return set(self._tasks)
+
     def start(self, staged: Staged, start: Start) -> None:
         """Begin an attempt that is recorded."""
         task = asyncio.create_task(self._run(staged, start), name=f"revenant-step-{start.op}")

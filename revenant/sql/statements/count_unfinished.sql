@@ -1,4 +1,4 @@
--- Promise: in one snapshot, what a test still waits for, each sort by its name: messages, what is due, unregistered schedules, jobs.
+-- Promise: in one snapshot, what a test still waits for, each sort by its name: messages, what is due, runs under way, unregistered schedules, jobs.
 -- Locks: none.
 select found.what, found.many
 from (values (revenant.now())) as clock (moment)
@@ -8,6 +8,9 @@ cross join lateral (
     union all
     select 'due: ' || s.kind, count(*) from revenant.scheduled s
     where s.kind = any (%(kinds)s::text[]) and s.due <= clock.moment group by s.kind
+    union all
+    select 'under way: ' || h.kind, count(*) from revenant.run_heads h
+    where h.kind = any (%(kinds)s::text[]) and h.owner is not null group by h.kind
     union all
     select 'due reminders', count(*) from revenant.reminders r where r.due <= clock.moment
     union all

@@ -1,0 +1,412 @@
+"""`revenant.testing` runs workflows: in memory and on a database, by the same words and one clock that is moved."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from pytest_revenant import MakeApp
+from revenant import Entity, Flow, Retry, Revenant, Settings, Workflow, current_step, handler, step, workflow
+from revenant.errors import (
+    AlreadyAnswered,
+    CallTimeout,
+    ConfigurationError,
+    NotIdle,
+    RunCancelled,
+    RunEnded,
+    RunFailed,
+    RunNotFound,
+)
+from revenant.testing import MemoryApp, ServedApp, memory_app
+from tests.entities import note_job
+
+START = datetime(2026, 3, 2, 12, tzinfo=UTC)
+PATIENT = Settings(call_timeout=30, validate_state=True)
+Tested = MemoryApp | ServedApp
+Make = Callable[..., Tested]
+
+
+class Book(Entity):
+    """Adds up what runs have it book."""
+
+    total: int = 0
+    notes: list[str] = []  # noqa: RUF012 # a field of a pydantic model, copied for each
+
+    @handler
+    async def add(self, amount: int) -> int:
+        if amount < 0:
+            raise ValueError("no debts")
+        self.total += amount
+        return self.total
+
+    @handler
+    async def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+attempts: list[int] = []
+undone: list[str] = []
+
+
+async def double(number: int) -> int:
+    return number * 2
+
+
+def in_a_thread(number: int) -> int:
+    return number + 1
+
+
+async def third_time() -> int:
+    attempts.append(current_step().attempt)
+    if len(attempts) < 3:
+        raise ConnectionError("not yet")
+    return len(attempts)
+
+
+async def always_fails() -> None:
+    raise ValueError("as always")
+
+
+async def undo(what: str) -> None:
+    undone.append(what)
+
+
+async def takes_its_time() -> None:
+    for _ in range(20_000):
+        await asyncio.sleep(0)
+    undone.append("worked")
+
+
+@step(timeout=0.05, retry=Retry(attempts=1))
+async def hangs() -> None:
+    await asyncio.Event().wait()
+
+
+@workflow
+async def sleeps_a_year(flow: Flow, number: int) -> list[str]:
+    begun = flow.now()
+    await flow.sleep(timedelta(days=365))
+    return [begun.isoformat(), flow.now().isoformat(), str(await flow.step(double, number))]
+
+
+@workflow
+async def retries_hourly(flow: Flow) -> int:
+    return await flow.step(third_time, retry=Retry(attempts=3, backoff=3600.0, factor=1.0))
+
+
+@workflow
+async def asks(flow: Flow) -> str:
+    try:
+        return await flow.signal("answer", str, timeout=timedelta(days=1))
+    except TimeoutError:
+        return "nobody answered"
+
+
+@workflow
+async def books(flow: Flow, amounts: list[int]) -> list[Any]:
+    found: list[Any] = []
+    book = Book.__name__
+    for amount in amounts:
+        try:
+            found.append(await flow.call(_ref(book, flow.id).add(amount)))
+        except Exception as error:  # noqa: BLE001 # what it is, is what is tested
+            found.append(type(error).__name__)
+    await flow.cast(_ref(book, flow.id).note("done"))
+    await flow.cast(_ref(book, flow.id).note("later"), after=timedelta(days=1))
+    return found
+
+
+@workflow
+async def has_children(flow: Flow) -> list[Any]:
+    return await flow.gather(
+        flow.child(sleeps_a_year, 1), flow.child(asks, id=f"{flow.id}-asks"), flow.map(in_a_thread, [1, 2, 3], limit=2)
+    )
+
+
+@workflow
+async def fails(flow: Flow) -> None:
+    await flow.on_failure(undo, "first")
+    await flow.on_failure(undo, "second")
+    await flow.step(always_fails, retry=Retry(attempts=1))
+
+
+@workflow
+async def waits_with_undo(flow: Flow) -> None:
+    await flow.on_failure(undo, "what was done")
+    await flow.sleep(timedelta(days=1))
+
+
+@workflow
+async def defers(flow: Flow) -> None:
+    await flow.defer(note_job, text="from a run")
+
+
+@workflow
+async def counts_down(flow: Flow, number: int) -> str:
+    if number:
+        flow.continue_as_new(number - 1)
+    return "lift-off"
+
+
+@workflow
+async def runs_out(flow: Flow) -> None:
+    await flow.step(hangs)
+
+
+@workflow(timeout=timedelta(days=7))
+async def is_bounded(flow: Flow) -> None:
+    await flow.signal("never")
+
+
+@workflow
+async def works_a_while(flow: Flow) -> None:
+    await flow.step(takes_its_time)
+
+
+@workflow
+async def shows(flow: Flow) -> None:
+    flow.show({"sleeps": True})
+    await flow.sleep(timedelta(days=1))
+
+
+@workflow
+async def wants_approval(flow: Flow) -> str:
+    given = await flow.approval("manager", assignee="ann")
+    await flow.sleep(timedelta(days=1))
+    return given.by
+
+
+@workflow
+async def begins_for_ever(flow: Flow) -> None:
+    flow.continue_as_new()
+
+
+FLOWS: list[Workflow[Any, Any]] = [
+    sleeps_a_year, retries_hourly, asks, books, has_children, fails, waits_with_undo, counts_down, runs_out, is_bounded,
+    begins_for_ever, defers, works_a_while, shows, wants_approval,
+]  # fmt: skip
+
+
+def _ref(kind: str, key: str) -> Any:
+    return Revenant().ref(kind, key)
+
+
+@pytest.fixture(params=["in memory", "on a database"])
+def make(request: pytest.FixtureRequest) -> Make:
+    made: Make = memory_app if request.param == "in memory" else request.getfixturevalue("revenant_app")
+    return made
+
+
+@pytest_asyncio.fixture
+async def tested(make: Make) -> AsyncIterator[Tested]:
+    attempts.clear()
+    undone.clear()
+    async with make([Book], workflows=FLOWS, settings=PATIENT, now=START) as app:
+        yield app
+
+
+async def test_a_years_sleep_ends_at_once(tested: Tested) -> None:
+    run = await tested.start(sleeps_a_year, 21, id="r")
+    await tested.clock.advance(timedelta(days=364))
+    with pytest.raises(CallTimeout):
+        await run.result(timeout=0.01)
+    await tested.clock.advance(timedelta(days=1))
+    begun, ended, doubled = await run.result(timeout=30)
+    assert [begun, ended, doubled] == [START.isoformat(), (START + timedelta(days=365)).isoformat(), "42"]
+
+
+async def test_retries_wait_for_the_clock(tested: Tested) -> None:
+    run = await tested.start(retries_hourly, id="r")
+    await tested.run_until_idle()
+    assert attempts == [1]
+    # A quarter of an hour more or less.
+    await tested.clock.advance(timedelta(minutes=76))
+    assert attempts == [1, 2]
+    await tested.clock.advance(timedelta(minutes=76))
+    assert attempts == [1, 2, 3]
+    assert await run.result(timeout=30) == 3
+
+
+async def test_a_signal_is_waited_for_until_its_time_is_over(tested: Tested) -> None:
+    in_time, late = await tested.start(asks, id="in time"), await tested.start(asks, id="late")
+    assert await in_time.signal("answer", "yes", id="s1")
+    assert await late.signal("other", 1, id="s2")
+    assert not await late.signal("other", 1, id="s2")
+    await tested.clock.advance(timedelta(days=2))
+    assert await in_time.result(timeout=30) == "yes"
+    assert await late.result(timeout=30) == "nobody answered"
+
+
+async def test_runs_call_and_cast_to_entities(tested: Tested) -> None:
+    run = await tested.start(books, [5, -1, 7], id="b")
+    assert await run.result(timeout=30) == [5, "HandlerError", 12]
+    await tested.run_until_idle()
+    state = await tested.state(Book, "b")
+    assert state is not None
+    assert (state.total, state.notes) == (12, ["done"])
+    await tested.clock.advance(timedelta(days=1))
+    state = await tested.state(Book, "b")
+    assert state is not None
+    assert state.notes == ["done", "later"]
+
+
+async def test_children_and_maps_run_side_by_side(tested: Tested) -> None:
+    run = await tested.start(has_children, id="p")
+    await tested.run_until_idle()
+    await tested.run(asks, "p-asks").signal("answer", "from outside")
+    await tested.clock.advance(timedelta(days=366))
+    slept, answer, mapped = await run.result(timeout=30)
+    assert slept[2] == "2"
+    assert (answer, mapped) == ("from outside", [2, 3, 4])
+
+
+async def test_a_failed_run_undoes_what_it_did(tested: Tested) -> None:
+    run = await tested.start(fails, id="f")
+    with pytest.raises(RunFailed, match="as always"):
+        await run.result(timeout=30)
+    assert undone == ["second", "first"]
+
+
+async def test_a_cancelled_run_undoes_what_it_did(tested: Tested) -> None:
+    run = await tested.start(waits_with_undo, id="c")
+    await run.cancel("not wanted")
+    with pytest.raises(RunCancelled, match="not wanted"):
+        await run.result(timeout=30)
+    assert undone == ["what was done"]
+    with pytest.raises(RunEnded):
+        await run.cancel()
+
+
+async def test_a_parked_run_begins_nothing_until_it_is_resumed(tested: Tested) -> None:
+    run = await tested.start(sleeps_a_year, 1, id="r")
+    await run.park("for the audit")
+    await tested.clock.advance(timedelta(days=366))
+    with pytest.raises(CallTimeout):
+        await run.result(timeout=0.01)
+    await run.resume()
+    assert (await run.result(timeout=30))[2] == "2"
+
+
+async def test_a_run_goes_on_as_new(tested: Tested) -> None:
+    assert await (await tested.start(counts_down, 3, id="n")).result(timeout=30) == "lift-off"
+
+
+async def test_attempts_and_runs_have_their_time_outs(tested: Tested) -> None:
+    attempt, run = await tested.start(runs_out, id="a"), await tested.start(is_bounded, id="b")
+    with pytest.raises(RunFailed, match="longer than"):
+        await attempt.result(timeout=30)
+    await tested.clock.advance(timedelta(days=8))
+    with pytest.raises(RunFailed, match="longer than"):
+        await run.result(timeout=30)
+
+
+async def test_rest_waits_for_steps_under_way(tested: Tested) -> None:
+    await tested.start(works_a_while, id="r")
+    await tested.run_until_idle()
+    assert undone == ["worked"]
+
+
+async def test_what_a_run_shows_is_seen_without_it(tested: Tested) -> None:
+    run = await tested.start(shows, id="r")
+    await tested.run_until_idle()
+    await run.signal("anything")
+    assert await run.state() == {"sleeps": True}
+    with pytest.raises(RunNotFound):
+        await tested.run(shows, "nobody").state()
+
+
+async def test_approvals_wait_for_a_person(tested: Tested) -> None:
+    run = await tested.start(wants_approval, id="r")
+    await tested.run_until_idle()
+    (asked,) = await tested.approvals(assignee="ann")
+    assert (asked.name, asked.run_id, asked.workflow) == ("manager", "r", "wants_approval")
+    assert await tested.approvals(assignee="bob") == []
+    await asked.approve(by="ann")
+    assert await tested.approvals() == []
+    await tested.clock.advance(timedelta(days=1))
+    assert await run.result(timeout=30) == "ann"
+    with pytest.raises(AlreadyAnswered):
+        await asked.approve(by="bob")
+
+
+SENT: list[Callable[[Revenant], Any]] = [
+    lambda app: app.start(asks, id="a"),
+    lambda app: app.start(asks, id="a"),
+    lambda app: app.start(asks, "no input", id="a"),  # type: ignore[misc]  # a careless sender
+    lambda app: app.start("asks", "another", id="a"),
+    lambda app: app.start(sleeps_a_year, "no number", id="s"),  # type: ignore[misc]  # as above
+    lambda app: app.start("sleeps_a_year", "no number", id="s"),
+    lambda app: app.start(asks, id=""),
+    lambda app: app.start(asks),  # type: ignore[call-overload]  # as above
+    lambda app: app.run(asks, "a").signal("answer", 5),
+    lambda app: app.run(asks, "a").signal("other", 5, id="x"),
+    lambda app: app.run(asks, "a").signal("other", 5, id="x"),
+    lambda app: app.run(asks, "a").resume(),
+    lambda app: app.run(asks, "a").park("why not"),
+    lambda app: app.run(asks, "a").park(),
+    lambda app: app.run(asks, "a").resume(),
+    lambda app: app.run(asks, "a").requeue(),
+    lambda app: app.run(asks, "nobody").signal("answer", "yes"),
+    lambda app: app.run(asks, "a").signal("answer", "yes"),
+    lambda app: app.run(asks, "a").result(timeout=30),
+    lambda app: app.run(asks, "a").signal("answer", "yes"),
+    lambda app: app.run(asks, "a").cancel(),
+    lambda app: app.start(asks, id="a"),
+    lambda app: app.start(fails, id="f"),
+    lambda app: app.run(fails, "f").result(timeout=30),
+    lambda app: app.run("fails", "f").result(timeout=30),
+]
+
+
+async def said(app: Revenant, send: Callable[[Revenant], Any]) -> tuple[str, str]:
+    """Return what was answered, with ids left out."""
+    try:
+        answer: object = await send(app)
+        kind = "reply"
+    except Exception as error:  # noqa: BLE001 # whatever it is, both are to say it
+        answer, kind = error, type(error).__name__
+    return kind, re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}|0x[0-9a-f]+", "…", str(answer))
+
+
+async def test_memory_and_a_database_answer_in_the_same_words(revenant_app: MakeApp) -> None:
+    memory = memory_app([Book], workflows=FLOWS, settings=PATIENT, now=START)
+    async with revenant_app([Book], workflows=FLOWS, settings=PATIENT, now=START) as served:
+        for number, send in enumerate(SENT):
+            assert await said(memory, send) == await said(served, send), number
+
+
+async def test_in_memory_the_present_stands_still_and_jobs_are_noted() -> None:
+    app = memory_app(workflows=FLOWS, now=START)
+    run = await app.start(sleeps_a_year, 1, id="r")
+    await app.clock.advance(timedelta(days=400))
+    assert (await run.result())[:2] == [START.isoformat(), (START + timedelta(days=365)).isoformat()]
+    await (await app.start(defers, id="d")).result()
+    assert [job.kwargs for job in app.deferred] == [{"text": "from a run"}]
+
+
+async def test_in_memory_a_result_that_nothing_leads_to_says_what_is_waited_for() -> None:
+    app = memory_app(workflows=FLOWS, now=START)
+    run = await app.start(asks, id="r")
+    with pytest.raises(CallTimeout, match=r'"name":"answer".*move the clock'):
+        await run.result()
+    with pytest.raises(CallTimeout, match="there is no such run"):
+        await app.run(asks, "nobody").result()
+
+
+async def test_in_memory_runs_that_begin_for_ever_are_given_up() -> None:
+    app = memory_app(workflows=FLOWS, now=START)
+    await app.start(begins_for_ever, id="r")
+    with pytest.raises(NotIdle, match="go on as new"):
+        await app.run_until_idle()
+
+
+def test_workflows_are_given_with_entities_or_with_the_application() -> None:
+    with pytest.raises(ConfigurationError, match="has its own"):
+        memory_app(Revenant(workflows=FLOWS), workflows=FLOWS)
+    assert len(memory_app(Revenant(workflows=FLOWS)).workflows.all()) == len(FLOWS)
