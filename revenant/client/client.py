@@ -34,6 +34,7 @@ from revenant.errors import ConfigurationError, RevenantError
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import notify, transactional_send
 from revenant.queue.records import Envelope, Reply
+from revenant.workflows.decider import DeciderWorkflow
 
 R = TypeVar("R")
 _AT_ONCE = Due(None, None)
@@ -230,7 +231,15 @@ class Client:
         message.not_sent()
         raise not_sent(message, self._url, silence.when, link.last_error)
 
-    def run(self, kind: str, key: str, *, read: Callable[[Any], R], heard: bool = False) -> Run[R]:
+    def run(
+        self,
+        kind: str,
+        key: str,
+        *,
+        read: Callable[[Any], R],
+        heard: bool = False,
+        decider: DeciderWorkflow[Any, Any] | None = None,
+    ) -> Run[R]:
         """Return the handle of a run; `heard` when it is about to be started here."""
         return Run(
             kind=kind,
@@ -241,6 +250,7 @@ class Client:
             records=self.records,
             waiting=self.results.expect(kind, key, heard=True) if heard else None,
             limit=self._settings.max_bytes,
+            decider=decider,
         )
 
     def _hear(self, channel: str, payload: str) -> None:

@@ -7,8 +7,9 @@ from typing import Any, Protocol
 
 from revenant.client.states import States
 from revenant.queue.approvals import find_decision, list_approvals
-from revenant.queue.runs import read_view
+from revenant.queue.runs import read_run, read_view
 from revenant.queue.views import Row
+from revenant.workflows.events import Event, event
 
 
 class Records(Protocol):
@@ -16,6 +17,10 @@ class Records(Protocol):
 
     async def view(self, kind: str, key: str) -> str | None:
         """Return what a run's code shows, as JSON text; None: there is no such run."""
+
+    async def events(self, kind: str, key: str) -> Sequence[Event]:
+        """Return the events of a run's history, in order; none where there is no such run."""
+        ...
 
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""
@@ -36,6 +41,11 @@ class PostgresRecords:
     async def view(self, kind: str, key: str) -> str | None:
         """Return what a run's code shows, as JSON text; None: there is no such run."""
         return await self._states.ask(lambda connection: read_view(connection, kind, key))
+
+    async def events(self, kind: str, key: str) -> Sequence[Event]:
+        """Return the events of a run's history, in order; none where there is no such run."""
+        rows = await self._states.ask(lambda connection: read_run(connection, kind, key))
+        return [event(*row) for row in rows]
 
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""

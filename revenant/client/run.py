@@ -12,12 +12,14 @@ from pydantic_core import from_json, to_json
 from revenant.client.approving import approved, rejected, send_decision
 from revenant.client.doors import reader_of
 from revenant.client.records import Records
+from revenant.client.reducing import reduced_view
 from revenant.client.results import Ends
 from revenant.codec import ANYTHING, dump
 from revenant.entities.message import Message
 from revenant.errors import CallTimeout, RunNotFound
 from revenant.queue.failures import error_of
 from revenant.queue.runs import result_id
+from revenant.workflows.decider import DeciderWorkflow
 
 R = TypeVar("R")
 Caller = Callable[[Message[Any], float | None], Awaitable[Any]]
@@ -42,6 +44,7 @@ class Run(Generic[R]):
         records: Records,
         waiting: Any,
         limit: int,
+        decider: DeciderWorkflow[Any, Any] | None = None,
     ) -> None:
         self.id = key
         self.workflow = kind.partition(":")[2]
@@ -52,6 +55,7 @@ class Run(Generic[R]):
         self._records = records
         self._waiting = waiting
         self._limit = limit
+        self._decider = decider
 
     def __repr__(self) -> str:
         return f"<run {self.id!r} of {self.workflow}>"
@@ -126,13 +130,19 @@ class Run(Generic[R]):
     async def state(self) -> Any:
         """Return what the run's code has shown last, by `flow.show()`; None: nothing yet. Nothing is woken for it.
 
+        Of a decider, named by its class, the view with which it would decide now.
+
         Raises:
             RunNotFound: there is no such run.
         """
-        text = await self._records.view(self._kind, self.id)
-        if text is None:
+        if self._decider is not None:
+            events = await self._records.events(self._kind, self.id)
+            found: Any = reduced_view(events, self.id, self._decider) if events else None
+        else:
+            found = await self._records.view(self._kind, self.id)
+        if found is None:
             raise RunNotFound(f"There is no run {self.id!r} of {self.workflow}. Start it, or look at the id.")
-        return from_json(text)
+        return found if self._decider is not None else from_json(found)
 
     async def approve(self, name: str, *, by: str, form: Any = None, timeout: float | None = None) -> None:
         """Approve what the run asks under that name, with the form filled in; see `Approval.approve`."""

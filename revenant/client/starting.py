@@ -14,7 +14,7 @@ from revenant.client.run import Run
 from revenant.codec import ANYTHING, check_key, dump
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidKey
-from revenant.workflows.decider import Decider, as_workflow
+from revenant.workflows.decider import Decider, DeciderWorkflow, as_workflow
 from revenant.workflows.workflow import KIND, Workflow
 
 I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
@@ -29,7 +29,15 @@ class Sending(Protocol):
     async def call(self, message: Message[Any], *, timeout: float | None = None) -> Any:
         """Send, and wait for the reply."""
 
-    def run(self, kind: str, key: str, *, read: Callable[[Any], R], heard: bool = False) -> Run[R]:
+    def run(
+        self,
+        kind: str,
+        key: str,
+        *,
+        read: Callable[[Any], R],
+        heard: bool = False,
+        decider: DeciderWorkflow[Any, Any] | None = None,
+    ) -> Run[R]:
         """Return the handle of a run; `heard` when it is about to be started here."""
         ...
 
@@ -88,7 +96,7 @@ class Starting(ABC):
                 'as id="order-42": the same start again is then the same run.'
             )
         kind, message = start_message(workflow, input, id=id, limit=self._limit())
-        run = client.run(kind, id, read=_reader(workflow), heard=True)
+        run = client.run(kind, id, read=_reader(workflow), heard=True, decider=_decider(workflow))
         await client.call(message, timeout=timeout)
         return run
 
@@ -103,7 +111,9 @@ class Starting(ABC):
 
     def run(self, workflow: Workflow[Any, Any] | type[Decider[Any, Any]] | str, id: str) -> Run[Any]:
         """Return the handle of a run that was started before, by anybody."""
-        return self._client_for("app.run").run(_kind(workflow, "app.run"), id, read=_reader(workflow))
+        return self._client_for("app.run").run(
+            _kind(workflow, "app.run"), id, read=_reader(workflow), decider=_decider(workflow)
+        )
 
     async def approvals(
         self, *, assignee: str | None = None, workflow: Workflow[Any, Any] | str | None = None, limit: int = 500
@@ -148,6 +158,11 @@ def start_message(
 def _reader(workflow: object) -> Any:
     found = as_workflow(workflow)
     return found.result.read if found is not None else lambda value: value
+
+
+def _decider(workflow: object) -> DeciderWorkflow[Any, Any] | None:
+    found = as_workflow(workflow)
+    return found if isinstance(found, DeciderWorkflow) else None
 
 
 def _kind(workflow: object, door: str) -> str:

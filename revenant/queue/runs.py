@@ -250,6 +250,14 @@ async def read_view(connection: psycopg.AsyncConnection[Any], kind: str, key: st
     return None if row is None else row[0] or "null"
 
 
+async def read_run(
+    connection: psycopg.AsyncConnection[Any], kind: str, key: str
+) -> list[tuple[int, str, int | None, datetime, str]]:
+    """Return a run's events, (seq, type, op, at, data as JSON text), in order; none where there is no such run."""
+    parameters = {"bucket": bucket_of(kind, key), "kind": kind, "key": key}
+    return await (await connection.execute(statement("read_run"), parameters)).fetchall()
+
+
 async def find_dead_runs(connection: psycopg.AsyncConnection[Any], worker: str, *, page: int) -> list[Hint]:
     """Return hints to runs whose owner is dead."""
     (rows,) = await run_script(connection, statement("find_dead_runs"), {"worker": worker, "page": page})

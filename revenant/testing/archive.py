@@ -120,6 +120,10 @@ class MemoryArchive:
         row = self._rows.get(Address(kind, key))
         return None if row is None else row.view or "null"
 
+    async def events(self, kind: str, key: str) -> list[Event]:
+        """Return the events of a run's history, in order; none where there is no such run."""
+        return self.history(Address(kind, key))
+
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""
         found = (

@@ -25,6 +25,7 @@ from revenant.worker.admitting import Admitting
 from revenant.worker.fleet import Fleet
 from revenant.worker.lane import Counters
 from revenant.worker.runner import Runner
+from revenant.workflows.decider import DeciderWorkflow
 from revenant.workflows.events import Event
 from revenant.workflows.registry import Workflows
 from revenant.workflows.results import outcome_of
@@ -111,7 +112,15 @@ class MemoryRuns:
         """Send to a run, and return its reply."""
         return await self._call(message, timeout)
 
-    def run(self, kind: str, key: str, *, read: Callable[[Any], R], heard: bool = False) -> Run[R]:
+    def run(
+        self,
+        kind: str,
+        key: str,
+        *,
+        read: Callable[[Any], R],
+        heard: bool = False,
+        decider: DeciderWorkflow[Any, Any] | None = None,
+    ) -> Run[R]:
         """Return the handle of a run."""
         return Run(
             kind=kind,
@@ -122,6 +131,7 @@ class MemoryRuns:
             records=self.records,
             waiting=None,
             limit=self._limit,
+            decider=decider,
         )
 
     # What tells how runs have ended.
