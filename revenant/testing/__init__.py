@@ -1,6 +1,7 @@
 """Testing: applications that tests run in their own process, and code that is run along recorded histories.
 
-An application is in memory, without a database, or on a fresh one. The fixtures of the pytest plugin (`revenant_app`, `revenant_database`) come with the installation.
+An application is in memory, without a database, or on a fresh one. The fixtures of the pytest
+plugin (`revenant_app`, `revenant_database`) come with the installation.
 """
 
 from revenant.testing.clock import Clock
