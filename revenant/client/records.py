@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from revenant.client.states import States
 from revenant.queue.approvals import find_decision, list_approvals
 from revenant.queue.runs import read_run, read_view
+from revenant.queue.runviews import SeenRun, see_run
 from revenant.queue.views import Row
 from revenant.workflows.events import Event, event
 
@@ -21,6 +22,9 @@ class Records(Protocol):
     async def events(self, kind: str, key: str) -> Sequence[Event]:
         """Return the events of a run's history, in order; none where there is no such run."""
         ...
+
+    async def see(self, kind: str, key: str) -> SeenRun | None:
+        """Return a run with all its events; None: there is no such run."""
 
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""
@@ -46,6 +50,10 @@ class PostgresRecords:
         """Return the events of a run's history, in order; none where there is no such run."""
         rows = await self._states.ask(lambda connection: read_run(connection, kind, key))
         return [event(*row) for row in rows]
+
+    async def see(self, kind: str, key: str) -> SeenRun | None:
+        """Return a run with all its events; None: there is no such run."""
+        return await self._states.ask(lambda connection: see_run(connection, kind, key))
 
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""

@@ -19,7 +19,10 @@ from revenant.entities.message import Message
 from revenant.errors import CallTimeout, RunNotFound
 from revenant.queue.failures import error_of
 from revenant.queue.runs import result_id
+from revenant.queue.runviews import SeenRun
 from revenant.workflows.decider import DeciderWorkflow
+from revenant.workflows.description import RunDescription, describe
+from revenant.workflows.events import Event, read_event
 
 R = TypeVar("R")
 Caller = Callable[[Message[Any], float | None], Awaitable[Any]]
@@ -141,8 +144,34 @@ class Run(Generic[R]):
         else:
             found = await self._records.view(self._kind, self.id)
         if found is None:
-            raise RunNotFound(f"There is no run {self.id!r} of {self.workflow}. Start it, or look at the id.")
+            raise self._not_found()
         return found if self._decider is not None else from_json(found)
+
+    async def describe(self) -> RunDescription:
+        """Return where the run stands, and all that its code asked for; nothing is woken for it.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        seen = await self._see()
+        return describe(self._kind, self.id, seen.row, list(map(read_event, seen.events)), earlier=seen.earlier)
+
+    async def history(self) -> list[Event]:
+        """Return all events of the run's current history, in order.
+
+        Raises:
+            RunNotFound: there is no such run.
+        """
+        return list(map(read_event, (await self._see()).events))
+
+    async def _see(self) -> SeenRun:
+        seen = await self._records.see(self._kind, self.id)
+        if seen is None:
+            raise self._not_found()
+        return seen
+
+    def _not_found(self) -> RunNotFound:
+        return RunNotFound(f"There is no run {self.id!r} of {self.workflow}. Start it, or look at the id.")
 
     async def approve(self, name: str, *, by: str, form: Any = None, timeout: float | None = None) -> None:
         """Approve what the run asks under that name, with the form filled in; see `Approval.approve`."""

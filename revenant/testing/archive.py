@@ -18,8 +18,10 @@ from revenant.entities.context import Job
 from revenant.entities.jsonb import as_stored
 from revenant.queue.records import Hint, Settlement
 from revenant.queue.runs import Head, Known, RunWrite, VisitedRun
+from revenant.queue.runviews import SeenRun
 from revenant.queue.tasks import TaskKey, TaskWrite
 from revenant.queue.views import Row
+from revenant.testing.seeing import seen_of
 from revenant.testing.store import Store
 from revenant.worker.appending import Append, jobs_of, settlement_of, tasks_of
 from revenant.worker.progress import Progress
@@ -123,6 +125,11 @@ class MemoryArchive:
     async def events(self, kind: str, key: str) -> list[Event]:
         """Return the events of a run's history, in order; none where there is no such run."""
         return self.history(Address(kind, key))
+
+    async def see(self, kind: str, key: str) -> SeenRun | None:
+        """Return a run with all its events; None: there is no such run."""
+        row, waiting = self._rows.get(Address(kind, key)), self._store.claim(Address(kind, key)).deliveries
+        return None if row is None else seen_of(row, self.history(Address(kind, key)), messages=len(waiting))
 
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""

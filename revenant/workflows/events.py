@@ -101,3 +101,15 @@ class Event(NamedTuple):
 def event(seq: int, type: str, op: int | None, at: datetime, text: str) -> Event:
     """Return an event as it was read: its data is still JSON text."""
     return Event(seq, type, op, at, from_json(text))
+
+
+def read_event(told: dict[str, Any]) -> Event:
+    """Return an event as it is told of: {"seq", "type", "op", "at", "data"}, the moment as text or not."""
+    at = told["at"]
+    return Event(
+        told["seq"],
+        told["type"],
+        told["op"],
+        at if isinstance(at, datetime) else datetime.fromisoformat(at),
+        told["data"],
+    )

@@ -196,10 +196,12 @@ def test_every_public_name_is_documented() -> None:
         assert f"`{hook}({', '.join(parameters(getattr(Entity, hook)))})`" in text
 
 
-def test_every_table_and_function_is_documented() -> None:
+def test_every_table_view_and_function_is_documented() -> None:
     page = sections(REFERENCE / "sql.md", 2)
     made = re.findall(r"create table (revenant\.\w+)", "".join(migration.text for migration in migrations()))
     assert {ticked(cells[0])[0] for cells in rows(page["Tables"])} == {*made, "revenant.migrations"}
+    seen = re.findall(r"create view (revenant\.\w+)", "".join(migration.text for migration in migrations()))
+    assert {ticked(cells[0])[0] for cells in rows(page["Views"])} == set(seen)
     written = {word.partition("(")[0] for cells in rows(page["Functions"]) for word in ticked(cells[0])}
     assert written == {f"revenant.{function.name}" for function in functions()}
 

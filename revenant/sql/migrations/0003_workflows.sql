@@ -48,8 +48,11 @@ create table revenant.run_heads (
 -- To find what a dead worker had under way.
 create index run_heads_owner on revenant.run_heads (owner) where owner is not null;
 -- For whoever looks at the youngest ones, and for the few that want a person.
-create index run_heads_started on revenant.run_heads (started_at);
-create index run_heads_attention on revenant.run_heads (status, updated_at) where status in ('parked', 'blocked', 'failed');
+create index run_heads_started on revenant.run_heads (kind, started_at);
+-- None of what an append changes as a rule is in here, so that it need not touch any index.
+create index run_heads_attention on revenant.run_heads (status, ended_at) where status in ('parked', 'blocked', 'failed');
+-- Which versions runs still need.
+create index run_heads_open on revenant.run_heads (kind, version) where ended_at is null;
 create index run_heads_expiry on revenant.run_heads (expires_at) where expires_at is not null;
 
 -- The streams: what happened to a run, in order; never changed, and only removed as a whole.
@@ -121,3 +124,54 @@ create table revenant.run_snapshots (
     fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
 );
+
+-- What people look at. A run has one row here, under the names that Python has for it.
+create view revenant.runs as
+select substr(h.kind, 5) as workflow, h.key as id, h.status, h.version, h.seq as events, h.recoveries, h.problem,
+    h.waits, h.view, h.owner, h.fence, substr(h.parent ->> 0, 5) as parent_workflow, h.parent ->> 1 as parent_id,
+    h.started_at, h.updated_at, h.ended_at, h.expires_at, h.bucket, h.run
+from revenant.run_heads h;
+
+-- What runs wait for: a row for each thing.
+create view revenant.waiting as
+select substr(h.kind, 5) as workflow, h.key as id, (w ->> 'op')::integer as op, w ->> 'type' as type,
+    w ->> 'name' as name, (w ->> 'since')::timestamptz as since, (w ->> 'due')::timestamptz as due
+from revenant.run_heads h
+cross join lateral jsonb_array_elements(h.waits) w
+where h.ended_at is null;
+
+-- Runs that do not go on by themselves, or have not for long, and why. A worker that has not said for 8 s that it lives
+-- counts as dead.
+create view revenant.stuck as
+with served as (
+    select k.key as kind, v.version::integer as version
+    from revenant.workers w
+    cross join lateral jsonb_each(w.kinds) k
+    cross join lateral jsonb_array_elements_text(k.value -> 'versions') v (version)
+    where w.heartbeat_at > clock_timestamp() - make_interval(secs => 8)
+), found as (
+    select h.kind, h.key, h.status, h.version, h.problem,
+        case
+            when h.status in ('blocked', 'parked') then h.status
+            when not exists (select from served s where s.kind = h.kind) then 'no worker'
+            when not exists (select from served s where s.kind = h.kind and s.version = h.version) then 'no version'
+            when h.owner is not null and h.updated_at < clock_timestamp() - make_interval(mins => 10) then 'slow'
+        end as reason,
+        h.updated_at as since
+    from revenant.run_heads h where h.ended_at is null
+    union all
+    select h.kind, h.key, h.status, h.version, e.data -> 'error' ->> 'message', 'failed', h.ended_at
+    from revenant.run_heads h
+    join revenant.run_events e on e.bucket = h.bucket and e.run = h.run and e.seq = h.seq
+    where h.status = 'failed' and h.ended_at > clock_timestamp() - make_interval(days => 1)
+    union all
+    select m.kind, m.key, 'not begun', null, null, 'no worker', m.sent_at
+    from revenant.messages m
+    where starts_with(m.kind, 'run:') and m.handler = 'start'
+        and not exists (select from served s where s.kind = m.kind)
+        and not exists (
+            select from revenant.run_heads h where h.bucket = m.bucket and h.kind = m.kind and h.key = m.key
+        )
+)
+select substr(f.kind, 5) as workflow, f.key as id, f.reason, f.since, f.status, f.version, f.problem
+from found f where f.reason is not null;

@@ -1,0 +1,109 @@
+"""`revenant run signal|cancel|park|resume|requeue|migrate`: what is done to a run; recorded when the command ends."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from revenant.cli.option import option
+from revenant.cli.options import app_option, application
+from revenant.cli.run_finding import with_run, workflow_option
+from revenant.cli.run_start import input_of
+from revenant.client.run import Run
+from revenant.eventloop import run
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+reason_option = option("--reason", metavar="TEXT", help="Why; it is kept with the run.")
+
+
+def _common(command: F) -> F:
+    timeout = option(
+        "--timeout",
+        type=click.FloatRange(min=0, min_open=True),
+        help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
+    )
+    return click.argument("id", metavar="ID")(workflow_option(timeout(app_option()(command))))
+
+
+def _do(
+    id: str, workflow: str | None, app_path: str | None, deed: Callable[[Run[Any]], Awaitable[Any]], done: str
+) -> Any:
+    name, came_to = run(with_run(application(app_path), id, workflow, deed))
+    click.echo(f"Run {id!r} of {name} {done}.", err=True)
+    return came_to
+
+
+@click.command()
+@click.argument("id", metavar="ID")
+@click.argument("name")
+@click.argument("words", nargs=-1, metavar="[JSON | NAME=VALUE...]")
+@option("--id", "signal_id", metavar="ID", envvar="REVENANT_RUN_SIGNAL_ID", help="Sent again with it, it counts once.")
+@workflow_option
+@option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
+)
+@app_option()
+def signal(
+    *,
+    id: str,
+    name: str,
+    words: Sequence[str],
+    signal_id: str | None,
+    workflow: str | None,
+    timeout: float | None,
+    app_path: str | None,
+) -> None:
+    """Send the signal NAME to the run ID, with one JSON document, or an object of named values."""
+    payload = input_of(words)
+    _do(
+        id, workflow, app_path, lambda found: found.signal(name, payload, id=signal_id, timeout=timeout),
+        f"has the signal {name!r}",
+    )  # fmt: skip
+
+
+@click.command()
+@_common
+@reason_option
+def cancel(*, id: str, reason: str | None, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
+    """Have the run ID end: its steps are cancelled, and what it registered is undone."""
+    _do(id, workflow, app_path, lambda found: found.cancel(reason, timeout=timeout), "is cancelled")
+
+
+@click.command()
+@_common
+@reason_option
+def park(*, id: str, reason: str | None, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
+    """Have the run ID begin nothing new until it is resumed; what is under way ends, and is recorded."""
+    _do(id, workflow, app_path, lambda found: found.park(reason, timeout=timeout), "is parked")
+
+
+@click.command()
+@_common
+def resume(*, id: str, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
+    """Have the parked run ID go on."""
+    _do(id, workflow, app_path, lambda found: found.resume(timeout=timeout), "goes on")
+
+
+@click.command()
+@_common
+def requeue(*, id: str, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
+    """Have the blocked run ID tried again, failed attempts at once, and deaths of workers forgotten."""
+    _do(id, workflow, app_path, lambda found: found.requeue(timeout=timeout), "is tried again")
+
+
+@click.command()
+@_common
+@option(
+    "--to", "version", type=click.IntRange(min=1), metavar="N", help="The version; else the newest that a worker has."
+)
+def migrate(*, id: str, version: int | None, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
+    """Have the run ID go on with another version of its workflow's code.
+
+    The code is run along the whole history: where that does not fit, the run is blocked, and can be moved back.
+    """
+    _do(id, workflow, app_path, lambda found: found.migrate(version, timeout=timeout), "has moved")

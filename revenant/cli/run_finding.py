@@ -1,0 +1,58 @@
+"""Which run an id means: ids alone find runs, and where several workflows have one, the workflow decides."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+import click
+
+from revenant.app import Revenant
+from revenant.cli.failures import not_found
+from revenant.cli.option import option
+from revenant.cli.options import looking
+from revenant.client.run import Run
+from revenant.queue.runviews import find_runs
+from revenant.queue.views import Connection, Row
+from revenant.workflows.workflow import KIND
+
+F = TypeVar("F", bound=Callable[..., Any])
+R = TypeVar("R")
+
+
+def workflow_option(command: F) -> F:
+    """Add --workflow to a command that takes an id."""
+    return option(
+        "--workflow",
+        metavar="NAME",
+        help="The run's workflow, where several have one of that id.",
+    )(command)
+
+
+async def find_run(connection: Connection, key: str, workflow: str | None) -> Row:
+    """Return (kind, key, started_at) of the run that is meant.
+
+    Raises:
+        click.ClickException: there is none, or there are several.
+    """
+    found = await find_runs(connection, key)
+    chosen = [row for row in found if workflow is None or row["kind"] == f"{KIND}{workflow}"]
+    if len(chosen) == 1:
+        return chosen[0]
+    names = ", ".join(row["kind"].removeprefix(KIND) for row in found)
+    if chosen:
+        raise click.UsageError(f"There are runs {key!r} of several workflows: {names}. Say which with --workflow.")
+    if found:
+        raise not_found(f"There is no run {key!r} of {workflow}, but one of {names}.")
+    raise not_found(f"There is no run {key!r}. `revenant run ls` lists them; one that waits for a worker is not begun.")
+
+
+async def with_run(
+    app: Revenant, key: str, workflow: str | None, deed: Callable[[Run[Any]], Awaitable[R]]
+) -> tuple[str, R]:
+    """Find a run and do that to it; return its workflow's name, and what the deed returned."""
+    async with looking(app) as connection:
+        found = await find_run(connection, key, workflow)
+    name = str(found["kind"]).removeprefix(KIND)
+    async with app:
+        return name, await deed(app.run(name, key))

@@ -1,0 +1,88 @@
+"""`revenant run ls|stuck`: runs, the youngest first; and those that do not go on, with why and what to type."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from revenant.app import Revenant
+from revenant.cli.option import option
+from revenant.cli.options import app_option, application, looking
+from revenant.cli.output import output_option, print_pages, print_rows
+from revenant.cli.run_finding import find_run
+from revenant.eventloop import run
+from revenant.queue.runviews import runs, stuck_runs
+from revenant.queue.views import Row, limited
+from revenant.workflows.workflow import KIND
+
+COLUMNS = ("workflow", "id", "status", "version", "events", "started_at", "updated_at", "ended_at")
+STUCK_COLUMNS = ("workflow", "id", "reason", "since", "problem", "what_to_type")
+STATUSES = ("running", "waiting", "parked", "blocked", "completed", "failed", "cancelled")
+_CURES = {
+    "blocked": "revenant run requeue {id}",
+    "parked": "revenant run resume {id}",
+    "failed": "revenant run fork {id} {new}",
+    "no version": "revenant run migrate {id}",
+    "no worker": "revenant worker --app module:attribute",
+    "slow": "revenant run show {id}",
+}
+
+
+@click.command("ls")
+@option("--workflow", metavar="NAME", help="Only runs of this workflow.")
+@option("--status", type=click.Choice(STATUSES), help="Only those that stand there.")
+@option("--limit", type=click.IntRange(min=1), metavar="N", help="Stop after so many.")
+@option("--after", metavar="ID", help="Go on behind this run, the last one of an earlier listing.")
+@output_option
+@app_option()
+def list_runs(
+    *,
+    workflow: str | None,
+    status: str | None,
+    limit: int | None,
+    after: str | None,
+    output: str,
+    app_path: str | None,
+) -> None:
+    """List runs, the youngest first, a page at a time, however many there are."""
+    run(
+        _list(
+            application(app_path), workflow=workflow, status=status, limit=limit, after=after, output=output,
+        )
+    )  # fmt: skip
+
+
+async def _list(
+    app: Revenant, *, workflow: str | None, status: str | None, limit: int | None, after: str | None, output: str
+) -> None:
+    async with looking(app) as connection:
+        behind = None if after is None else await find_run(connection, after, workflow)
+        kind = None if workflow is None else f"{KIND}{workflow}"
+        pages = runs(connection, kind=kind, status=status, after=behind)
+        await print_pages(output, COLUMNS, limited(pages, limit))
+
+
+@click.command("stuck")
+@option("--workflow", metavar="NAME", help="Only runs of this workflow.")
+@option("--limit", type=click.IntRange(min=1), metavar="N", default=1000, show_default=True, help="Stop after so many.")
+@output_option
+@app_option()
+def list_stuck(*, workflow: str | None, limit: int, output: str, app_path: str | None) -> None:
+    """List runs that do not go on by themselves, or have not for long, and what to type.
+
+    They are blocked or parked, have failed within a day, wait for a workflow or a version that no live worker has, or
+    have an attempt under way for more than ten minutes.
+    """
+    found = run(_stuck(application(app_path), workflow, limit))
+    print_rows(output, STUCK_COLUMNS, [{**row, "what_to_type": cure_of(row)} for row in found])
+
+
+async def _stuck(app: Revenant, workflow: str | None, limit: int) -> list[Row]:
+    async with looking(app) as connection:
+        return await stuck_runs(connection, workflow=workflow, limit=limit)
+
+
+def cure_of(row: Row) -> str:
+    """Return what to type about a run that is stuck."""
+    return _CURES[row["reason"]].format(id=shlex.quote(row["id"]), new=shlex.quote(f"{row['id']}-again"))
