@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any, Literal, Self, TypeVar, cast, overload
 
@@ -13,6 +14,7 @@ import procrastinate
 import psycopg
 
 from revenant.client.client import Client
+from revenant.client.external import ExternalStep, external_steps
 from revenant.client.looking import Looking
 from revenant.client.starting import Sending, Starting
 from revenant.client.states import States
@@ -273,6 +275,18 @@ class Revenant(Looking, Starting):
             tracebacks=self.tracebacks,
         )
 
+    def external(
+        self, name: str, *, holder: str | None = None, claim: float = 30.0, poll: float = 0.5
+    ) -> AsyncIterator[ExternalStep]:
+        """Take the external steps of that name, one after another, without their workflows' code.
+
+        `claim` (seconds) is how long one is held until it is renewed, as `async with` does; `holder` says who has it;
+        `poll` (seconds) is how often to look while there is none.
+        """
+        ask, limit = self._started(None, "app.external").states.ask, self._limit()
+        who = holder or f"{socket.gethostname()}:{os.getpid()}"
+        return external_steps(name, holder=who, seconds=claim, poll=poll, ask=ask, limit=limit)
+
     def _client_for(self, door: str) -> Sending:
         return self._started(None, door)
 
@@ -300,6 +314,7 @@ _DEEDS = {
     "app.start": "A run was to be started",
     "app.run": "A run was asked for",
     "app.approvals": "Approvals were asked for",
+    "app.external": "External steps were asked for",
     "app.reply": "A reply was asked for",
     "app.cancel": "A message was to be cancelled",
     "app.state": "A state was asked for",

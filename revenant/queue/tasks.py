@@ -38,11 +38,13 @@ class TaskWrite(NamedTuple):
     input: str
     """JSON text."""
     due: str | None
+    idempotency: str | None = None
 
 
 _GONE_COLUMNS = ("gone_buckets", "gone_runs", "gone_ops")
 _COLUMNS = (
     "buckets", "runs", "ops", "kinds", "keys", "types", "names", "attempts", "assignees", "inputs", "dues",
+    "idempotencies",
 )  # fmt: skip
 
 

@@ -380,6 +380,8 @@ create table revenant.run_tasks (
     -- Whom an approval waits for, in lists; who may answer is for the application to decide.
     assignee text,
     input json not null,
+    -- What the outside world may know a step by, in each of its attempts.
+    idempotency text,
     made_at timestamptz not null default now(),
     due timestamptz,
     -- Who has claimed it; a token is given out once, so one that was taken away is never taken for the one that holds.
@@ -392,6 +394,7 @@ create table revenant.run_tasks (
     fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
 );
+create unique index run_tasks_token on revenant.run_tasks (token) where token is not null;
 create index run_tasks_steps on revenant.run_tasks (name, made_at) where type = 'step';
 create index run_tasks_approvals on revenant.run_tasks (assignee, made_at) where type = 'approval';
 
@@ -462,7 +465,7 @@ select substr(f.kind, 5) as workflow, f.key as id, f.reason, f.since, f.status, 
 from found f where f.reason is not null;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (3, 'workflows', 'bdb9e566274918f5bc6ef51bac3152fb80892b7c135f4e343967d207ce17e563', 1);
+values (3, 'workflows', 'c91a81ae15944cd9802633fbcbf9d3e6946ac57150a794154129c1b8a5e28c1b', 1);
 
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
@@ -689,6 +692,29 @@ begin
 end
 $$;
 
+-- Promise: gives one external step of that name to the holder for so many seconds: the longest waiting one that nobody holds; no row if there is none.
+-- Locks: that step's row, which nobody waits for.
+create or replace function revenant.claim_step(name text, holder text, seconds double precision default 30)
+returns table (
+    token uuid, workflow text, run_id text, attempt integer, idempotency_key text, args json, held_until timestamptz
+) language plpgsql volatile as $$
+#variable_conflict use_column
+begin
+    return query
+    update revenant.run_tasks t
+    set token = gen_random_uuid(), holder = claim_step.holder,
+        held_until = revenant.now() + make_interval(secs => claim_step.seconds)
+    from (
+        select f.bucket, f.run, f.op from revenant.run_tasks f
+        where f.type = 'step' and f.name = claim_step.name
+            and (f.held_until is null or f.held_until <= revenant.now())
+        order by f.made_at limit 1 for update skip locked
+    ) as f
+    where t.bucket = f.bucket and t.run = f.run and t.op = f.op
+    returning t.token, substr(t.kind, 5), t.key, t.attempt, t.idempotency, t.input, t.held_until;
+end
+$$;
+
 -- Promise: as claim_v2, for a worker that knows no states.
 -- Locks: those of claim_v2.
 create or replace function revenant.claim_v1(
@@ -850,6 +876,20 @@ begin
         bytes := bytes + octet_length(args) + coalesce(octet_length(state), 0);
         return next;
     end loop;
+end
+$$;
+
+-- Promise: ends a claimed step with its result, if and only if you commit; raises RV002 where the claim does not hold any more.
+-- Locks: the step's row; the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.complete_step(token uuid, result jsonb default 'null')
+returns void language plpgsql volatile as $$
+declare
+    task revenant.run_tasks := revenant.held_step_v1(complete_step.token);
+begin
+    delete from revenant.run_tasks t where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
+    perform revenant.cast(task.kind, task.key, 'step', json_build_object(
+        'run', task.run, 'op', task.op, 'attempt', task.attempt, 'status', 'ok', 'result', coalesce(result, 'null')
+    ));
 end
 $$;
 
@@ -1098,6 +1138,22 @@ begin
 end
 $$;
 
+-- Promise: ends a claimed step's attempt as failed, if and only if you commit; raises RV002 where the claim does not hold any more.
+-- Locks: the step's row; the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.fail_step(
+    token uuid, error text, retryable boolean default true, type text default 'ExternalFailure'
+) returns void language plpgsql volatile as $$
+declare
+    task revenant.run_tasks := revenant.held_step_v1(fail_step.token);
+begin
+    delete from revenant.run_tasks t where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
+    perform revenant.cast(task.kind, task.key, 'step', json_build_object(
+        'run', task.run, 'op', task.op, 'attempt', task.attempt, 'status', 'error', 'retryable', retryable,
+        'error', json_build_object('error', 'RunFailed', 'type', fail_step.type, 'message', fail_step.error)
+    ));
+end
+$$;
+
 -- Promise: the replies of those ids that have one, by point look-ups.
 -- Locks: none.
 create or replace function revenant.fetch_replies_v1(ids uuid[])
@@ -1223,6 +1279,22 @@ create or replace function revenant.heartbeat_v1(
     set draining = excluded.draining, turns = excluded.turns, messages = excluded.messages,
         backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, heartbeat_at = now();
     select w.id::text, w.kinds, w.draining, revenant.alive_v1(w.id) from revenant.workers w
+$$;
+
+-- Promise: the external step that a token holds, locked; raises RV002 where it does not hold one any more.
+-- Locks: the step's row.
+create or replace function revenant.held_step_v1(held uuid) returns revenant.run_tasks language plpgsql volatile as $$
+declare
+    task revenant.run_tasks;
+begin
+    select t.* into task from revenant.run_tasks t where t.token = held for update;
+    if not found then
+        raise exception 'the claim % does not hold any more; nothing was changed', held
+            using errcode = 'RV002',
+                hint = 'The step was answered, or claimed by somebody else after its time, or its run does not wait for it.';
+    end if;
+    return task;
+end
 $$;
 
 -- Promise: of the named entities, locks those that this worker still owns, for a flush: where their rows and handled messages are.
@@ -1711,6 +1783,20 @@ begin
         end if;
     end loop;
     return (select extract(epoch from min(d.due) - revenant.now())::double precision from unnest(dues) as d (due));
+end
+$$;
+
+-- Promise: holds a claimed step for so many seconds from now; raises RV002 where the claim does not hold any more.
+-- Locks: the step's row.
+create or replace function revenant.renew_step(token uuid, seconds double precision default 30)
+returns timestamptz language plpgsql volatile as $$
+declare
+    task revenant.run_tasks := revenant.held_step_v1(renew_step.token);
+    moment timestamptz := revenant.now() + make_interval(secs => seconds);
+begin
+    update revenant.run_tasks t set held_until = moment
+    where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
+    return moment;
 end
 $$;
 
@@ -2389,7 +2475,7 @@ $$;
 create or replace function revenant.write_tasks_v1(
     gone_buckets smallint[], gone_runs uuid[], gone_ops integer[],
     buckets smallint[], runs uuid[], ops integer[], kinds text[], keys text[], types text[], names text[],
-    attempts integer[], assignees text[], inputs text[], dues timestamptz[]
+    attempts integer[], assignees text[], inputs text[], dues timestamptz[], idempotencies text[]
 ) returns void language plpgsql volatile
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -2399,13 +2485,13 @@ begin
         where t.bucket = gone_buckets[i] and t.run = gone_runs[i] and t.op = gone_ops[i];
     end loop;
     insert into revenant.run_tasks (
-        bucket, run, op, kind, key, type, name, attempt, assignee, input, made_at, due
+        bucket, run, op, kind, key, type, name, attempt, assignee, input, made_at, due, idempotency
     )
     select w.bucket, w.run, w.op, w.kind, w.key, w.type, w.name, w.attempt, w.assignee, w.input::json,
-        revenant.now(), w.due
+        revenant.now(), w.due, w.idempotency
     from unnest(
-        buckets, runs, ops, kinds, keys, types, names, attempts, assignees, inputs, dues
-    ) as w (bucket, run, op, kind, key, type, name, attempt, assignee, input, due)
+        buckets, runs, ops, kinds, keys, types, names, attempts, assignees, inputs, dues, idempotencies
+    ) as w (bucket, run, op, kind, key, type, name, attempt, assignee, input, due, idempotency)
     on conflict (bucket, run, op) do update
     set attempt = excluded.attempt, assignee = excluded.assignee, input = excluded.input, due = excluded.due,
         made_at = excluded.made_at, token = null, holder = null, held_until = null;
@@ -2413,7 +2499,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'b3edb881d65cd40f316afa75cd2fcdc11b100502ea08034242653e64171b12fb', 0)
+values (0, 'functions', '383b422733fa96bd01da7442eadbf8c9a41cf62dc309eddd3faa374b4c4c7360', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -251,6 +251,13 @@ class MemoryApp(Revenant):
             "fixture `revenant_app`, whose worker runs on a database."
         )
 
+    def external(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: other programs find their steps in a database."""
+        raise ConfigurationError(
+            "A memory application has no database in which others could find external steps. The pytest fixture "
+            "`revenant_app` has one."
+        )
+
     def url(self) -> NoReturn:
         """Refuse: there is no database."""
         raise ConfigurationError("A memory application has no database. The pytest fixture `revenant_app` has one.")

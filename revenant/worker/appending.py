@@ -251,7 +251,7 @@ def tasks_of(parts: Sequence[Append]) -> tuple[list[TaskKey], list[TaskWrite]]:
     tasks = [
         TaskWrite(
             part.write.bucket, part.write.stream, task.op, part.write.kind, part.write.key,
-            task.type, task.name, task.attempt, task.assignee, task.input, task.due,
+            task.type, task.name, task.attempt, task.assignee, task.input, task.due, task.idempotency,
         )
         for part in parts
         for task in part.draft.tasks.values()

@@ -168,4 +168,13 @@ def task_of(run: LiveRun, number: int) -> Task:
     found = run.view.operations[number]
     due = None if found.due is None else found.due.isoformat()
     text = to_json(found.asked.get("input")).decode()
-    return Task(number, found.type, found.name, max(found.attempt, 1), found.asked.get("assignee"), text, due)
+    return Task(
+        number,
+        found.type,
+        found.name,
+        max(found.attempt, 1),
+        found.asked.get("assignee"),
+        text,
+        due,
+        found.asked.get("key"),
+    )

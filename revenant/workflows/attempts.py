@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from revenant.workflows import events as e
-from revenant.workflows.asking import task_of
 from revenant.workflows.draft import Start
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.retry import Retry
 from revenant.workflows.seen import OperationView
 from revenant.workflows.step import StepOptions
+from revenant.workflows.tasks import hand_out
 
 MOST_DEATHS = 3
 """Workers that may die under one attempt; then its run fails."""
@@ -28,7 +28,7 @@ def begin_ready(run: LiveRun) -> bool:
     for found in ready:
         run.record(e.ATTEMPT_STARTED, found.number, attempt=found.attempt + 1, **_changed(run, found))
         if found.asked.get("external"):
-            run.draft.hand_out(task_of(run, found.number))
+            hand_out(run, found)
         else:
             run.draft.starts.append(Start(found.number, found.attempt))
     return bool(ready)

@@ -27,6 +27,7 @@ class Task(NamedTuple):
     assignee: str | None
     input: str
     due: str | None
+    idempotency: str | None = None
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from revenant.codec import bucket_of, new_id
 from revenant.errors import RevenantError, RunFailed, StepFailed
 from revenant.queue.records import Envelope
 from revenant.workflows import events as e
+from revenant.workflows import tasks
 from revenant.workflows.approving import withdraw
 from revenant.workflows.commands import Failing
 from revenant.workflows.events import Event
@@ -49,7 +50,7 @@ def give_up(run: LiveRun, number: int) -> None:
     elif found.type == "child" and found.asked.get("on_close") == "cancel":
         _cancel_child(run, f"{number}/close", found.asked["id"], found.name)
     if found.asked.get("external"):
-        run.draft.withdraw(number)
+        tasks.withdraw(run, found)
     elif found.running:
         run.draft.stops.append(number)
     run.record(_GIVEN_UP[found.type], number)

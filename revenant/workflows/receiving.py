@@ -13,6 +13,7 @@ from revenant.workflows.controlling import CONTROLS
 from revenant.workflows.lasting import time_out
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import Misfit, WaitOperation
+from revenant.workflows.outside import expire, take_step
 from revenant.workflows.replying import refuse, reply
 from revenant.workflows.seen import OperationView
 from revenant.workflows.updating import receive_update, refuse_update
@@ -65,6 +66,8 @@ def _fire(run: LiveRun, delivery: Delivery, args: Details) -> None:
             run.draft.withdraw(number)
     elif found.pausing and args.get("attempt") == found.attempt + 1:
         run.record(e.RETRY_FIRED, number, attempt=found.attempt + 1)
+    elif found.asked.get("external") and args["what"] == f"attempt {found.attempt}":
+        expire(run, found, found.attempt)
 
 
 def _answer(run: LiveRun, delivery: Delivery, args: Details) -> None:
@@ -144,4 +147,5 @@ _DOORS: dict[str, Callable[[LiveRun, Delivery, Details], None]] = {
     "update": _update,
     "decide": decide,
     **dict.fromkeys(CONTROLS, _control),
+    "step": take_step,
 }

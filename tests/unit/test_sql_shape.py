@@ -24,6 +24,10 @@ PLAIN_NAMES = {
     "cast": "public: people call it in their own SQL",
     "call": "public: people call it in their own SQL",
     "reply": "public: people call it in their own SQL",
+    "claim_step": "public: people call it in their own SQL",
+    "renew_step": "public: people call it in their own SQL",
+    "complete_step": "public: people call it in their own SQL",
+    "fail_step": "public: people call it in their own SQL",
 }
 """Functions without a version in their names, and why."""
 

@@ -95,6 +95,8 @@ create table revenant.run_tasks (
     -- Whom an approval waits for, in lists; who may answer is for the application to decide.
     assignee text,
     input json not null,
+    -- What the outside world may know a step by, in each of its attempts.
+    idempotency text,
     made_at timestamptz not null default now(),
     due timestamptz,
     -- Who has claimed it; a token is given out once, so one that was taken away is never taken for the one that holds.
@@ -107,6 +109,7 @@ create table revenant.run_tasks (
     fillfactor = 70, autovacuum_vacuum_scale_factor = 0.02,
     autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0
 );
+create unique index run_tasks_token on revenant.run_tasks (token) where token is not null;
 create index run_tasks_steps on revenant.run_tasks (name, made_at) where type = 'step';
 create index run_tasks_approvals on revenant.run_tasks (assignee, made_at) where type = 'approval';
 

@@ -4,5 +4,5 @@ select revenant.write_tasks_v1(
     %(gone_buckets)s::smallint[], %(gone_runs)s::uuid[], %(gone_ops)s::integer[],
     %(buckets)s::smallint[], %(runs)s::uuid[], %(ops)s::integer[], %(kinds)s::text[], %(keys)s::text[],
     %(types)s::text[], %(names)s::text[], %(attempts)s::integer[], %(assignees)s::text[], %(inputs)s::text[],
-    %(dues)s::timestamptz[]
+    %(dues)s::timestamptz[], %(idempotencies)s::text[]
 );

@@ -1,0 +1,295 @@
+"""External steps: claimed over SQL or the client by whoever has none of the code; ended once, by the claim that holds."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import psycopg
+import pytest
+
+from revenant import Flow, Retry, step, workflow
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.errors import RunCancelled, RunFailed, StaleClaim, Unstorable
+from tests.flows import history, served, types
+from tests.tools import eventually, rows, value
+
+Connection = psycopg.AsyncConnection[Any]
+TASKS = "select count(*) from revenant.run_tasks"
+CLAIM = "select token, workflow, run_id, attempt, idempotency_key, args from revenant.claim_step(%s, %s, %s)"
+
+
+@step(external=True)
+async def resize(picture: str, width: int) -> str:
+    raise NotImplementedError
+
+
+@workflow
+async def thumbnail(flow: Flow, picture: str) -> str:
+    return await flow.step(resize, picture, 120, retry=Retry(attempts=3, backoff=0.01))
+
+
+async def claimed(connection: Connection, seconds: float = 30, holder: str = "me") -> Any:
+    async def claim() -> Any:
+        found = await rows(connection, CLAIM, "resize", holder, seconds)
+        return found[0] if found else None
+
+    return await eventually(claim, what="a step to claim")
+
+
+async def test_a_step_is_claimed_and_completed_in_plain_sql(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, name, run_id, attempt, key, args = await claimed(connection)
+        assert (name, run_id, attempt, args) == ("thumbnail", "c", 1, ["cat", 120])
+        (scheduled,) = [data for type, data in await history(connection, "c") if type == "step.scheduled"]
+        assert key == scheduled["key"]
+        assert await rows(connection, CLAIM, "resize", "other", 30) == []
+        await connection.execute("select revenant.complete_step(%s, '\"small cat\"')", (token,))
+        assert await run.result(timeout=20) == "small cat"
+    assert await value(connection, TASKS) == 0
+    assert await types(connection, "c") == [
+        "run.started", "step.scheduled", "attempt.started", "step.succeeded", "run.completed",
+    ]  # fmt: skip
+
+
+async def test_an_answer_counts_if_and_only_if_its_own_transaction_commits(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    await connection.execute("create table own (n int)")
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        for word, commits in (("no", False), ("yes", True)):
+            async with connection.transaction(force_rollback=not commits):
+                await connection.execute("insert into own values (1)")
+                await connection.execute("select revenant.complete_step(%s, to_jsonb(%s::text))", (token, word))
+        assert await run.result(timeout=20) == "yes"
+    assert await value(connection, "select count(*) from own") == 1
+
+
+@pytest.mark.parametrize("end", ["complete_step(%s, '1')", "fail_step(%s, 'no')", "renew_step(%s, 30)"])
+async def test_a_claim_that_somebody_else_has_taken_over_is_refused(
+    database: str, settings: Settings, connection: Connection, end: str
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        stale, *first = await claimed(connection, seconds=0)
+        token, *second = await claimed(connection, holder="other")
+        assert stale != token
+        assert first == second, "the same attempt, under the same key"
+        with pytest.raises(psycopg.DatabaseError, match="does not hold any more") as refused:
+            await connection.execute(f"select revenant.{end}".encode(), (stale,))
+        assert refused.value.sqlstate == "RV002"
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        assert await run.result(timeout=20) == "good"
+        with pytest.raises(psycopg.DatabaseError, match="does not hold any more"):
+            await connection.execute(f"select revenant.{end}".encode(), (token,))
+
+
+async def test_a_claim_past_its_time_is_good_while_nobody_else_has_the_step(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection, seconds=0)
+        await connection.execute("select revenant.renew_step(%s, 60)", (token,))
+        assert await rows(connection, CLAIM, "resize", "other", 30) == []
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        assert await run.result(timeout=20) == "good"
+
+
+async def test_two_who_claim_at_once_get_different_steps_the_oldest_first(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        for name in ("a", "b"):
+            await app.start(thumbnail, name, id=name)
+            await eventually(
+                lambda name=name: value(connection, "select true from revenant.run_tasks where key = %s", name)
+            )
+        async with (
+            await psycopg.AsyncConnection.connect(database) as one,
+            await psycopg.AsyncConnection.connect(database) as two,
+        ):
+            # Neither has committed: they do not wait for each other.
+            found = [(await rows(own, CLAIM, "resize", "x", 30))[0][2] for own in (one, two)]
+        assert found == ["a", "b"]
+
+
+async def test_a_failed_attempt_is_followed_by_others_and_the_last_error_reaches_the_code(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        keys = set()
+        for number in (1, 2, 3):
+            token, _, _, attempt, key, _ = await claimed(connection)
+            assert attempt == number
+            keys.add(key)
+            await connection.execute("select revenant.fail_step(%s, %s)", (token, f"no {number}"))
+        with pytest.raises(RunFailed, match="no 3"):
+            await run.result(timeout=20)
+    assert len(keys) == 1
+
+
+async def test_a_failure_that_is_not_retryable_is_the_last(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        await connection.execute("select revenant.fail_step(%s, 'no such file', false, 'Missing')", (token,))
+        with pytest.raises(RunFailed, match="Missing: no such file"):
+            await run.result(timeout=20)
+
+
+async def test_a_result_of_another_shape_fails_the_attempt_and_not_the_run(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        await connection.execute("select revenant.complete_step(%s, '[1]')", (token,))
+        token, _, _, attempt, *_ = await claimed(connection)
+        assert attempt == 2
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        assert await run.result(timeout=20) == "good"
+    (failed,) = [data for type, data in await history(connection, "c") if type == "attempt.failed"]
+    assert failed["error"]["type"] == "InvalidResult"
+
+
+async def test_json_that_cannot_be_recorded_is_refused_at_once(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        with pytest.raises(psycopg.DataError):
+            await connection.execute(r"""select revenant.complete_step(%s, '"\u0000"')""", (token,))
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        assert await run.result(timeout=20) == "good"
+
+
+async def test_an_attempt_that_nobody_ends_in_time_has_failed(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    @workflow
+    async def hasty(flow: Flow) -> str:
+        return await flow.step(resize, "cat", 1, timeout=0.3, retry=Retry(attempts=2, backoff=0.01))
+
+    async with served(database, settings, hasty) as app:
+        run = await app.start(hasty, id="h")
+        token, *_ = await claimed(connection)
+        with pytest.raises(RunFailed, match=r"longer than 0\.3 s"):
+            await run.result(timeout=30)
+        with pytest.raises(psycopg.DatabaseError, match="does not hold any more"):
+            await connection.execute("select revenant.complete_step(%s, '\"late\"')", (token,))
+    assert (await types(connection, "h")).count("attempt.failed") == 2
+    assert await value(connection, TASKS) == 0
+
+
+async def test_the_time_out_of_an_attempt_that_ended_is_taken_back(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    @workflow
+    async def patient(flow: Flow) -> str:
+        made = await flow.step(resize, "cat", 1, timeout=3600)
+        await flow.signal("never")
+        return made
+
+    async with served(database, settings, patient) as app:
+        run = await app.start(patient, id="p")
+        token, *_ = await claimed(connection)
+        assert await value(connection, "select count(*) from revenant.scheduled") == 1
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        await eventually(lambda: value(connection, "select count(*) = 0 from revenant.scheduled"))
+        await run.cancel()
+
+
+async def test_a_cancelled_run_takes_its_steps_back(database: str, settings: Settings, connection: Connection) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        await run.cancel()
+        with pytest.raises(RunCancelled):
+            await run.result(timeout=20)
+        with pytest.raises(psycopg.DatabaseError, match="does not hold any more"):
+            await connection.execute("select revenant.renew_step(%s)", (token,))
+
+
+async def test_a_step_that_is_ended_while_no_worker_lives_counts_when_one_comes(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+    await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+    async with served(database, settings, thumbnail) as app:
+        assert await app.run(thumbnail, "c").result(timeout=20) == "good"
+
+
+async def test_a_process_without_the_code_takes_steps_over_the_client(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with (
+        served(database, settings, thumbnail) as app,
+        Revenant(database_url=database, settings=settings) as stranger,
+    ):
+        runs = [await app.start(thumbnail, name, id=name) for name in ("a", "b", "c")]
+        seen: list[tuple[str, int]] = []
+        async with asyncio.timeout(60):
+            async for found in stranger.external("resize", poll=0.02):
+                async with found:
+                    seen.append((found.run_id, found.attempt))
+                    if found.run_id == "a" and found.attempt == 1:
+                        raise_it = ValueError("b\0d")
+                        await found.fail(raise_it)
+                    else:
+                        with pytest.raises(Unstorable):
+                            await found.complete(object())
+                        await found.complete(f"{found.args[1]}-{found.args[0]}")
+                if len(seen) == 4:
+                    break
+        assert [await run.result(timeout=20) for run in runs] == ["120-a", "120-b", "120-c"]
+    assert sorted(seen) == [("a", 1), ("a", 2), ("b", 1), ("c", 1)]
+
+
+async def test_an_error_inside_a_claim_fails_the_attempt(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+
+        async def work() -> None:
+            async for found in app.external("resize", poll=0.02):
+                async with found:
+                    raise LookupError("no such")
+
+        for _ in range(3):
+            with pytest.raises(LookupError, match="no such"):
+                await asyncio.wait_for(work(), 30)
+        with pytest.raises(RunFailed, match="LookupError: no such"):
+            await run.result(timeout=20)
+
+
+async def test_a_claim_is_renewed_while_its_step_is_worked_at(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    until = "select held_until from revenant.run_tasks"
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        async for found in app.external("resize", claim=0.5, poll=0.02):
+            async with found:
+                first = await value(connection, until)
+                await eventually(
+                    lambda first=first: value(connection, "select held_until > %s from revenant.run_tasks", first)
+                )
+                await found.complete("good")
+            break
+        assert await run.result(timeout=20) == "good"
+        with pytest.raises(StaleClaim):
+            await found.complete("again")
