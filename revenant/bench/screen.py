@@ -128,6 +128,8 @@ def show_workflows(result: WorkflowsResult) -> None:
     table.add_section()
     table.add_row("one run at a time", *_figures(result.alone), "")
     _print(table, result.tally)
+    if result.worker_ms is not None:
+        say(f"1,000 runs took {result.worker_ms:,.0f} ms of the worker's processor time.")
     say(
         f"{result.wal_bytes:,.0f} bytes of WAL a run. One run over {result.items:,} items took "
         f"{result.mapped.seconds:,.1f} s, {result.mapped.per_second:,.0f} items a second."

@@ -35,6 +35,8 @@ class WorkflowsResult:
     alone: Measured
     wal_bytes: float
     """Of one run."""
+    worker_ms: float | None
+    """Processor time that the worker took for 1,000 runs; None where the system does not tell."""
     items: int
     mapped: Pace
     """`flow.map` over so many items, in one run."""
@@ -55,6 +57,7 @@ class _Bench:
         self._in_flight = in_flight
         self._steps = steps
         self._next = 0
+        self.worker_seconds: float | None = 0.0
         self.finished = 0
         """Runs that came to their results."""
         self.wrong = 0
@@ -87,11 +90,20 @@ class _Bench:
         ours, plain, wal = Measured(), Measured(), 0
         for _ in range(SLICES):
             await self.press(self.plainly, runs // SLICES, in_flight=self._in_flight, into=plain)
-            before = await self._written()
+            before, used = await self._written(), self._site.crew.cpu_seconds()
             await self.press(self.run, runs // SLICES, in_flight=self._in_flight, into=ours)
             wal += await self._written() - before
+            self._count(used, self._site.crew.cpu_seconds())
             self._site.crew.watch()
         return ours, plain, wal
+
+    def _count(self, before: float | None, after: float | None) -> None:
+        known = None not in (before, after, self.worker_seconds)
+        self.worker_seconds = (self.worker_seconds or 0) + (after or 0) - (before or 0) if known else None
+
+    def worker_ms(self, runs: int) -> float | None:
+        """Return the worker's processor time for 1,000 of so many runs, in milliseconds."""
+        return self.worker_seconds / runs * 1e6 if self.worker_seconds is not None and runs else None
 
     async def _written(self) -> int:
         row = await (await self._site.look.execute(statement("read_wal"))).fetchone()
@@ -123,6 +135,7 @@ async def measure_workflows(
         return WorkflowsResult(
             in_flight=in_flight, steps=steps, runs=ours, plain=plainly, alone=alone, items=items, mapped=mapped,
             wal_bytes=wal / max(1, len(ours.latencies)),
+            worker_ms=bench.worker_ms(len(ours.latencies)),
             tally=Tally(
                 expected=expected,
                 total=bench.finished - bench.wrong + right,
@@ -144,6 +157,7 @@ def workflows_as_json(result: WorkflowsResult) -> dict[str, object]:
         "baseline_p50_ms": result.plain.at(0.5),
         "ratio": None if result.ratio is None else round(result.ratio, 3),
         "wal_bytes_per_run": round(result.wal_bytes),
+        "worker_cpu_ms_per_1000": None if result.worker_ms is None else round(result.worker_ms, 1),
         "alone_p50_ms": result.alone.at(0.5),
         "alone_p99_ms": result.alone.at(0.99),
         "items": result.items,
