@@ -144,9 +144,18 @@ async def naps(flow: Flow, seconds: float) -> str:
 
 
 @workflow
-async def has_child(flow: Flow, word: str) -> int:
-    """Waits for a child that waits at the gate."""
-    return await flow.child(walks, word, id=f"{flow.id}-child")  # type: ignore[no-any-return]  # a child's result is of its own type
+async def has_child(flow: Flow, count: int) -> Any:
+    """Waits for a child that does some steps, and does one itself."""
+    done = await flow.child(hops, count, id=f"{flow.id}-child")
+    await flow.step(key_of_attempt, f"parent-{flow.id}")
+    return done
+
+
+@workflow
+async def answers(flow: Flow, seconds: float) -> int:
+    """A step at the gate once a signal has come."""
+    await flow.signal("word", timeout=seconds)
+    return await flow.step(at_gate, f"answer-{flow.id}")
 
 
 @workflow
@@ -158,6 +167,6 @@ async def pays(flow: Flow, account: str) -> int:
     return total
 
 
-WORKFLOWS: list[Workflow[Any, Any]] = [checkout, walks, kills, hops, waits, naps, has_child, pays]
+WORKFLOWS: list[Workflow[Any, Any]] = [checkout, walks, kills, hops, waits, naps, has_child, answers, pays]
 
 app = Revenant(entities=ENTITIES, workflows=WORKFLOWS)
