@@ -111,6 +111,14 @@ class Listener:
         """
         loop, pgconn = asyncio.get_running_loop(), connection.pgconn
         failed: asyncio.Future[None] = loop.create_future()
+        left = False
+
+        def leave() -> None:
+            """Once only: by then the number of a socket that was closed is another connection's."""
+            nonlocal left
+            if not left:
+                left = True
+                loop.remove_reader(socket)
 
         def take() -> None:
             try:
@@ -119,8 +127,9 @@ class Listener:
                     self._heard = time.monotonic()
                     self._hand_on(note)
             except psycopg.Error as error:
-                loop.remove_reader(socket)
-                failed.set_exception(error)
+                leave()
+                if not failed.done():
+                    failed.set_exception(error)
 
         self._heard = time.monotonic()
         socket = pgconn.socket
@@ -128,7 +137,7 @@ class Listener:
         try:
             await failed
         finally:
-            loop.remove_reader(socket)
+            leave()
 
     def _hand_on(self, note: PGnotify) -> None:
         if note.extra == PING.encode():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -236,3 +237,45 @@ async def test_asking_for_the_reply_of_no_message_disturbs_nobody(
         await app.reply("nonsense", timeout=1)
     assert await app.ref(Account, "a").deposit(1) == 1
     assert "connection failed" not in caplog.text
+
+
+async def test_a_listener_that_is_lost_does_not_deafen_whoever_has_its_sockets_number_next(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop = asyncio.get_running_loop()
+    lost = await psycopg.AsyncConnection.connect(database, autocommit=True)
+    number = lost.pgconn.socket
+    heard = asyncio.Event()
+    pairs: list[tuple[socket.socket, socket.socket]] = []
+    forget = loop.remove_reader
+
+    def forget_and_connect(which: Any) -> bool:
+        done = forget(which)
+        # What another task does before the listener's own goes on: it connects, and gets the number that is free now.
+        if which == number and not any(number == one.fileno() for pair in pairs for one in pair):
+            while not any(number == one.fileno() for pair in pairs for one in pair):
+                pairs.append(socket.socketpair())
+            loop.add_reader(number, heard.set)
+        return done
+
+    listening = listener.Listener(
+        url=database, role="test", channels=[], ping=_no_ping, on_payload=lambda *_: None, on_connect=lambda: None
+    )
+    reading = asyncio.create_task(listening._read(lost))
+    await asyncio.sleep(0)
+    monkeypatch.setattr(loop, "remove_reader", forget_and_connect)
+    await connection.execute("select pg_terminate_backend(%s)", (lost.info.backend_pid,))
+    with pytest.raises(psycopg.OperationalError):
+        await reading
+    ((one, other),) = [pair for pair in pairs if number in (pair[0].fileno(), pair[1].fileno())]
+    (other if one.fileno() == number else one).send(b"x")
+    async with asyncio.timeout(10):
+        await heard.wait()
+    forget(number)
+    for pair in pairs:
+        for end in pair:
+            end.close()
+    await lost.close()
+
+
+async def _no_ping(_channel: str, _payload: str) -> None: ...
