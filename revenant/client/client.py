@@ -58,7 +58,7 @@ class Client:
         self._listener = Listener(
             url=url,
             role="listener",
-            channels=[self._channel, self._strict_channel, self._result_channel],
+            channels=[self._channel, self._result_channel, self._strict_channel],
             ping=self._ping,
             on_payload=self._hear,
             on_connect=self._look,

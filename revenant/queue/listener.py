@@ -20,6 +20,7 @@ from psycopg.pq.misc import PGnotify
 from revenant.eventloop import end
 from revenant.queue.connection import connect, retrying
 from revenant.queue.link import brief
+from revenant.queue.readiness import is_readable
 
 log = logging.getLogger("revenant.listener")
 PING = "ping"
@@ -122,10 +123,13 @@ class Listener:
 
         def take() -> None:
             try:
-                pgconn.consume_input()
-                while (note := pgconn.notifies()) is not None:
-                    self._heard = time.monotonic()
-                    self._hand_on(note)
+                more = True
+                while more:
+                    pgconn.consume_input()
+                    while (note := pgconn.notifies()) is not None:
+                        self._heard = time.monotonic()
+                        self._hand_on(note)
+                    more = is_readable(socket)
             except psycopg.Error as error:
                 leave()
                 if not failed.done():

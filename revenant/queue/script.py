@@ -17,6 +17,8 @@ from psycopg.errors import error_from_result
 from psycopg.pq import ExecStatus
 from psycopg.pq.abc import PGconn, PGresult
 
+from revenant.queue.readiness import is_readable
+
 Rows = list[tuple[Any, ...]]
 
 
@@ -69,6 +71,8 @@ async def _exchange(pgconn: PGconn, query: bytes) -> list[PGresult]:
                 await heard.wait()
                 heard.clear()
                 pgconn.consume_input()
+                while pgconn.is_busy() and is_readable(socket):
+                    pgconn.consume_input()
             result = pgconn.get_result()
             if result is None:
                 return results

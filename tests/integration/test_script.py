@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+from typing import cast
 
 import psycopg
 import pytest
+from psycopg.pq.abc import PGconn
 
+from revenant.eventloop import run
+from revenant.queue import script
 from revenant.queue.connection import connect
 from revenant.queue.script import array, run_script
 
@@ -73,3 +78,36 @@ async def test_scripts_of_several_tasks_take_turns(database: str) -> None:
             *(run_script(connection, "select %(n)s::int, pg_sleep(0.01)::text", {"n": n}) for n in range(10))
         )
         assert [row[0][0][0] for row in rows] == list(range(10))
+
+
+def test_a_server_that_dies_with_something_unread_and_last_words_is_noticed_under_uvloop() -> None:
+    """uvloop tells of a socket in error once only; what the server said before it died is not the end yet."""
+
+    async def exchange() -> None:
+        here, there = socket.socketpair()
+        here.setblocking(False)
+
+        class Conn:
+            """As libpq is: a read takes what is there, and fails only when there is nothing more."""
+
+            socket = here.fileno()
+            flush = staticmethod(lambda: 0)
+            is_busy = staticmethod(lambda: True)
+
+            def send_query(self, query: bytes) -> None:
+                here.send(query)
+                there.send(b"FATAL")
+                there.close()
+
+            def consume_input(self) -> None:
+                try:
+                    here.recv(5)
+                except OSError as error:
+                    raise psycopg.OperationalError(str(error)) from None
+
+        with pytest.raises(psycopg.OperationalError):
+            async with asyncio.timeout(10):
+                await script._exchange(cast(PGconn, Conn()), b"select 1")
+        here.close()
+
+    run(exchange())
