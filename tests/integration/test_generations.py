@@ -11,6 +11,8 @@ import pytest_asyncio
 
 from revenant import Flow, Revenant, RunFailed, Settings, workflow
 from revenant.codec import bucket_of, new_id
+from revenant.worker.appending import Append
+from revenant.worker.runner import Runner
 from revenant.worker.worker import Worker
 from tests.runs import history, types
 from tests.tools import eventually, rows
@@ -169,6 +171,33 @@ async def test_an_input_that_does_not_fit_fails_the_run(app: Revenant, worker: W
     run = await app.start(wrong, 1, id="wrong")
     with pytest.raises(RunFailed, match="cannot take what it was given"):
         await run.result(timeout=60)
+
+
+async def test_between_two_histories_a_run_has_an_owner_by_whom_it_is_found(
+    app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    after = Runner._after
+
+    def dies_between(runner: Runner, part: Append) -> None:
+        if part.draft.events[-1].type != "run.continued":
+            after(runner, part)
+
+    monkeypatch.setattr(Runner, "_after", dies_between)
+    worker = app.worker()
+    await worker.start()
+    await app.start(counting, 38, id="between")
+
+    async def continued() -> bool:
+        return (await types(connection, "between"))[-1:] == ["run.continued"]
+
+    await eventually(continued, seconds=60)
+    assert await rows(connection, "select owner::text from revenant.run_heads") == [(worker.id,)]
+    monkeypatch.undo()
+    await worker.stop()
+    other = app.worker()
+    await other.start()
+    assert await app.run(counting, "between").result(timeout=60) == 40
+    await other.stop()
 
 
 async def test_a_history_that_ended_with_its_worker_before_the_next_one_began_is_gone_on_with(
