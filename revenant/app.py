@@ -312,6 +312,7 @@ class Revenant(Looking, Starting):
 
 _DEEDS = {
     "app.start": "A run was to be started",
+    "app.fork": "A run was to be forked",
     "app.run": "A run was asked for",
     "app.approvals": "Approvals were asked for",
     "app.external": "External steps were asked for",

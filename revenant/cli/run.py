@@ -6,6 +6,7 @@ import click
 
 from revenant.cli.export import export
 from revenant.cli.run_controls import cancel, migrate, park, requeue, resume, signal
+from revenant.cli.run_fork import fork
 from revenant.cli.run_ls import list_runs, list_stuck
 from revenant.cli.run_show import history, show
 from revenant.cli.run_start import start
@@ -19,5 +20,19 @@ def run() -> None:
     """
 
 
-for command in (start, list_runs, show, history, list_stuck, signal, cancel, park, resume, requeue, migrate, export):
+for command in (
+    start,
+    list_runs,
+    show,
+    history,
+    list_stuck,
+    signal,
+    cancel,
+    park,
+    resume,
+    requeue,
+    migrate,
+    fork,
+    export,
+):
     run.add_command(command)

@@ -9,7 +9,7 @@ import click
 
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application
-from revenant.cli.run_finding import with_run, workflow_option
+from revenant.cli.run_finding import timeout_option, with_run, workflow_option
 from revenant.cli.run_start import input_of
 from revenant.client.run import Run
 from revenant.eventloop import run
@@ -20,12 +20,7 @@ reason_option = option("--reason", metavar="TEXT", help="Why; it is kept with th
 
 
 def _common(command: F) -> F:
-    timeout = option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
-    )
-    return click.argument("id", metavar="ID")(workflow_option(timeout(app_option()(command))))
+    return click.argument("id", metavar="ID")(workflow_option(timeout_option(app_option()(command))))
 
 
 def _do(
@@ -42,11 +37,7 @@ def _do(
 @click.argument("words", nargs=-1, metavar="[JSON | NAME=VALUE...]")
 @option("--id", "signal_id", metavar="ID", envvar="REVENANT_RUN_SIGNAL_ID", help="Sent again with it, it counts once.")
 @workflow_option
-@option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
-)
+@timeout_option
 @app_option()
 def signal(
     *,

@@ -20,6 +20,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 R = TypeVar("R")
 
 
+timeout_option = option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
+)
+
+
 def workflow_option(command: F) -> F:
     """Add --workflow to a command that takes an id."""
     return option(

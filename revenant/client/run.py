@@ -68,6 +68,13 @@ class Run(Generic[R]):
         if waiting is not None:
             self._results.forget(waiting)
 
+    def sibling(self, id: str) -> Run[R]:
+        """Return the handle of another run of the same workflow."""
+        return Run(
+            kind=self._kind, key=id, read=self._read, call=self._call, results=self._results, records=self._records,
+            waiting=None, limit=self._limit, decider=self._decider,
+        )  # fmt: skip
+
     async def result(self, *, timeout: float | None = None) -> R:
         """Wait for the run's end, at most `timeout` seconds (None: for as long as it takes), and return its result.
 

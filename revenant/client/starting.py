@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeVar, overload
 from pydantic_core import from_json, to_json
 
 from revenant.client.approving import Approval, approval_of
+from revenant.client.forking import fork_message
 from revenant.client.records import Records
 from revenant.client.run import Run
 from revenant.codec import ANYTHING, check_key, dump
@@ -114,6 +115,31 @@ class Starting(ABC):
         return self._client_for("app.run").run(
             _kind(workflow, "app.run"), id, read=_reader(workflow), decider=_decider(workflow)
         )
+
+    async def fork(
+        self,
+        run: Run[R],
+        *,
+        id: str,
+        step: str | int | None = None,
+        version: int | None = None,
+        timeout: float | None = None,
+    ) -> Run[R]:
+        """Start another run with this one's history, up to before a step was asked for; from there on it goes anew.
+
+        `step` is its name, or its number where several have that name; else the last one that failed. `version` is that
+        of the code to go on with; else the run's own. What was open then, such as steps beside this one, is done anew
+        as well; signals that came later are not known to the new run. The same fork again is the same run.
+
+        Raises:
+            RunNotFound: there is no such run.
+            RunExists: a run of that id was started in another way.
+            ConfigurationError: the run has not asked for that step, or several times.
+        """
+        client = self._client_for("app.fork")
+        message = await fork_message(client.records, run.workflow, run.id, id=id, step=step, version=version)
+        await client.call(message, timeout=timeout)
+        return run.sibling(id)
 
     async def approvals(
         self, *, assignee: str | None = None, workflow: Workflow[Any, Any] | str | None = None, limit: int = 500

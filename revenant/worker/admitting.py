@@ -16,6 +16,7 @@ from revenant.queue.records import Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
 from revenant.worker.blocking import block_unread
 from revenant.worker.fleet import Fleet
+from revenant.worker.forked import begin_forked, forked_version
 from revenant.worker.stage import Staged, waits_of
 from revenant.worker.versions import Versions
 from revenant.workflows import attempts
@@ -123,6 +124,8 @@ class Admitting:
 
     def _begin(self, address: Address, deliveries: Sequence[Delivery], now: datetime) -> Staged | None:
         staged: Staged | None = None
+        if any(self._is_elsewhere(address, delivery) for delivery in deliveries[:1]):
+            return None
         for delivery in deliveries:
             if staged is not None:
                 self._receive(staged, delivery)
@@ -133,10 +136,27 @@ class Admitting:
                 self._refuse_late(delivery, "RunNotFound", text)
         return staged
 
+    def _is_elsewhere(self, address: Address, delivery: Delivery) -> bool:
+        """Whether it starts a run of a version that only others have."""
+        try:
+            version = forked_version(delivery)
+        except Unusable:
+            return False
+        return version is not None and self._versions.code_for(address, version) is None
+
+    def _fork(self, address: Address, delivery: Delivery, args: dict[str, Any], now: datetime) -> Staged:
+        code = self._versions.code_for(address, args["version"], wanted=True)
+        assert code is not None
+        live = self._live(address, new_id(address.bucket), code.workflow, now, codeless=code.why_not)
+        begin_forked(live, delivery, args)
+        return Staged(live, None, 0, 0, False, _digest(delivery), delivery.origin, None)
+
     def _started(self, address: Address, delivery: Delivery, now: datetime) -> Staged | None:
         workflow, args = self._workflows.newest(address.kind), {}
         try:
             args = read_args(delivery)
+            if forked_version(delivery) is not None:
+                return self._fork(address, delivery, args, now)
             workflow.read_input(args.get("input"))
         except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
             self._refuse_late(delivery, "InvalidArguments", str(error))
@@ -250,6 +270,9 @@ def _digest(delivery: Delivery) -> bytes:
     args = read_args(delivery)
     # A child is its parent's: the same start by somebody else is another one, and nobody waits for what never comes.
     started = [args.get("input")] if args.get("parent") is None else [args.get("input"), args["parent"]]
+    if forked_version(delivery) is not None:
+        # Where it comes from stands in its first event.
+        started += [args["version"], args["events"][:1]]
     return digest_of("start", to_json(started).decode())
 
 

@@ -25,7 +25,7 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
         "run": (str, type(None)),
         "op": (int, type(None)),
     },
-    "start": {"parent": (list, type(None))},
+    "start": {"parent": (list, type(None)), "events": (list, type(None)), "version": (int, type(None))},
     "cancel": {"reason": (str, type(None))},
     "park": {"reason": (str, type(None))},
     "migrate": {"version": (int, type(None))},

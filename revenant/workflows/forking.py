@@ -1,0 +1,107 @@
+"""Forking: a run's history up to before a step was asked for, as the beginning of another run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from revenant.errors import ConfigurationError
+from revenant.workflows import events as e
+from revenant.workflows.events import ASKS, Event
+from revenant.workflows.lasting import clock_of
+from revenant.workflows.view import View
+from revenant.workflows.workflow import Workflow
+
+_KEPT = (e.RUN_STARTED, e.SIGNAL_RECEIVED, e.SIGNAL_REFUSED, e.UPDATE_RECEIVED, e.UPDATE_REFUSED, e.UPDATE_ANSWERED)
+"""Of what belongs to the run as a whole, what its code may depend on; what people did to it stays with it."""
+_OF_THE_RUN_ALONE = (
+    "parent", "continues", "children", "timeout", "updates", "forked_from",
+)  # fmt: skip
+"""What the first event says of the run that it was, and not of one that begins with its history."""
+
+
+def step_of(history: Sequence[Event], step: str | int | None, *, what: str) -> int:
+    """Return the number of the operation that is meant: by name, by number, or else the last step that failed.
+
+    Raises:
+        ConfigurationError: there is no such step, or there are several of that name.
+    """
+    asked = {event.op: event for event in history if event.type in ASKS and "undoes" not in event.data}
+    if isinstance(step, int):
+        if step in asked:
+            return step
+        raise ConfigurationError(f"{what} has no operation {step}. It has {_names(asked)}; nothing was forked.")
+    if step is None:
+        failed = [event.op for event in history if event.type == e.STEP_FAILED and event.op in asked]
+        if failed and failed[-1] is not None:
+            return failed[-1]
+        raise ConfigurationError(f"No step of {what} has failed. Say before which to fork: {_names(asked)}.")
+    named = [number for number, event in asked.items() if event.data["name"] == step and number is not None]
+    if len(named) == 1:
+        return named[0]
+    if named:
+        numbers = ", ".join(map(str, named[:20]))
+        raise ConfigurationError(
+            f"{what} has asked for {step!r} {len(named)} times. Say which by its number: {numbers}."
+        )
+    raise ConfigurationError(f"{what} has not asked for {step!r}. It has {_names(asked)}; nothing was forked.")
+
+
+def cut(history: Sequence[Event], number: int, *, origin: Mapping[str, Any]) -> list[Event]:
+    """Return the history up to before that operation was asked for, numbered from 1.
+
+    What was open then is left out as well: the code asks for it anew, and it is done anew.
+    """
+    until = next(event.seq for event in history if event.type in ASKS and event.op == number)
+    past = [event for event in history if event.seq < until]
+    view = View()
+    for event in past:
+        view.take(event)
+    kept: list[Event] = []
+    numbers: dict[int, int] = {}
+    for event in past:
+        if (event.op is None and event.type not in (*_KEPT, e.PATCH_RECORDED)) or event.op in view.operations:
+            continue
+        numbers[event.seq] = len(kept) + 1
+        kept.append(Event(len(kept) + 1, event.type, event.op, event.at, _told(event, numbers, origin)))
+    return kept
+
+
+def _told(event: Event, numbers: Mapping[int, int], origin: Mapping[str, Any]) -> dict[str, Any]:
+    data = dict(event.data)
+    if event.type == e.RUN_STARTED:
+        data = {name: value for name, value in data.items() if name not in _OF_THE_RUN_ALONE}
+        data["forked_from"] = dict(origin)
+    if "signal" in data:
+        data["signal"] = numbers.get(data["signal"], data["signal"])
+    if event.type == e.UPDATE_RECEIVED:
+        # Whoever sent it is answered by the run that it was sent to.
+        data["origin"] = None
+    if event.type == e.CHILD_STARTED:
+        data["on_close"] = "abandon"
+    return data
+
+
+def begins_with(told: Sequence[Sequence[Any]], workflow: Workflow[Any, Any], version: int) -> list[Event]:
+    """Return a history that came in a message, [type, op, at, data] each, as that of a run of this code.
+
+    Raises:
+        ValueError: it is none.
+    """
+    try:
+        history = [
+            e.read_event({"seq": seq, "type": type, "op": op, "at": at, "data": data})
+            for seq, (type, op, at, data) in enumerate(told, 1)
+        ]
+        first = history[0]
+        history[0] = first._replace(data={**first.data, "version": version, **clock_of(workflow)})
+    except (TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"What it is to begin with is no history: {error}. Fork by app.fork().") from None
+    if first.type != e.RUN_STARTED:
+        raise ValueError(f"What it is to begin with is no history: it begins with {first.type}. Fork by app.fork().")
+    return history
+
+
+def _names(asked: Mapping[int | None, Event]) -> str:
+    names = [f"{number} {event.data['name']!r}" for number, event in asked.items()]
+    return ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "") if names else "none yet"
