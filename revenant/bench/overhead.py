@@ -24,6 +24,7 @@ from revenant.entities.message import Message
 from revenant.entities.turn import Rules, run_turn
 from revenant.queue.claim import read_rows
 from revenant.queue.link import Link
+from revenant.queue.mailbox import waking
 from revenant.queue.records import Claim, Claimed, Delivery, Envelope, Hint, Reply, Settlement
 from revenant.queue.script import columns
 from revenant.queue.settle import parameters, payloads
@@ -139,7 +140,8 @@ class _Way:
         for turn in done:
             self._ledger.book(settlement, turn, vsn=1)
         pages = [page for replies in settlement.wakes.values() for page in payloads(replies)]
-        parameters(settlement, [(CHANNEL, page) for page in pages])
+        parameters(settlement)
+        waking([(CHANNEL, page) for page in pages])
         clock.lap("worker", "booked, and put into a commit")
         for page in pages:
             self._inbox.hear(page)

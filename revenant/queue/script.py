@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable, Mapping, Sequence
+from math import isfinite
 from typing import Any, LiteralString
 
 import psycopg
@@ -91,6 +92,11 @@ def _rows(connection: psycopg.AsyncConnection[Any], result: PGresult) -> Rows:
 
 
 def _literal(value: object) -> str:
+    if value is None:
+        return "null"
+    if type(value) is int or (type(value) is float and isfinite(value)):
+        # As psycopg writes it, which takes ten times as long.
+        return f" {value!r}"
     if isinstance(value, str):
         quoted = value.replace("'", "''")
         # Written so, a backslash means itself whatever standard_conforming_strings says.

@@ -209,7 +209,8 @@ class Agenda:
 
     def _wake_one(self) -> None:
         while self._idle:
-            waiter = self._idle.popleft()
+            # The last to have come: its backend has everything at hand, and a turn or two need no more lanes.
+            waiter = self._idle.pop()
             if not waiter.done():
                 waiter.set_result(None)
                 return
