@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from revenant.codec import bucket_of, new_id
+from revenant.queue.mailbox import notify
 from tests.tools import Rows, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -250,3 +251,15 @@ async def test_a_batch_of_one_is_stored_once_and_wakes_once(
     await connection.execute("select 1")
     heard = [note.payload async for note in connection.notifies(timeout=0)]
     assert heard == ([] if flush else [hint])
+
+
+@pytest.mark.parametrize("wakes", [[], [("a", "1")], [("a", "1"), ("b", "it's"), ("a", "2")]])
+async def test_each_listener_is_woken_whether_it_is_alone_or_not(
+    connection: Connection, other: Connection, wakes: list[tuple[str, str]]
+) -> None:
+    await connection.execute("listen a")
+    await connection.execute("listen b")
+    await other.set_autocommit(True)
+    await notify(other, wakes)
+    await connection.execute("select 1")
+    assert [(note.channel, note.payload) async for note in connection.notifies(timeout=0)] == wakes
