@@ -209,8 +209,7 @@ class Agenda:
 
     def _wake_one(self) -> None:
         while self._idle:
-            # The last to have come: its backend has everything at hand, and a turn or two need no more lanes.
-            waiter = self._idle.pop()
+            waiter = self._idle.popleft()
             if not waiter.done():
                 waiter.set_result(None)
                 return

@@ -68,22 +68,6 @@ async def test_an_entity_is_with_one_lane_at_a_time_and_every_hint_is_looked_at_
     await asyncio.gather(*lanes, return_exceptions=True)
 
 
-async def test_the_lane_that_was_busy_last_is_the_next_one() -> None:
-    agenda, told = Agenda(), list[str]()
-
-    async def lane(name: str) -> None:
-        agenda.finish(await agenda.take(8))
-        told.append(name)
-
-    lanes = [asyncio.create_task(lane(name)) for name in "abc"]
-    await asyncio.sleep(0)
-    for number in range(3):
-        agenda.add([hint(str(number))])
-        await asyncio.wait(lanes, return_when=asyncio.FIRST_COMPLETED)
-        lanes = [task for task in lanes if not task.done()]
-    assert told == ["c", "b", "a"], "its backend has everything at hand"
-
-
 async def test_of_several_hints_the_lowest_number_counts() -> None:
     agenda = Agenda()
     agenda.add([hint("a", 9), hint("a", 3), hint("a", 5)])
