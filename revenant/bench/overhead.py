@@ -24,15 +24,19 @@ from revenant.entities.message import Message
 from revenant.entities.turn import Rules, run_turn
 from revenant.queue.claim import read_rows
 from revenant.queue.link import Link
-from revenant.queue.records import Claim, Claimed, Delivery, Envelope, Hint, Reply, Settlement
+from revenant.queue.mailbox import waking
+from revenant.queue.records import Claim, Claimed, Delivery, Envelope, Hint, Mark, Reply, Settlement
 from revenant.queue.script import columns
 from revenant.queue.settle import parameters, payloads
+from revenant.worker.cache import Cache
 from revenant.worker.guard import Guard
 from revenant.worker.ledger import Ledger
 
 AT_ONCE = 64
 """Messages that share a batch, a turn and a notification; each is of another entity."""
 WARM_UP_ROUNDS = 5
+XID = "7"
+"""The transaction that is said to have written every state."""
 CHANNEL = "revenant_reply_bench"
 NOWHERE = "postgresql://nowhere.invalid/"
 
@@ -116,6 +120,7 @@ class _Way:
             listening=lambda: True,
         )
         self._ledger = Ledger(app.settings, False)
+        self._cache = Cache(limit=app.settings.cache_bytes)
         self._guard = Guard(seconds=app.settings.handler_timeout)
         self._states: dict[str, tuple[int, str | None]] = {}
         self._now = datetime.now(UTC)
@@ -128,19 +133,29 @@ class _Way:
         sent = [self._send(message) for message in messages]
         columns([way.item.envelope for way in sent], Envelope._fields)
         clock.lap("client", "enveloped, and put into a batch")
-        hints, rows = self._claimed([way.item.envelope for way in sent])
+        hints = [Hint(*way.item.envelope[:3], seq) for seq, way in enumerate(sent, 1)]
         clock.start()
-        claim = read_rows(rows, hints, Claim(xid="0", now=self._now))
+        warm = self._cache.take(hints)
+        clock.lap("worker", "looked up in its memory")
+        rows = self._claimed([way.item.envelope for way in sent], warm.marks)
+        clock.start()
+        claim = read_rows(rows, hints, Claim(xid=XID, now=self._now))
         clock.lap("worker", "read from its mailbox")
         settlement = Settlement()
         rules = self._rules()
-        done = [await run_turn(BenchCounter, entity, rules) for entity in claim.entities]
-        clock.lap("worker", "state and arguments read, handled, state and result written")
+        done = []
+        for entity in claim.entities:
+            instance = warm.instance(BenchCounter, entity, limit=rules.limit, prove=rules.prove)
+            done.append(await run_turn(BenchCounter, entity, rules, instance=instance))
+        clock.lap("worker", "arguments read, handled, state and result written, state proven")
         for turn in done:
             self._ledger.book(settlement, turn, vsn=1)
         pages = [page for replies in settlement.wakes.values() for page in payloads(replies)]
-        parameters(settlement, [(CHANNEL, page) for page in pages])
+        parameters(settlement)
+        waking([(CHANNEL, page) for page in pages])
         clock.lap("worker", "booked, and put into a commit")
+        warm.keep(XID)
+        clock.lap("worker", "kept in its memory")
         for page in pages:
             self._inbox.hear(page)
         values = [result_of(way.future.result(), way.message) for way in sent]
@@ -153,17 +168,17 @@ class _Way:
         future = self._inbox.expect(envelope.id)
         return _Sent(message, Outgoing(envelope, future), future)
 
-    def _claimed(self, envelopes: Sequence[Envelope]) -> tuple[list[Hint], list[tuple[Any, ...]]]:
-        """Return what Postgres would: the rows of claim_v1 for these messages."""
-        hints = [Hint(envelope.bucket, envelope.kind, envelope.key, seq) for seq, envelope in enumerate(envelopes, 1)]
+    def _claimed(self, envelopes: Sequence[Envelope], known: Sequence[Mark]) -> list[tuple[Any, ...]]:
+        """Return what Postgres would: the rows of claim_v2 for these messages, all by one transaction."""
         rows: list[tuple[Any, ...]] = []
-        for slot, envelope in enumerate(envelopes, 1):
+        for slot, (envelope, mark) in enumerate(zip(envelopes, known, strict=True), 1):
             version, state = self._states.get(envelope.key, (0, None))
-            tid = f"(0,{slot})"
-            head = (slot, "claimed", tid if version else None, version, 1 if version else None, state)
+            tid, writer = f"(0,{slot})", int(XID)
+            is_known = version > 0 and mark == Mark(version, writer)
+            row = (tid, version, 1, None if is_known else state) if version else (None, 0, None, None)
             delivery = (slot, tid, envelope.id, envelope.handler, envelope.args, envelope.origin, envelope.digest, 0)
-            rows.append((*head, *delivery, None, None, None, None))
-        return hints, rows
+            rows.append((slot, "claimed", *row, *delivery, None, None, None, None, writer, is_known))
+        return rows
 
     def _rules(self) -> Rules:
         isolation, limit = _NoSql(), self._app.settings.max_bytes
@@ -195,7 +210,7 @@ async def _no_jobs(_: Sequence[Job]) -> None:
 
 
 async def measure_overhead(*, messages: int) -> OverheadResult:
-    """Send `messages` calls through the library, in rounds of 64, to entities that have state already."""
+    """Send `messages` calls through the library, in rounds of 64, to entities that a worker has in memory already."""
     way = _Way(Revenant(entities=[BenchCounter], database_url=NOWHERE))
     keys = [f"bench/entity-{number}" for number in range(AT_ONCE)]
     for _ in range(WARM_UP_ROUNDS):

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from revenant.entities.address import Address
 from revenant.entities.context import Effects, Turn, effects_of
-from revenant.entities.entity import Entity
+from revenant.entities.entity import Entity, set_turn
 from revenant.entities.instance import Instance, Standing
 from revenant.errors import ConfigurationError
 from revenant.queue.records import Claimed, Delivery
@@ -42,7 +42,7 @@ class Member:
     def enter(self) -> Entity:
         """Return the entity, ready to be used by the handler."""
         self.entity = self.instance.load()
-        self.entity._turn = self.turn
+        set_turn(self.entity, self.turn)
         return self.entity
 
     def keep(self) -> None:
@@ -87,7 +87,7 @@ class Round:
         """End the handler's use of the entities."""
         for member in self.members:
             if member.entity is not None:
-                member.entity._turn = None
+                set_turn(member.entity, None)
 
 
 class Company:

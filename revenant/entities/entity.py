@@ -6,7 +6,7 @@ import inspect
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import BaseModel, ConfigDict, PrivateAttr, PydanticUndefinedAnnotation, PydanticUserError
+from pydantic import BaseModel, ConfigDict, PydanticUndefinedAnnotation, PydanticUserError
 
 from revenant.codec import JSON, MAX_KIND_BYTES
 from revenant.entities.durability import DEFAULT_IDLE_SECONDS, Durability, IdleTimeout, durability_of, idle_seconds
@@ -56,7 +56,10 @@ class Entity(BaseModel):
     entity_idle_delete: ClassVar[timedelta | None] = None
     entity_history: ClassVar[timedelta | None] = None
 
-    _turn: Turn | None = PrivateAttr(default=None)
+    # A slot, since pydantic pays for a private attribute whenever it reads a state.
+    __slots__ = ("_turn",)
+    if TYPE_CHECKING:
+        _turn: Turn | None
 
     def __init_subclass__(
         cls,
@@ -87,7 +90,7 @@ class Entity(BaseModel):
         """Read the class keywords and collect the handlers."""
         super().__pydantic_init_subclass__(**kwargs)
         taken = [name for name in _RESERVED if name in cls.model_fields]
-        if cls.__private_attributes__["_turn"] is not Entity.__private_attributes__["_turn"]:
+        if "_turn" in cls.__private_attributes__:
             raise ConfigurationError(
                 f"{cls.__qualname__} has a private attribute named '_turn', where every entity keeps its turn. "
                 "Name the attribute otherwise."
@@ -154,11 +157,17 @@ class Entity(BaseModel):
                 f"This is a copy of the committed state of {self.entity_kind}({self.key!r}), to look at: what its "
                 f"handlers do to it is kept nowhere. Send a message: app.ref({type(self).__qualname__}, …)."
             )
-        if self._turn is None:
+        turn: Turn | None = getattr(self, "_turn", None)
+        if turn is None:
             raise ConfigurationError(
                 f"self.turn and self.key exist while a handler of {type(self).__qualname__} runs, and not outside one."
             )
-        return self._turn
+        return turn
+
+
+def set_turn(entity: Entity, turn: Turn | None) -> None:
+    """Begin or end a handler's use of an entity; straight into the slot, past what pydantic does for a field."""
+    object.__setattr__(entity, "_turn", turn)
 
 
 def _check_hook(definition: type[Entity]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 
 from revenant.entities.context import Effects, effects_of, running
-from revenant.entities.entity import Entity
+from revenant.entities.entity import Entity, set_turn
 from revenant.entities.instance import Instance
 from revenant.entities.turn import Rules
 from revenant.queue.records import Delivery
@@ -26,12 +26,12 @@ async def run_hook(instance: Instance, rules: Rules, delivery: Delivery) -> Effe
         entity = instance.load()
         turn = rules.new_turn(instance.claimed, delivery)
         token = running.set(turn)
-        entity._turn = turn
+        set_turn(entity, turn)
         try:
             await rules.guard(entity.passivate())
         finally:
             running.reset(token)
-            entity._turn = None
+            set_turn(entity, None)
         effects = effects_of(turn)
         if effects.deleted:
             instance.end()

@@ -35,9 +35,36 @@ async def claim(
     `vsns` maps each kind to the newest state version that this worker's class reads; `most` is how many messages
     of one entity are taken; `known` are the states, in the order of the hints, that need not be read again.
     """
+    if len(hints) == 1:
+        return await _claim_one(connection, hints, vsns, most=most, known=known)
     parameters = {**claim_parameters(hints, vsns, most=most), **columns(known, ("known_versions", "known_writers"))}
     _, ((xid, now),), rows = await run_script(connection, statement("begin_turn"), parameters)
     return read_rows(rows, hints, Claim(xid=xid, now=now))
+
+
+async def _claim_one(
+    connection: psycopg.AsyncConnection[Any],
+    hints: Sequence[Hint],
+    vsns: Mapping[str, int],
+    *,
+    most: int,
+    known: Sequence[Mark],
+) -> Claim:
+    (hint,), mark = hints, known[0] if known else Mark(None, None)
+    parameters = {
+        "bucket": hint.bucket,
+        "kind": hint.kind,
+        "key": hint.key,
+        "since": max(hint.seq - 1, 0),
+        "vsn": vsns[hint.kind],
+        "known_version": mark.version,
+        "known_writer": mark.writer,
+        "message_limit": most,
+        "byte_limit": BYTE_LIMIT,
+    }
+    _, rows = await run_script(connection, statement("begin_turn_one"), parameters)
+    claimed = Claim(xid=rows[0][20], now=rows[0][21]) if rows and rows[0][1] == "claimed" else Claim()
+    return read_rows(rows, hints, claimed)
 
 
 def claim_parameters(hints: Sequence[Hint], vsns: Mapping[str, int], *, most: int) -> dict[str, Any]:
@@ -96,7 +123,7 @@ async def give_back(connection: psycopg.AsyncConnection[Any]) -> None:
 
 
 def read_rows(rows: Sequence[tuple[Any, ...]], hints: Sequence[Hint], claim: Claim) -> Claim:
-    """Sort what claim_v1 or claim_v2 returned for these hints into a claim, and return it."""
+    """Sort what one of the functions that claim returned for these hints into a claim, and return it."""
     others = {"locked": claim.locked, "later": claim.later, "newer": claim.newer}
     last = -1
     for row in rows:

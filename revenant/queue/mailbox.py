@@ -33,8 +33,12 @@ async def enqueue(
     workers itself. A batch with any cast flushes, because its senders are promised durability. `settled` are earlier
     batches that nobody will try again, and `read_ids` replies that nobody will ask for: their rows go.
     """
-    flush = any(envelope.origin is None for envelope in envelopes)
     traces = traces_of(envelope.id for envelope in envelopes)
+    if len(envelopes) == 1 and not (settled or read_ids or traces):
+        parameters = {"batch": batch, **envelopes[0]._asdict()}
+        ((hint,),), *_ = await run_script(connection, statement("enqueue_one"), parameters)
+        return [] if hint is None else [hint]
+    flush = any(envelope.origin is None for envelope in envelopes)
     hints, *_ = await run_script(
         connection,
         traced(statement("enqueue_batch"), traces),
@@ -60,7 +64,18 @@ async def send(connection: psycopg.AsyncConnection[Any], envelopes: Sequence[Env
 
 async def notify(connection: psycopg.AsyncConnection[Any], wakes: Sequence[tuple[str, str]]) -> None:
     """Wake listeners: (channel, payload) each, in one transaction that writes no WAL."""
-    await run_script(connection, statement("notify_many"), columns(wakes, ("channels", "payloads")))
+    await run_script(connection, *waking(wakes))
+
+
+def waking(wakes: Sequence[tuple[str, str]]) -> tuple[LiteralString, dict[str, str]]:
+    """Return the statement that wakes listeners, (channel, payload) each, and its parameters; none for nobody."""
+    match wakes:
+        case []:
+            return "", {}
+        case [(channel, payload)]:
+            return statement("notify_one"), {"channel": channel, "payload": payload}
+        case _:
+            return statement("notify_many"), columns(wakes, ("channels", "payloads"))
 
 
 def cast_wakes(hints: Iterable[str]) -> list[tuple[str, str]]:

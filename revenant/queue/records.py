@@ -164,6 +164,10 @@ class Claimed:
     known: bool = False
     """Whether the state is the one that was said to be known, and was therefore not read."""
 
+    def bare(self) -> Claimed:
+        """Return the row alone, without its state and its messages, to be kept."""
+        return Claimed(self.bucket, self.kind, self.key, self.tid, self.version, self.vsn, None, [], self.writer)
+
 
 @dataclass(slots=True)
 class Claim:

@@ -15,7 +15,7 @@ from pydantic_core import from_json, to_json
 
 from revenant.codec import bucket_of, keyed_id, new_id
 from revenant.queue.claim import BYTE_LIMIT, MESSAGE_LIMIT, give_back
-from revenant.queue.mailbox import WAKE_CHANNEL, send
+from revenant.queue.mailbox import WAKE_CHANNEL, send, waking
 from revenant.queue.records import Delivery, Envelope, Hint, Reply, Settlement
 from revenant.queue.script import array, columns, run_script
 from revenant.queue.settle import FENCED, parameters, payloads
@@ -204,8 +204,9 @@ async def append_runs(
     append = ("" if begun else statement("begin_append") + "\n") + statement("append_runs")
     try:
         if not more:
-            script = append + "\n" + statement("settle_turn")
-            await run_script(connection, script, {**head, **parameters(settlement, wakes)})
+            wake, listeners = waking(wakes)
+            script = append + "\n" + statement("settle_turn") + wake
+            await run_script(connection, script, {**head, **parameters(settlement), **listeners})
             return None
         await run_script(connection, append, head)
         if settlement.sends:
@@ -213,7 +214,8 @@ async def append_runs(
         wakes += await keep_time(connection, settlement)
         for make in before_commit:
             await make(connection)
-        await run_script(connection, statement("settle_turn"), parameters(settlement, wakes))
+        wake, listeners = waking(wakes)
+        await run_script(connection, statement("settle_turn") + wake, {**parameters(settlement), **listeners})
     except psycopg.DatabaseError as error:
         if connection.closed:
             raise

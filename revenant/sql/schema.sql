@@ -692,6 +692,93 @@ begin
 end
 $$;
 
+-- Promise: as claim_v2, for one entity, by look-ups that need no arrays; each message comes with the transaction and the clock.
+-- Locks: the entity's row FOR NO KEY UPDATE, SKIP LOCKED; without a row, an advisory lock. It never waits.
+create or replace function revenant.claim_one_v1(
+    bucket smallint, kind text, key text, since bigint, vsn_limit integer, known_version bigint, known_writer bigint,
+    message_limit integer, byte_limit bigint
+) returns table (
+    slot integer, outcome text, tid text, version bigint, vsn integer, state text,
+    seq bigint, message_tid text, id text, handler text, args text, origin text, digest bytea, attempts smallint,
+    done_status text, done_version bigint, done_body text, done_digest bytea, writer bigint, is_known boolean,
+    xid text, moment timestamptz
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    mark bigint;
+    ours boolean;
+    taken integer := 0;
+    bytes bigint := 0;
+begin
+    slot := 1;
+    -- The row as it is once it is locked, whatever the snapshot says; a version alone comes again after a deletion.
+    select e.ctid::text, e.version, e.vsn, least(e.applied, since), e.xmin::text::bigint,
+        (e.version = known_version and e.xmin::text::bigint = known_writer) is true
+    into tid, version, vsn, mark, writer, is_known
+    from revenant.entities e
+    where e.bucket = claim_one_v1.bucket and e.kind = claim_one_v1.kind and e.key = claim_one_v1.key
+    for no key update skip locked;
+    if not found then
+        select 0, 0, 0, false into mark, version, writer, is_known;
+        -- Without a row that could be locked: another turn has it, or there is none yet, or nothing to do.
+        if not exists (
+            select from revenant.entities e
+            where e.bucket = claim_one_v1.bucket and e.kind = claim_one_v1.kind and e.key = claim_one_v1.key
+        ) then
+            if not exists (
+                select from revenant.messages m
+                where m.bucket = claim_one_v1.bucket and m.kind = claim_one_v1.kind and m.key = claim_one_v1.key
+            ) then
+                return;
+            end if;
+            -- It may be ours only because its last holder has just committed the row: look again.
+            ours := pg_try_advisory_xact_lock(hashtextextended(kind || '/' || key, 7)) and not exists (
+                select from revenant.entities e
+                where e.bucket = claim_one_v1.bucket and e.kind = claim_one_v1.kind and e.key = claim_one_v1.key
+            );
+        end if;
+        if ours is not true then
+            outcome := 'locked';
+            return next;
+            return;
+        end if;
+    elsif vsn > vsn_limit then
+        outcome := 'newer';
+        return next;
+        return;
+    elsif not is_known then
+        select e.state::text into state from revenant.entities e where e.ctid = claim_one_v1.tid::tid;
+        bytes := octet_length(state);
+    end if;
+
+    outcome := 'claimed'; xid := pg_current_xact_id()::text; moment := revenant.now();
+    -- In a snapshot of its own, so that nothing consumed by the last holder is seen.
+    for seq, message_tid, id, handler, args, origin, digest, attempts in
+        select m.seq, m.ctid::text, m.id::text, m.handler, m.args::text, m.origin, m.digest, m.attempts
+        from revenant.messages m
+        where m.bucket = claim_one_v1.bucket and m.kind = claim_one_v1.kind and m.key = claim_one_v1.key
+            and m.seq > mark
+        order by m.seq
+        limit message_limit + 1
+    loop
+        if taken = message_limit or (taken > 0 and bytes >= byte_limit) then
+            outcome := 'later';
+            return next;
+            return;
+        end if;
+        done_status := null; done_version := null; done_body := null; done_digest := null;
+        if digest is not null then
+            select r.status, r.version, r.body::text, r.digest
+            into done_status, done_version, done_body, done_digest
+            from revenant.replies r where r.bucket = claim_one_v1.bucket and r.id = claim_one_v1.id::uuid;
+        end if;
+        taken := taken + 1; bytes := bytes + octet_length(args);
+        return next;
+        state := null;
+    end loop;
+end
+$$;
+
 -- Promise: gives one external step of that name to the holder for so many seconds: the longest waiting one that nobody holds; no row if there is none.
 -- Locks: that step's row, which nobody waits for.
 create or replace function revenant.claim_step(name text, holder text, seconds double precision default 30)
@@ -926,6 +1013,43 @@ begin
         from revenant.reminders r where r.due > moment order by r.due limit 1
     );
     return next;
+end
+$$;
+
+-- Promise: as enqueue_v1, for a batch of one message, by statements that need no arrays; returns a wake-up not sent inside.
+-- Locks: the batch's row in sends (a retry waits for its first try); a call's wake-up inside, as it is not flushed.
+create or replace function revenant.enqueue_one_v1(
+    batch uuid, bucket smallint, kind text, key text, id uuid, handler text, args text, origin text, digest bytea
+) returns text language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    number bigint;
+    hint text;
+begin
+    if origin is not null then
+        -- The caller waits for the reply, whose commit flushes this one with it: WAL is one stream.
+        hint := set_config('synchronous_commit', 'off', true);
+    end if;
+    insert into revenant.sends (id) values (batch) on conflict do nothing;
+    if not found then
+        if origin is null then
+            -- The first try is committed here; a synchronous standby is waited for by a commit that writes.
+            update revenant.sends s set sent_at = now() where s.id = batch;
+        end if;
+        return '*';
+    end if;
+    insert into revenant.messages (bucket, kind, key, id, handler, args, origin, digest)
+    values (
+        enqueue_one_v1.bucket, enqueue_one_v1.kind, enqueue_one_v1.key, enqueue_one_v1.id, enqueue_one_v1.handler,
+        enqueue_one_v1.args::json, enqueue_one_v1.origin, enqueue_one_v1.digest
+    )
+    returning seq into number;
+    hint := '[' || json_build_array(bucket, kind, key, number)::text || ']';
+    if origin is null then
+        return hint;
+    end if;
+    perform pg_notify('revenant_wake', hint);
+    return null;
 end
 $$;
 
@@ -1924,6 +2048,59 @@ begin
 end
 $$;
 
+-- Promise: as settle_v1, for one message of one entity, by look-ups that need no arrays.
+-- Locks: none new; the entity's row and mailbox are those that claim_one_v1 or claim_v2 locked.
+create or replace function revenant.settle_one_v1(
+    tid text, bucket smallint, kind text, key text,
+    expected bigint, version bigint, vsn integer, state text, applied bigint,
+    message_tid text, seq bigint,
+    reply_id uuid, reply_status text, reply_version bigint, reply_body text, reply_digest bytea, reply_ttl double precision
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan set enable_seqscan = off set enable_bitmapscan = off as $$
+declare
+    -- What idle_delete is reckoned from, and so by the clock that tests move.
+    moment timestamptz := revenant.now();
+begin
+    -- Every row is reached by its ctid, as it was locked: no index is read, whatever the statistics say.
+    if tid is not null then
+        update revenant.entities e
+        set version = settle_one_v1.version, vsn = settle_one_v1.vsn, state = settle_one_v1.state::jsonb,
+            applied = case when e.recent_at < now() - make_interval(secs => 2) then e.recent else e.applied end,
+            recent = case
+                when e.recent_at < now() - make_interval(secs => 2) then greatest(e.recent, settle_one_v1.applied)
+                else e.recent
+            end,
+            recent_at = case when e.recent_at < now() - make_interval(secs => 2) then now() else e.recent_at end,
+            updated_at = moment
+        where e.ctid = settle_one_v1.tid::tid and e.version = settle_one_v1.expected
+            and e.bucket = settle_one_v1.bucket and e.kind = settle_one_v1.kind and e.key = settle_one_v1.key;
+    else
+        insert into revenant.entities (
+            bucket, kind, key, version, vsn, state, applied, recent, created_at, updated_at
+        )
+        values (
+            settle_one_v1.bucket, settle_one_v1.kind, settle_one_v1.key, settle_one_v1.version, settle_one_v1.vsn,
+            settle_one_v1.state::jsonb, 0, settle_one_v1.applied, moment, moment
+        )
+        on conflict do nothing;
+    end if;
+    if not found then
+        raise exception 'the rows of 1 entities are not as they were locked' using errcode = 'RV001';
+    end if;
+    delete from revenant.messages m where m.ctid = settle_one_v1.message_tid::tid and m.seq = settle_one_v1.seq;
+    if not found then
+        raise exception '1 messages have left their mailboxes' using errcode = 'RV001';
+    end if;
+    if reply_id is not null then
+        insert into revenant.replies (bucket, id, status, version, body, digest, expires_at)
+        values (
+            settle_one_v1.bucket, reply_id, reply_status, reply_version, reply_body::json, reply_digest,
+            now() + make_interval(secs => reply_ttl)
+        );
+    end if;
+end
+$$;
+
 -- Promise: writes what a turn did: states (fenced by version), consumed messages, replies; or raises RV001 and writes nothing.
 -- Locks: none new; entity rows and mailboxes are those that claim_v1 locked.
 create or replace function revenant.settle_v1(
@@ -2499,7 +2676,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '383b422733fa96bd01da7442eadbf8c9a41cf62dc309eddd3faa374b4c4c7360', 0)
+values (0, 'functions', '25ed9d4101be6790eef9c355756315fca127e43f916c54e0bb97517709053654', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

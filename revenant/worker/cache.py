@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from revenant.entities.entity import Entity
 from revenant.entities.instance import Instance
@@ -139,7 +139,7 @@ class Warm:
             # After a failed handler there is no object, and a deleted entity is none.
             if instance.entity is None or instance.text is None or not instance.version or instance.ended:
                 continue
-            claimed, instance.claimed = instance.claimed, replace(instance.claimed, state=None, deliveries=[])
+            claimed, instance.claimed = instance.claimed, instance.claimed.bare()
             writer = int(xid) & _LOW if instance.changed else claimed.writer
             size = len(instance.text) + ENTRY_BYTES
             self._cache.put(key, Entry(instance, Mark(instance.version, writer), size, now))

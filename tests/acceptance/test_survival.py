@@ -47,7 +47,7 @@ def bars(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bars:
 async def test_a_worker_killed_around_a_turn_costs_neither_the_message_nor_the_time(
     app: Revenant, database: str, connection: Connection, crew: Crew, moment: str
 ) -> None:
-    words = {"before the claim": b"revenant.claim_v2", "after the claim": b"revenant.claim_v2"}
+    words = {"before the claim": b"revenant.claim_", "after the claim": b"revenant.claim_"}
     killed_at = 0.0
 
     def kill() -> None:
@@ -74,7 +74,7 @@ async def test_a_worker_killed_around_a_turn_costs_neither_the_message_nor_the_t
             "before the commit": kill_at_once,
             "after the commit": only_until(b"commit;", kill),
         }[moment]
-        proxy.trap("lane", words.get(moment, b"revenant.settle_v1"), spring)
+        proxy.trap("lane", words.get(moment, b"revenant.settle_"), spring)
         reply = await app.call(app.ref(Account, "a").deposit(5), timeout=20)
         took = time.monotonic() - killed_at
         assert killed_at, "nobody was killed"

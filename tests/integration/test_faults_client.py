@@ -20,7 +20,7 @@ from tests.nemesis import Cable, Proxy, blocked, cut_answer, locked
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
-ENQUEUE, SCHEDULE = b"revenant.enqueue_v1", b"revenant.schedule_batch_v2"
+ENQUEUE, SCHEDULE = b"revenant.enqueue_", b"revenant.schedule_batch_v2"
 REFUSALS = {
     "read-only": (
         'alter database "{name}" set default_transaction_read_only = on',

@@ -23,7 +23,7 @@ from tests.nemesis import Cable, Proxy, blocked, cut_answer, cut_before, hang_up
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
-SETTLE, ENQUEUE = b"revenant.settle_v1", b"revenant.enqueue_v1"
+SETTLE, ENQUEUE = b"revenant.settle_", b"revenant.enqueue_"
 
 
 @asynccontextmanager
@@ -143,7 +143,7 @@ async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its
                     proxy.refused = {"lane-1"}
                     cable.cut()
 
-                next_turn = proxy.trap("lane", b"revenant.claim_v2", stay_away)
+                next_turn = proxy.trap("lane", b"revenant.claim_", stay_away)
                 proxy.refused = set()
                 await asyncio.wait_for(next_turn.sprung.wait(), 20)
                 # Nothing has been committed: a receipt that came now would be a false one.

@@ -139,7 +139,7 @@ async def test_what_a_lost_worker_held_is_taken_over_at_once_without_the_net(
         cable.cut()
 
     async with Proxy(database) as proxy, working(proxy.url, settings):
-        proxy.trap("lane", b"revenant.settle_v1", hold)
+        proxy.trap("lane", b"revenant.settle_", hold)
         call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(1), timeout=15))
         await asyncio.wait_for(held.wait(), 30)
         async with working(database, settings) as survivor:

@@ -97,6 +97,37 @@ async def test_a_deep_backlog_is_claimed_looked_at_and_settled_by_point_look_ups
     assert await touched(stale, "select * from revenant.fetch_replies_v1(%s::uuid[])", ids) < FETCHED * entities
 
 
+CLAIM_ONE = "select * from revenant.claim_one_v1(%s::smallint, 'Account', %s, %s, 1, null, null, 256, 16777216)"
+SETTLE_ONE = "select revenant.settle_one_v1(%s, %s::smallint, 'Account', %s, 1, 2, 1, '{}', %s, %s, %s, %s, 'ok', 2, '1', null, 60.0)"
+ENQUEUE_ONE = "select revenant.enqueue_one_v1(%s, %s::smallint, 'Account', %s, %s, 'deposit', '{}', null, null)"
+
+
+async def test_a_single_message_is_sent_claimed_and_settled_by_point_look_ups(stale: Connection) -> None:
+    # Planned while the tables are as empty as they look, and kept by the session.
+    nothing = new_id(0)
+    await stale.execute(CLAIM_ONE, (0, "nobody", 0))
+    async with stale.transaction(force_rollback=True):
+        await stale.execute(ENQUEUE_ONE, (new_id(0), 0, "nobody", nothing))
+        (claimed,) = await rows(stale, CLAIM_ONE, 0, "nobody", 0)
+        await stale.execute(SETTLE_ONE, (None, 0, "nobody", claimed[6], claimed[7], claimed[6], nothing))
+        with pytest.raises(psycopg.DatabaseError, match="not as they were locked"):
+            await stale.execute(SETTLE_ONE, ("(0,9)", 0, "nobody", claimed[6], claimed[7], claimed[6], nothing))
+    await stale.execute(BACKLOG)
+    await stale.execute(
+        "insert into revenant.entities (bucket, kind, key, version, vsn, state, applied) "
+        "select distinct bucket, kind, key, 1, 1, '{}'::jsonb, 0 from revenant.messages where length(key) > 2"
+    )
+    assert await surprised(stale)
+    for key in ("7", "7000"):
+        bucket = bucket_of("Account", key)
+        assert await touched(stale, CLAIM_ONE, bucket, key, 0) < CLAIMED
+        assert await touched(stale, CLAIM_ONE, bucket, f"{key}-new", 0) < CLAIMED
+        claimed = (await rows(stale, CLAIM_ONE, bucket, key, 0))[0]
+        tid, seq, message, made = claimed[2], *claimed[6:9]
+        assert await touched(stale, SETTLE_ONE, tid, bucket, key, seq, message, seq, made) < 2 * SETTLED
+    assert await touched(stale, ENQUEUE_ONE, new_id(0), bucket, key, new_id(bucket)) < 2 * SETTLED
+
+
 async def settle(connection: Connection, keys: list[str]) -> int:
     """Settle one message of each key, as the claim has found it; return the buffers."""
     found = [row for row in await rows(connection, CLAIM, *arrays(keys), [0] * len(keys), [1] * len(keys)) if row[6]]

@@ -33,6 +33,20 @@ async def test_values_arrive_as_they_are(database: str, conforming: str) -> None
         assert rows == [[([*AWKWARD, None],)], [([b"\0'\\\xff", None], True, None, -5)]]
 
 
+async def test_numbers_are_what_psycopg_would_write(database: str) -> None:
+    numbers = [0, -5, 2**40, 1.5, -2.5, 1e-9, 1e22, float("inf"), float("-inf")]
+    async with await connect(database, role="test") as connection:
+        for number in numbers:
+            kind = "bigint" if isinstance(number, int) else "double precision"
+            assert await run_script(connection, f"select %(number)s::{kind}", {"number": number}) == [[(number,)]]
+
+
+async def test_what_returns_nothing_is_no_row(database: str) -> None:
+    async with await connect(database, role="test") as connection:
+        script = "begin; select pg_notify('here', ''); select null; select pg_sleep(0), 7; commit"
+        assert await run_script(connection, script) == [[], [], [(None,)], [("", 7)], []]
+
+
 async def test_a_nul_is_refused_before_it_cuts_the_statement_short(database: str) -> None:
     async with await connect(database, role="test") as connection:
         with pytest.raises(psycopg.DataError, match="NUL"):

@@ -1,4 +1,4 @@
--- Promise: writes what a turn did and commits it; a later statement wakes the callers, outside the transaction.
+-- Promise: writes what a turn did and commits it; the callers are woken after it, outside the transaction.
 -- Locks: those of settle_v1; the commit waits for its flush.
 select revenant.settle_v1(
     %(tids)s::text[], %(buckets)s::smallint[], %(kinds)s::text[], %(keys)s::text[],
@@ -8,5 +8,3 @@ select revenant.settle_v1(
     %(reply_digests)s::bytea[], %(reply_ttls)s::double precision[]
 );
 commit;
-select pg_notify(w.channel, w.payload)
-from unnest(%(channels)s::text[], %(payloads)s::text[]) as w (channel, payload);
