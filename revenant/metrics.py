@@ -1,6 +1,7 @@
 """Metrics for Prometheus, counted from telemetry; needs the extra `prometheus`.
 
-Invariant: no id, key or other word that senders choose becomes a label: kinds and handlers are those of the classes.
+Invariant: no id, key or other word that senders choose becomes a label: kinds and handlers are those of the classes,
+workflows and steps those of the code.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from prometheus_client.process_collector import ProcessCollector
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG_SECONDS = (0.01, 0.1, 1.0, 10.0, 60.0, 600.0, 3600.0, 86400.0, 604800.0, 2592000.0)
 _BYTES = (64, 256, 1024, 4096, 16384, 65536, 262144, 1048576, 8388608)
 
 
@@ -46,6 +48,7 @@ class Metrics:
         self._dead = Counter("revenant_dead_letters", "Messages that failed for good.", kind, registry=registry)
         self._takeovers = Counter("revenant_takeovers", "Other workers that were seen to die.", registry=registry)
         self._misses = Counter("revenant_wakeup_misses", "Messages that were met late.", registry=registry)
+        self._runs = RunMetrics(registry)
         self._hear: Mapping[str, Callable[[Mapping[str, float], Mapping[str, Any]], None]] = {
             "message.handle": self._handle,
             "turn.commit": self._commit,
@@ -57,6 +60,7 @@ class Metrics:
             "dead_letter.keep": lambda _, told: self._dead.labels(told["kind"]).inc(),
             "takeover.begin": lambda _, __: self._takeovers.inc(),
             "wakeup.miss": lambda counts, _: self._misses.inc(counts["count"]),
+            **self._runs.heard,
         }
 
     def hear(self, event: str, measurements: Mapping[str, float], metadata: Mapping[str, object]) -> None:
@@ -76,3 +80,49 @@ class Metrics:
     def _commit(self, sizes: Mapping[str, float], _: Mapping[str, Any]) -> None:
         self._commits.observe(sizes["duration"])
         self._batch.inc(sizes["messages"])
+
+
+class RunMetrics:
+    """The numbers of workflows' runs and steps."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        workflow, step = ("workflow",), ("workflow", "step")
+        self._started = Counter("revenant_runs_started", "Runs that have begun.", workflow, registry=registry)
+        self._ended = Counter("revenant_runs", "Runs that have ended.", (*workflow, "outcome"), registry=registry)
+        self._took = Histogram(
+            "revenant_run_seconds",
+            "From runs' starts to their ends.",
+            workflow,
+            buckets=_LONG_SECONDS,
+            registry=registry,
+        )
+        self._attempts = Counter(
+            "revenant_step_attempts", "Attempts that have ended.", (*step, "outcome"), registry=registry
+        )
+        self._seconds = Histogram(
+            "revenant_step_seconds", "How long attempts took.", step, buckets=_SECONDS, registry=registry
+        )
+        self._retries = Counter("revenant_step_retries", "Attempts that are tried again.", workflow, registry=registry)
+        self._recovered = Counter(
+            "revenant_run_recoveries", "Runs that go on after a worker died.", workflow, registry=registry
+        )
+        self._blocked = Counter("revenant_runs_blocked", "Runs that were blocked.", workflow, registry=registry)
+        self._signals = Counter("revenant_run_signals", "Signals that runs got.", workflow, registry=registry)
+        self.heard: Mapping[str, Callable[[Mapping[str, float], Mapping[str, Any]], None]] = {
+            "run.start": lambda _, told: self._started.labels(told["workflow"]).inc(),
+            "run.end": self._end,
+            "run.block": lambda _, told: self._blocked.labels(told["workflow"]).inc(),
+            "run.recover": lambda _, told: self._recovered.labels(told["workflow"]).inc(),
+            "step.handle": self._step,
+            "step.retry": lambda _, told: self._retries.labels(told["workflow"]).inc(),
+            "signal.receive": lambda _, told: self._signals.labels(told["workflow"]).inc(),
+        }
+        """What is counted, by the events that tell of it."""
+
+    def _end(self, took: Mapping[str, float], told: Mapping[str, Any]) -> None:
+        self._ended.labels(told["workflow"], told["outcome"]).inc()
+        self._took.labels(told["workflow"]).observe(took["duration"])
+
+    def _step(self, took: Mapping[str, float], told: Mapping[str, Any]) -> None:
+        self._attempts.labels(told["workflow"], told["step"], told["outcome"]).inc()
+        self._seconds.labels(told["workflow"], told["step"]).observe(took["duration"])

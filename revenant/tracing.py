@@ -1,10 +1,11 @@
-"""OpenTelemetry spans of calls, casts, handlers and jobs, made from telemetry; needs the extra `otel`.
+"""OpenTelemetry spans of calls, casts, handlers, jobs, steps and runs, made from telemetry; needs the extra `otel`.
 
 A handler's span begins a trace of its own, with a link to its sender's: a trace ends where nobody waits for the next.
 """
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextvars import Token
@@ -18,6 +19,7 @@ from opentelemetry.trace import (
     SpanKind,
     Status,
     StatusCode,
+    Tracer,
     TracerProvider,
     get_current_span,
     get_tracer,
@@ -30,6 +32,7 @@ from revenant import telemetry
 SYSTEM, OPERATION = "messaging.system", "messaging.operation.type"
 DESTINATION, MESSAGE_ID = "messaging.destination.name", "messaging.message.id"
 KIND, KEY, HANDLER, ATTEMPT = "revenant.kind", "revenant.key", "revenant.handler", "revenant.attempt"
+WORKFLOW, RUN, STEP, OUTCOME = "revenant.workflow", "revenant.run.id", "revenant.step", "revenant.run.outcome"
 TASK, JOB = "revenant.job.task", "revenant.job.id"
 ERROR = "error.type"
 REMEMBERED = 10_000
@@ -62,6 +65,7 @@ class Tracing:
 
     def __init__(self, provider: TracerProvider | None = None) -> None:
         self._tracer = get_tracer("revenant", tracer_provider=provider)
+        self._runs = RunTracing(self._tracer)
         self._departed: OrderedDict[str, str] = OrderedDict()
         self._arrived: OrderedDict[str, str] = OrderedDict()
         self._handled: OrderedDict[str, str] = OrderedDict()
@@ -76,10 +80,14 @@ class Tracing:
             "message.handle": lambda told: self._end(_id_of(told), told),
             "job.start": self._start_job,
             "job.handle": lambda told: self._end(f"job {told['job']}", told),
+            "step.start": self._runs.start_step,
+            "step.handle": self._runs.end_step,
         }
 
     def hear(self, event: str, measurements: Mapping[str, float], metadata: Mapping[str, object]) -> None:
         """Begin or end the span that the event is about."""
+        if event == "run.end":
+            self._runs.end_run(metadata, measurements["duration"])
         hearing = self._hear.get(event)
         if hearing is not None:
             hearing(metadata)
@@ -145,11 +153,71 @@ class Tracing:
         span, token = self._running.pop(name, (None, None))
         if span is None or token is None:
             return
-        if told["error"] is not None:
-            span.set_attribute(ERROR, told["error"])
-            span.set_status(Status(StatusCode.ERROR, told["error"]))
+        _fail(span, told["error"])
         contexts.detach(token)
         span.end()
+
+
+class RunTracing:
+    """Spans of attempts and of whole runs: a trace each, linked to what the same run did before in this process."""
+
+    def __init__(self, tracer: Tracer) -> None:
+        self._tracer = tracer
+        self._latest: OrderedDict[str, str] = OrderedDict()
+        self._steps: OrderedDict[tuple[object, ...], Span] = OrderedDict()
+
+    def start_step(self, told: Mapping[str, Any]) -> None:
+        """Begin the span of an attempt, in whose context the step then runs."""
+        attributes = {**_of_run(told), STEP: told["step"], ATTEMPT: told["attempt"]}
+        span = self._tracer.start_span(
+            f"step {told['workflow']}.{told['step']}", context=Context(), links=self._links(told), attributes=attributes
+        )
+        self._steps[_attempt(told)] = span
+        while len(self._steps) > REMEMBERED:
+            self._steps.popitem(last=False)[1].end()
+        # It ends with the attempt's own task: nothing is put back.
+        contexts.attach(set_span_in_context(span))
+
+    def end_step(self, told: Mapping[str, Any]) -> None:
+        """End it."""
+        span = self._steps.pop(_attempt(told), None)
+        if span is not None:
+            _remember(self._latest, _run(told), _traceparent(span))
+            _fail(span, told["error"])
+            span.end()
+
+    def end_run(self, told: Mapping[str, Any], seconds: float) -> None:
+        """Make the span of a run that has ended; it began before, and maybe in another process."""
+        now = time.time_ns()
+        span = self._tracer.start_span(
+            f"run {told['workflow']}", context=Context(), links=self._links(told),
+            attributes={**_of_run(told), OUTCOME: told["outcome"]}, start_time=now - int(seconds * 1e9),
+        )  # fmt: skip
+        self._latest.pop(_run(told), None)
+        _fail(span, told["error"])
+        span.end(now)
+
+    def _links(self, told: Mapping[str, Any]) -> list[Link]:
+        before = self._latest.get(_run(told))
+        return [] if before is None else _links(before)
+
+
+def _attempt(told: Mapping[str, Any]) -> tuple[object, ...]:
+    return told["workflow"], told["run_id"], told["op"], told["attempt"]
+
+
+def _run(told: Mapping[str, Any]) -> str:
+    return f"{told['workflow']} {told['run_id']}"
+
+
+def _of_run(told: Mapping[str, Any]) -> dict[str, Any]:
+    return {WORKFLOW: told["workflow"], RUN: told["run_id"]}
+
+
+def _fail(span: Span, error: str | None) -> None:
+    if error is not None:
+        span.set_attribute(ERROR, error)
+        span.set_status(Status(StatusCode.ERROR, error))
 
 
 def _id_of(told: Mapping[str, Any]) -> str:

@@ -28,6 +28,7 @@ from revenant.queue.snapshots import SnapshotWrite, write_snapshots
 from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.stage import Staged
+from revenant.worker.telling import tell_committed
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import STEP_ENDS, STEP_SUCCEEDED, Event
 from revenant.workflows.results import result_reply
@@ -50,6 +51,7 @@ class Append:
         staged, write = self.staged, self.write
         staged.stream, staged.seq, staged.owned = write.stream, write.seq, write.owned
         staged.fence = write.fence + int(write.take)
+        tell_committed(staged.live, self.draft.events)
 
 
 class Appending:

@@ -81,6 +81,8 @@ class Stepping:
                 staged=staged, start=start, operation=operation, limit=self._limit, tell=self._tell, say=self._said,
                 within=within,
             )  # fmt: skip
+            if telemetry.handlers:
+                telemetry.emit("step.start", {}, _place(staged, start.op, start.attempt, operation.step.name))
             await running.run(self._threads)
 
     def _tell(self, came: Came, name: str, seconds: float) -> None:
@@ -89,7 +91,7 @@ class Stepping:
         address = came.staged.live.address
         outcome = "ok" if came.error is None else "error"
         if telemetry.handlers:
-            told = {"workflow": address.workflow, "run_id": address.key, "step": name, "attempt": came.attempt}
+            told = _place(came.staged, came.op, came.attempt, name)
             error = None if came.error is None else came.error["type"]
             telemetry.emit("step.handle", {"duration": seconds}, {**told, "outcome": outcome, "error": error})
         if came.error is not None:
@@ -97,3 +99,9 @@ class Stepping:
                 "Step %s of run %s(%r): attempt %d failed after %.1f ms: %s.",
                 *(name, address.workflow, address.key, came.attempt, seconds * 1000, came.error["type"]),
             )
+
+
+def _place(staged: Staged, op: int, attempt: int, step: str) -> dict[str, object]:
+    """Return what is told of an attempt: whose it is, and which."""
+    address = staged.live.address
+    return {"workflow": address.workflow, "run_id": address.key, "op": op, "step": step, "attempt": attempt}

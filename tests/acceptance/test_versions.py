@@ -116,3 +116,58 @@ async def test_a_worker_serves_only_the_kinds_that_it_was_told(
     await crew.hire("--kinds", "Parcel", app=NEW)
     assert await waits == 5
     await eventually(lambda: rows(connection, "select 1 from revenant.workers having count(*) = 2"))
+
+
+async def test_runs_of_a_mixed_fleet_go_on_with_their_own_versions_and_old_workers_leave_newer_ones_alone(
+    database: str, settings: Settings, connection: Connection, crew: Crew
+) -> None:
+    hands = [crew.spawn(app="tests.moves:old"), crew.spawn(app="tests.moves:new")]
+    await asyncio.gather(*map(crew.serving, hands))
+    async with Revenant(database_url=database, settings=settings) as app:
+        keys: list[str] = []
+
+        async def both_have_started_some() -> bool:
+            more = [f"m{number}" for number in range(len(keys), len(keys) + 10)]
+            await asyncio.gather(*(app.start("move", "a vase", id=key, timeout=20) for key in more))
+            keys.extend(more)
+            return {row[0] for row in await rows(connection, "select distinct version from revenant.runs")} == {1, 2}
+
+        await eventually(both_have_started_some, what="runs of both versions")
+        versions: dict[str, int] = dict(await rows(connection, "select id, version from revenant.runs"))
+        runs = {key: app.run("move", key) for key in keys}
+        half = [key for place, key in enumerate(keys) if place % 2]
+        await asyncio.gather(*(runs[key].signal("go", timeout=20) for key in half))
+        ends = {1: "packed a vase, carried", 2: "packed a vase, flown by air"}
+        for key in half:
+            assert await runs[key].result(timeout=30) == ends[versions[key]]
+        # The deploy comes to its end: what is left of the old version is blocked, and nothing else.
+        hands[0].signal(signal.SIGTERM)
+        assert await asyncio.to_thread(hands[0].process.wait, 20) == 0
+        left = [key for key in keys if key not in half]
+        await asyncio.gather(*(runs[key].signal("go", timeout=20) for key in left))
+        for key in left:
+            if versions[key] == 2:
+                assert await runs[key].result(timeout=30) == ends[2]
+        stuck = "select array_agg(id) from revenant.stuck where reason = 'blocked'"
+        old = sorted(key for key in left if versions[key] == 1)
+        await eventually(lambda: _is(connection, stuck, old), what=f"{old} are blocked")
+        await asyncio.gather(*(runs[key].migrate(timeout=20) for key in old))
+        for key in old:
+            assert await runs[key].result(timeout=30) == ends[2]
+        # An old worker that comes back leaves all of that alone.
+        waiting = await app.start("move", "a vase", id="newer", timeout=20)
+        await eventually(lambda: value(connection, "select version = 2 from revenant.runs where id = 'newer'"))
+        old_again = await crew.hire(app="tests.moves:old")
+        hands[1].kill()
+        await app.cast(app.ref("run:move", "newer").signal(name="go", payload=None))
+        await app.start("move", "a vase", id="older", timeout=20)
+        await eventually(lambda: value(connection, "select status = 'waiting' from revenant.runs where id = 'older'"))
+        found = await waiting.describe()
+        assert (found.version, found.messages, found.status) == (2, 1, "waiting")
+        assert old_again.running
+        await crew.hire(app="tests.moves:new")
+        assert await waiting.result(timeout=30) == ends[2]
+
+
+async def _is(connection: Connection, query: str, wanted: list[str]) -> bool:
+    return sorted(await value(connection, query) or []) == wanted
