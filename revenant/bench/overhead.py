@@ -103,6 +103,9 @@ class _NoSql:
     def end_loan(self) -> None:
         """Nothing was lent."""
 
+    def abandon(self) -> None:
+        """Nothing was lent."""
+
 
 class _Way:
     """The way of a batch of calls: out, through a worker, and back."""
@@ -116,7 +119,7 @@ class _Way:
             listening=lambda: True,
         )
         self._ledger = Ledger(app.settings, False)
-        self._guard = Guard(seconds=app.settings.handler_timeout)
+        self._guard = Guard(seconds=app.settings.handler_timeout, condemned={})
         self._states: dict[str, tuple[int, str | None]] = {}
         self._now = datetime.now(UTC)
 

@@ -63,6 +63,16 @@ def ended_transaction(claimed: Claimed, delivery: Delivery) -> ConfigurationErro
     )
 
 
+def went_on(seconds: float) -> HandlerTimeout:
+    """Return what to say of a handler that was cancelled after so many seconds and did not end."""
+    return HandlerTimeout(
+        f"it took longer than {seconds:g} s, was cancelled, and went on: it was given up, and is not run again. Let "
+        "asyncio.CancelledError pass in it: no bare `except:`, and no `except BaseException` without `raise`",
+        type="HandlerTimeout",
+        message=f"longer than {seconds:g} s",
+    )
+
+
 def refused_by_postgres(words: str) -> Sentence:
     """Return what says of a handler that Postgres refused, in those words, what it left."""
     return lambda claimed, delivery: Unstorable(

@@ -188,7 +188,9 @@ async def _run_handler(
         group.undo()
         if rules.isolation.used:
             await rules.isolation.rollback()
-        return _failed(instance, delivery, error, final=isinstance(error, Unstorable | Refused | ReadonlyBroken))
+        # One that was given up was condemned while it ran.
+        final = isinstance(error, Unstorable | Refused | ReadonlyBroken) or rules.condemned(delivery.id) is not None
+        return _failed(instance, delivery, error, final=final)
     finally:
         rules.isolation.end_loan()
         group.leave()

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import time
-from collections.abc import Coroutine, Generator
+from collections.abc import Coroutine, MutableMapping
 from typing import Any
 
 from revenant import telemetry
-from revenant.entities.context import running
+from revenant.entities.context import abandon, running
+from revenant.entities.failure import Sentence, went_on
 from revenant.errors import HandlerTimeout
-from revenant.worker.observer import begun, handled, log
+from revenant.worker.observer import begun, given_up, handled, log
+from revenant.worker.rest import OutOfTime, Rest
+
+GRACE_SECONDS = 3.0
+"""How long a handler may take to end after it was cancelled. Shorter than its transaction may sit still."""
 
 
 class Guard:
-    """Awaits handlers, each for at most `seconds`."""
+    """Awaits handlers, each for at most `seconds`; one that goes on after that never runs again: it is `condemned`."""
 
-    def __init__(self, *, seconds: float) -> None:
+    def __init__(self, *, seconds: float, condemned: MutableMapping[str, Sentence]) -> None:
         self._seconds = seconds
+        self._grace = GRACE_SECONDS
+        self._condemned = condemned
 
     async def __call__(self, handler: Coroutine[Any, Any, Any]) -> Any:
         """Return what the handler returns.
@@ -61,38 +69,32 @@ class Guard:
             waits_for = handler.send(None)
         except StopIteration as ended:
             return ended.value
+        rest = Rest(handler, waits_for, seconds=self._seconds, grace=self._grace)
         try:
-            async with asyncio.timeout(self._seconds) as limit:
-                return await _Rest(handler, waits_for)
-        except TimeoutError as error:
-            if not limit.expired():
-                raise
+            return await rest
+        except OutOfTime as error:
+            if rest.given_up:
+                raise went_on(self._seconds) from None
             raise HandlerTimeout(
                 f"it took longer than {self._seconds:g} s and was cancelled",
                 type="HandlerTimeout",
                 message=f"longer than {self._seconds:g} s",
             ) from error
+        finally:
+            if rest.given_up:
+                self._part_with(handler)
 
-
-class _Rest:
-    """The rest of a coroutine that has made its first step and waits for something."""
-
-    def __init__(self, handler: Coroutine[Any, Any, Any], waits_for: Any) -> None:
-        self._handler = handler
-        self._waits_for = waits_for
-
-    def __await__(self) -> Generator[Any, Any, Any]:
-        waits_for = self._waits_for
-        while True:
-            try:
-                try:
-                    value = yield waits_for
-                except BaseException as error:  # noqa: BLE001 # a cancellation, too, goes to the handler
-                    waits_for = self._handler.throw(error)
-                else:
-                    waits_for = self._handler.send(value)
-            except StopIteration as ended:
-                return ended.value
+    def _part_with(self, handler: Coroutine[Any, Any, Any]) -> None:
+        """Take the turn away from a handler that nothing resumes any more, and have its message never run again."""
+        turn = running.get()
+        if turn is not None:
+            seconds = self._seconds
+            given_up(turn, _name_of(handler), seconds, self._grace)
+            self._condemned[turn.message_id] = lambda claimed, delivery: went_on(seconds)
+            abandon(turn)
+        # A coroutine that is collected is resumed once more, to end, and this one might go on for ever: so it is never
+        # collected, not even when the interpreter ends.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(handler))
 
 
 def _name_of(handler: Coroutine[Any, Any, Any]) -> str:

@@ -38,7 +38,7 @@ from revenant.worker.commit import commit
 from revenant.worker.failure import is_passing
 from revenant.worker.fleet import Fleet
 from revenant.worker.guard import Guard
-from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded
+from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded, TransactionSpoilt
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.ledger import Ledger
 from revenant.worker.partners import Loan, Partners
@@ -100,7 +100,7 @@ class Lane:
         self._cache = cache
         self._ready = ready
         self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
-        self._guard = Guard(seconds=settings.handler_timeout)
+        self._guard = Guard(seconds=settings.handler_timeout, condemned=condemned)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._busy = False
@@ -138,11 +138,8 @@ class Lane:
             try:
                 again = await self._caution.take(hints, self.run_once)
                 failures = 0
-            except TransactionEnded:
-                log.exception("Message %s ended the turn's transaction; it fails, the others run anew.", self._current)
-                self._condemned[self._current] = ended_transaction
-                await self._link.reset()
-                again = list(hints)
+            except (TransactionEnded, TransactionSpoilt) as error:
+                again = await self._condemn(error, hints)
             except Exception as error:
                 self._careful = isinstance(error, psycopg.errors.UniqueViolation)
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
@@ -166,12 +163,24 @@ class Lane:
         for hint in hints:
             try:
                 again += await self._caution.take_apart(hint, self.run_once)
+            except (TransactionEnded, TransactionSpoilt) as error:
+                again += await self._condemn(error, [hint])
             except Exception as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
                 await self._link.reset(error)
                 again.append(hint)
                 if not is_passing(error) and self._current:
                     self._condemned[self._current] = refused_by_postgres(brief(error))
         return again
+
+    async def _condemn(self, error: BaseException, hints: Sequence[Hint]) -> list[Hint]:
+        """A handler cost the turn its transaction: it never runs again, and all others do."""
+        if isinstance(error, TransactionEnded):
+            log.error(
+                "Message %s ended the turn's transaction; it fails, the others run anew.", self._current, exc_info=error
+            )
+            self._condemned[self._current] = ended_transaction
+        await self._link.reset()
+        return list(hints)
 
     async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, noted: bool = False) -> list[Hint]:
         """Run one turn over what the hints name; return what should be looked at again.
@@ -209,6 +218,9 @@ class Lane:
             loan.end()
         if answered:
             warm.keep(claimed.xid)
+        if connection.abandoned:
+            # What that handler has set going, such as a task, may have it still.
+            await self._link.reset(only=connection)
         self._counters.turns += 1
         self._counters.messages += len(settlement.consumed)
         return again if answered else again + list(hints)
