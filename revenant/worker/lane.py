@@ -30,6 +30,7 @@ from revenant.queue.link import Link, brief
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
 from revenant.queue.traces import take_traces
 from revenant.worker.agenda import Agenda
+from revenant.worker.ahead import Ahead
 from revenant.worker.budget import Budget
 from revenant.worker.cache import Cache, Warm
 from revenant.worker.caution import Caution
@@ -74,6 +75,7 @@ class Lane:
         partners: Partners,
         watch: Watch,
         fleet: Fleet,
+        ahead: Ahead,
         ledger: Ledger,
         counters: Counters,
         condemned: dict[str, Sentence],
@@ -93,6 +95,7 @@ class Lane:
         self._partners = partners
         self._watch = watch
         self._fleet = fleet
+        self._ahead = ahead
         self._ledger = ledger
         self._counters = counters
         self._condemned = condemned
@@ -193,6 +196,7 @@ class Lane:
         claimed, loan = await self._partners.claim(connection, hints, self._vsns, most=most, known=warm.marks)
         again = [hints[slot] for slot in claimed.later]
         self._watch.add(hints[slot] for slot in claimed.locked)
+        self._ahead.note(hints[slot] for slot in claimed.newer)
         for slot in claimed.newer:
             self._agenda.block((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
         if not claimed.entities:

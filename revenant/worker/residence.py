@@ -27,6 +27,7 @@ from revenant.queue.records import RELEASED, Claim, Delivery, Hint
 from revenant.queue.replies import fetch_replies
 from revenant.queue.residence import Look, Place, Visit, Visited, answer, lines, visit
 from revenant.queue.traces import take_traces
+from revenant.worker.ahead import Ahead
 from revenant.worker.answers import Given
 from revenant.worker.caution import Caution
 from revenant.worker.home import Home
@@ -59,6 +60,7 @@ class Residence:
         registry: Registry,
         settings: Settings,
         host: Host,
+        ahead: Ahead,
         ledger: Ledger,
         counters: Counters,
         condemned: dict[str, Sentence],
@@ -73,6 +75,7 @@ class Residence:
         self._registry = registry
         self._settings = settings
         self._host = host
+        self._ahead = ahead
         self._ledger = ledger
         self._counters = counters
         self._caution = caution
@@ -216,6 +219,7 @@ class Residence:
         for slot in found.elsewhere:
             self.home.docket.pass_by((hints[slot].kind, hints[slot].key), FOREIGN_SECONDS)
         self._watch([hints[slot] for slot in found.elsewhere])
+        self._ahead.note(hints[slot] for slot in found.newer)
         for slot in found.newer:
             self.home.docket.pass_by((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
 

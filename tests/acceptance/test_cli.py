@@ -177,9 +177,38 @@ def test_delete_goes_through_the_mailbox_and_not_found_is_3(served: str) -> None
     assert within(served, "delete", "Account", "c").exit_code == 0
     assert within(served, "delete", "Account", "c").exit_code == 3
     assert within(served, "show", "Account", "c").exit_code == 3
+    unknown = within(served, "delete", "Acount", "c", "--timeout", "20")
+    assert unknown.exit_code == 3
+    assert "no live worker serves Acount: nothing was sent" in unknown.stderr
+    with psycopg.connect(served) as connection:
+        assert connection.execute("select from revenant.messages").fetchall() == []
     fleet = parsed(within(served, "workers", "-o", "ndjson").stdout, "ndjson")
     assert [row["alive"] for row in fleet] == [True]
     assert "Account" in fleet[0]["kinds"]
+
+
+def test_delete_sends_nothing_where_there_is_neither_state_nor_a_worker(stocked: str) -> None:
+    for key, code in (("nobody", 3), ("k1", 1)):
+        ended = within(stocked, "delete", "Account", key, "--timeout", "0.5")
+        assert ended.exit_code == code, ended.stderr
+        with psycopg.connect(stocked) as connection:
+            sent = connection.execute("select from revenant.messages where handler = 'revenant:delete'").fetchall()
+        assert len(sent) == (code == 1), "what has state is deleted once there is a worker"
+
+
+def test_check_tells_how_many_messages_wait_for_newer_code(stocked: str) -> None:
+    with psycopg.connect(stocked) as connection:
+        connection.execute("update revenant.entities set vsn = 3")
+    with running("worker", "--app", APP, "--jobs", "0", url=stocked) as worker:
+        worker.until_said("no live worker has a vsn over 1")
+        with psycopg.connect(stocked, autocommit=True) as connection:
+            wait_for(lambda: connection.execute("select count(*) = 2 from revenant.messages").fetchone() == (True,))
+        ended = within(stocked, "check", "-o", "json")
+        assert worker.said().count("no live worker has a vsn over 1") == 1, "it is said once"
+    assert ended.exit_code == 1
+    found = {row["check"]: row for row in parsed(ended.stdout, "json")}
+    assert found["workers"]["status"] == "ok"
+    assert found["versions"]["found"].startswith("2 messages of 1 Account entity wait: their state is of vsn 3")
 
 
 @pytest.mark.parametrize("form", FORMATS)
