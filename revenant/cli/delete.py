@@ -6,6 +6,7 @@ import click
 from psycopg.errors import InsufficientPrivilege
 
 from revenant.app import Revenant
+from revenant.cli.arguments import Seconds
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
@@ -18,7 +19,7 @@ from revenant.queue.views import find_entity, workers
 @click.command()
 @click.argument("kind")
 @click.argument("key")
-@option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait for the receipt.")
+@option("--timeout", type=Seconds(), help="Seconds to wait for the receipt.")
 @app_option()
 def delete(kind: str, key: str, timeout: float | None, app_path: str | None) -> None:
     """End the entity KIND KEY, in order with its other messages; the next message starts afresh.

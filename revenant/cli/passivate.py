@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from revenant.app import Revenant
+from revenant.cli.arguments import Seconds
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application
@@ -14,7 +15,7 @@ from revenant.eventloop import run
 @click.command()
 @click.argument("kind")
 @click.argument("key")
-@option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds to wait for the receipt.")
+@option("--timeout", type=Seconds(), help="Seconds to wait for the receipt.")
 @app_option()
 def passivate(kind: str, key: str, timeout: float | None, app_path: str | None) -> None:
     """Have the entity KIND KEY flushed and out of memory, in order with its messages; the next one loads it again."""

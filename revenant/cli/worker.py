@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 import click
 
 from revenant.app import Revenant
+from revenant.cli.arguments import Seconds
 from revenant.cli.monitoring import metrics_module, monitored
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
-from revenant.config import Settings
+from revenant.config import MOST, Settings
 from revenant.eventloop import run
 from revenant.sql import address
 from revenant.worker.process import serve
@@ -26,26 +27,26 @@ log = logging.getLogger("revenant.worker")
 @click.command()
 @option(
     "--processes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     envvar="REVENANT_PROCESSES",
     help="Processes to keep running; 1 unless configured.",
 )
 @option(
     "--lanes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     envvar="REVENANT_LANES",
     help="Connections of each process that run turns; 4 unless configured.",
 )
 @option(
     "--jobs",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST),
     envvar="REVENANT_JOBS",
     help="procrastinate jobs that each process runs at a time; 0 runs none.",
 )
 @option("--kinds", metavar="A,B", help="Serve only these kinds.")
 @option(
     "--drain-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     envvar="REVENANT_DRAIN_TIMEOUT",
     help="Seconds that running turns and jobs get when it stops; 25 unless configured.",
 )

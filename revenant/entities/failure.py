@@ -27,16 +27,24 @@ INTEGRITY = "23"
 """The class of SQLSTATEs that says that a constraint was broken."""
 
 
+class RaisedBy(str):
+    """A note on an exception: what raised it, where that is not the handler."""
+
+    __slots__ = ()
+
+
 def failed(claimed: Claimed, delivery: Delivery, version: int, error: BaseException, *, final: bool) -> Failed:
     """Return the outcome that this exception is; the entity is at `version`, as before the message."""
     name = type(error).__qualname__
     module = type(error).__module__
+    where = f"{claimed.kind}({claimed.key!r}).{delivery.handler}"
+    notes: list[str] = getattr(error, "__notes__", [])
     plain = isinstance(error, RevenantError) and not isinstance(error, HandlerTimeout)
     details = {
         "error": name if plain else "HandlerTimeout" if isinstance(error, HandlerTimeout) else "HandlerError",
         "type": name if module in ("builtins", "__main__") else f"{module}.{name}",
         "message": _clean(_words(error)),
-        "where": _clean(f"{claimed.kind}({claimed.key!r}).{delivery.handler}"),
+        "where": _clean(next((note for note in notes if isinstance(note, RaisedBy)), where)),
     }
     if isinstance(error, Unstorable | StateInvalid):
         details["path"] = _clean(error.path)

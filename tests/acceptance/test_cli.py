@@ -113,9 +113,11 @@ def test_a_call_prints_its_reply_and_exits_by_what_came_of_it(served: str) -> No
     assert "Account('a').fail raised" in failed.stderr
     for refused in (["deposit", "amount=x"], ["deposit"], ["withdraw"]):
         result = within(served, "call", "--app", APP, "Account", "a", *refused)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "Account('a')" in result.stderr
         assert not result.stdout
+    for words in (["withdraw"], ["deposit", "amount=x"], ["deposit", "--args", "[2]", "--idempotency-key", "x"]):
+        assert within(served, "call", "Account", "a", *words).exit_code == 1, "a reply of the worker's"
     unknown = within(served, "call", "--app", APP, "Acount", "a", "deposit")
     assert "No entity is of kind 'Acount'" in unknown.stderr
 
@@ -303,7 +305,7 @@ def test_an_unreachable_database_is_4_and_its_password_stays_secret(url: str) ->
 
 def test_a_url_that_cannot_be_read_is_said_without_quoting_it() -> None:
     ended = revenant("ls", url="postgres//somebody:pa55word@127.0.0.1/nowhere")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "cannot be read" in ended.stderr
     assert "pa55word" not in ended.stderr
     assert "Traceback" not in ended.stderr
