@@ -52,7 +52,7 @@ class Settings(BaseSettings):
     """Connections per worker process that run turns."""
     jobs: int = Field(default=1, ge=0, le=MOST)
     """procrastinate jobs that one worker process runs at a time; 0 runs none."""
-    processes: int = Field(default=1, ge=1, le=MOST)
-    """Processes that one `revenant worker` command keeps running."""
+    processes: int = Field(default=0, ge=0, le=MOST)
+    """Processes that one `revenant worker` keeps running, restarting what dies; 0: it serves by itself."""
     drain_timeout: float = Field(default=25.0, gt=0, le=LONGEST_WAIT)
     """Seconds that a stopping worker gives running turns and jobs."""

@@ -24,7 +24,7 @@ COLUMNS = ("check", "status", "found", "what_to_type")
 
 
 @click.command()
-@option("--processes", type=click.IntRange(min=1, max=MOST), help="Worker processes that are to run; as configured.")
+@option("--processes", type=click.IntRange(min=0, max=MOST), help="Worker processes that are to run; as configured.")
 @option("--lanes", type=click.IntRange(min=1, max=MOST), help="Lanes of each; as configured.")
 @option("--jobs", type=click.IntRange(min=0, max=MOST), help="Jobs that each runs at a time; as configured.")
 @output_option
@@ -36,7 +36,7 @@ def check(processes: int | None, lanes: int | None, jobs: int | None, output: st
     given = {"processes": processes, "lanes": lanes, "jobs": jobs if app.jobs or not app_path else 0}
     settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     plans = Plans(
-        connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=settings.processes),
+        connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=max(1, settings.processes)),
         kinds=sorted(app.registry.kinds),
         app=app_path or "module:attribute",
     )

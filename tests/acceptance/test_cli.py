@@ -116,8 +116,8 @@ def test_a_call_prints_its_reply_and_exits_by_what_came_of_it(served: str) -> No
         assert result.exit_code == 2
         assert "Account('a')" in result.stderr
         assert not result.stdout
-    for words in (["withdraw"], ["deposit", "amount=x"], ["deposit", "--args", "[2]", "--idempotency-key", "x"]):
-        assert within(served, "call", "Account", "a", *words).exit_code == 1, "a reply of the worker's"
+    for refusal in (["withdraw"], ["deposit", "amount=x"], ["deposit", "--args", "[2]", "--idempotency-key", "x"]):
+        assert within(served, "call", "Account", "a", *refusal).exit_code == 1, "a reply of the worker's"
     unknown = within(served, "call", "--app", APP, "Acount", "a", "deposit")
     assert "No entity is of kind 'Acount'" in unknown.stderr
 

@@ -79,7 +79,7 @@ def invoke(*words: str, **environment: str) -> Result:
         (["worker", "--app", "tests/entities.py"], "not of the form module:attribute"),
         (["worker", "--app", "tests.entities:nothing"], "no 'nothing'"),
         (["worker", "--app", "tests.entities:Account"], "not a Revenant"),
-        (["worker", "--app", "tests.entities:app", "--processes", "0"], "range"),
+        (["worker", "--app", "tests.entities:app", "--processes", "-1"], "range"),
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(words: list[str], said: str) -> None:
@@ -96,7 +96,7 @@ def test_wrong_usage_is_2_and_says_what_is_wrong(words: list[str], said: str) ->
         ("DATABASE_URL", "nonsense"),
         ("REVENANT_CALL_TIMEOUT", "inf"),
         ("REVENANT_REPLY_TTL", "1e300"),
-        ("REVENANT_PROCESSES", "0"),
+        ("REVENANT_PROCESSES", "-1"),
         ("REVENANT_VALIDATE_STATE", "perhaps"),
         ("REVENANT_PG_BIN", "/there/is/nothing"),
         ("REVENANT_PG_LINGER", "long"),
