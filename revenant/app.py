@@ -243,6 +243,7 @@ class Revenant(Looking):
         if isinstance(kinds, str):
             raise ConfigurationError(f"kinds= takes a list of names, and got {kinds!r}. Write kinds=[{kinds!r}].")
         if kinds is not None:
+            kinds = list(kinds)
             unknown = sorted(set(kinds) - set(registry.kinds))
             if unknown:
                 known = ", ".join(sorted(registry.kinds)) or "none"

@@ -120,7 +120,7 @@ def _broken(error: BaseException) -> dict[str, str]:
 def _words(error: BaseException) -> str:
     try:
         return str(error)[:LONGEST_WORDS]
-    except Exception:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
+    except BaseException:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
         return "(its text cannot be read: __str__ raised)"
 
 

@@ -28,7 +28,7 @@ def first_state(definition: type[Entity], key: str) -> Entity:
             or f"{name}.initial({key!r}) made no {name}: the field {path} is wrong or missing: {why}. Mend `initial`, "
             "or give the field a default. Nothing was changed."
         ) from None
-    except Exception as error:
+    except BaseException as error:
         error.add_note(RaisedBy(f"{definition.entity_kind}({key!r}).initial"))
         raise
     if type(made) is not definition:

@@ -153,7 +153,7 @@ async def _run_from_fresh(
         arguments = found.read_arguments(delivery.args, kind=instance.claimed.kind, key=instance.claimed.key)
     except StateInvalid as error:
         return Left(delivery, "state") if delivery.origin is None else _failed(instance, delivery, error, final=True)
-    except Exception as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
+    except BaseException as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
         return _failed(instance, delivery, error, final=isinstance(error, Refused))
     if found.partners:
         try:

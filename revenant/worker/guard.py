@@ -60,8 +60,7 @@ class Guard:
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
-            # The handler's own doing, such as awaiting a task that it had cancelled: its failure, not the lane's end.
-            raise RuntimeError(f"a {type(error).__qualname__} left the handler: {error}") from error
+            raise _failure(error) from error
 
     async def _run(self, handler: Coroutine[Any, Any, Any]) -> Any:
         try:
@@ -69,6 +68,8 @@ class Guard:
             waits_for = handler.send(None)
         except StopIteration as ended:
             return ended.value
+        except GeneratorExit as error:
+            raise _failure(error) from error
         rest = Rest(handler, waits_for, seconds=self._seconds, grace=self._grace)
         try:
             return await rest
@@ -80,6 +81,10 @@ class Guard:
                 type="HandlerTimeout",
                 message=f"longer than {self._seconds:g} s",
             ) from error
+        except GeneratorExit as error:
+            if rest.closed:
+                raise
+            raise _failure(error) from error
         finally:
             if rest.given_up:
                 self._part_with(handler)
@@ -95,6 +100,11 @@ class Guard:
         # A coroutine that is collected is resumed once more, to end, and this one might go on for ever: so it is never
         # collected, not even when the interpreter ends.
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(handler))
+
+
+def _failure(error: BaseException) -> RuntimeError:
+    """Return what the handler's own doing is, such as awaiting a task that it had cancelled: not the lane's end."""
+    return RuntimeError(f"a {type(error).__qualname__} left the handler: {error}")
 
 
 def _name_of(handler: Coroutine[Any, Any, Any]) -> str:

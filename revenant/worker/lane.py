@@ -36,7 +36,7 @@ from revenant.worker.cache import Cache, Warm
 from revenant.worker.caution import Caution
 from revenant.worker.census import Census
 from revenant.worker.commit import commit
-from revenant.worker.failure import is_passing
+from revenant.worker.failure import ENDS, is_passing
 from revenant.worker.fleet import Fleet
 from revenant.worker.guard import Guard
 from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded, TransactionSpoilt
@@ -143,7 +143,10 @@ class Lane:
                 failures = 0
             except (TransactionEnded, TransactionSpoilt) as error:
                 again = await self._condemn(error, hints)
-            except Exception as error:
+            except ENDS:
+                self._agenda.finish(portion, hints)
+                raise
+            except BaseException as error:
                 self._careful = isinstance(error, psycopg.errors.UniqueViolation)
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
@@ -152,10 +155,6 @@ class Lane:
                 again = list(hints) if is_passing(error) else await self._one_by_one(hints)
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
-            except BaseException:
-                self._agenda.finish(portion, hints)
-                # Only a stop ends a lane.
-                raise
             finally:
                 self._busy = False
             self._agenda.finish(portion, again)
@@ -168,7 +167,9 @@ class Lane:
                 again += await self._caution.take_apart(hint, self.run_once)
             except (TransactionEnded, TransactionSpoilt) as error:
                 again += await self._condemn(error, [hint])
-            except Exception as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
+            except ENDS:
+                raise
+            except BaseException as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
                 await self._link.reset(error)
                 again.append(hint)
                 if not is_passing(error) and self._current:

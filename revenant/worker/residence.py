@@ -30,6 +30,7 @@ from revenant.queue.traces import take_traces
 from revenant.worker.ahead import Ahead
 from revenant.worker.answers import Given
 from revenant.worker.caution import Caution
+from revenant.worker.failure import ENDS
 from revenant.worker.home import Home
 from revenant.worker.host import Host
 from revenant.worker.lane import BLOCKED_SECONDS, Counters
@@ -132,7 +133,9 @@ class Residence:
             try:
                 await self.run_once()
                 failures = 0
-            except Exception as error:
+            except ENDS:
+                raise
+            except BaseException as error:
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A visit failed in a way that it should not; its messages stay and are tried again.")
                 await self._link.reset(error)

@@ -25,6 +25,8 @@ class Rest:
 
     def __init__(self, handler: Coroutine[Any, Any, Any], waits_for: Any, *, seconds: float, grace: float) -> None:
         self.given_up = False
+        self.closed = False
+        """Whether whoever awaits it was closed, and it with that: a GeneratorExit is then not its own."""
         self._handler = handler
         self._waits_for = waits_for
         self._seconds = seconds
@@ -60,6 +62,7 @@ class Rest:
                 except BaseException as error:  # a cancellation, too, goes to the handler
                     if self.given_up:
                         raise
+                    self.closed = isinstance(error, GeneratorExit)
                     waits_for = self._handler.throw(error)
                 else:
                     waits_for = self._handler.send(value)

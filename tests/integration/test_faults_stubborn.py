@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import psycopg
 import pytest
 import pytest_asyncio
+from pydantic import field_serializer
 
 from revenant.app import Revenant
 from revenant.config import Settings
@@ -17,8 +18,9 @@ from revenant.entities.context import Turn
 from revenant.entities.durability import Interval
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
-from revenant.errors import HandlerTimeout
+from revenant.errors import HandlerError, HandlerTimeout, RevenantError
 from revenant.worker import guard
+from revenant.worker.ledger import Ledger
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -56,6 +58,61 @@ class Mule(Entity):
         return self.steps
 
 
+class OwnEnd(BaseException):
+    """No Exception, so that few expect it."""
+
+
+class Mute(Exception):
+    """Its text cannot be read."""
+
+    def __str__(self) -> str:
+        raise OwnEnd("no text")
+
+
+def raised(name: str) -> BaseException:
+    kinds = (OwnEnd, GeneratorExit, KeyboardInterrupt, SystemExit, asyncio.CancelledError, StopIteration, Mute)
+    return next(kind for kind in kinds if kind.__name__ == name)("on purpose")
+
+
+class Odd(Entity):
+    """What raises what nobody expects, wherever its code runs: its key says what."""
+
+    steps: int = 0
+    spoilt: str = ""
+
+    @classmethod
+    def initial(cls, key: str) -> Odd:
+        """Begin, or not."""
+        if key.startswith("initial "):
+            raise raised(key.split()[1])
+        return cls()
+
+    @field_serializer("spoilt")
+    def write(self, spoilt: str) -> str:
+        if spoilt:
+            raise raised(spoilt)
+        return spoilt
+
+    @handler
+    async def step(self) -> int:
+        self.steps += 1
+        return self.steps
+
+    @handler
+    async def throw(self, name: str, wait: bool) -> None:
+        if wait:
+            await asyncio.sleep(0)
+        raise raised(name)
+
+    @handler
+    async def spoil(self, name: str) -> None:
+        self.spoilt = name
+
+
+class LazyOdd(Odd, durability=Interval(seconds=60)):
+    """One that lives in a worker's memory."""
+
+
 class LazyMule(Mule, durability=Interval(seconds=60)):
     """One that lives in a worker's memory."""
 
@@ -67,7 +124,7 @@ async def stable(database: str, settings: Settings, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(Mule, "freed", False)
     monkeypatch.setattr(Mule, "turns", [])
     quick = settings.model_copy(update={"handler_timeout": 0.2, "call_timeout": 60.0})
-    async with Revenant(entities=[Mule, LazyMule], database_url=database, settings=quick) as app:
+    async with Revenant(entities=[Mule, LazyMule, Odd, LazyOdd], database_url=database, settings=quick) as app:
         worker = app.worker()
         await worker.start()
         yield app
@@ -128,3 +185,54 @@ async def test_what_a_given_up_handler_has_of_its_turn_reaches_nothing(
     assert turn.connection.closed, "its connection serves nobody any more"
     assert await stable.ref(Mule, "m").step() == 2
     assert await value(connection, "select count(*) from revenant.entities where key = 'never'") == 0
+
+
+@pytest.mark.parametrize("kind", [Odd, LazyOdd])
+@pytest.mark.parametrize(
+    "name", ["OwnEnd", "GeneratorExit", "KeyboardInterrupt", "SystemExit", "CancelledError", "StopIteration"]
+)
+async def test_whatever_an_entity_raises_costs_its_message_and_no_lane(
+    stable: Revenant, kind: type[Odd], name: str
+) -> None:
+    odd = stable.ref(kind, "o")
+    thrown = [odd.throw(name, wait) for wait in (False, True) for _ in range(3)]
+    begun = [stable.ref(kind, f"initial {name} {number}").step() for number in range(3)]
+    for error in await asyncio.gather(*thrown, *begun, return_exceptions=True):
+        assert isinstance(error, HandlerError), error
+        assert name in str(error)
+    assert await asyncio.gather(*(stable.ref(kind, f"n{number}").step() for number in range(8))) == [1] * 8
+    assert await odd.step() == 1
+
+
+@pytest.mark.parametrize("kind", [Odd, LazyOdd])
+async def test_what_nobody_expects_of_a_turn_ends_no_lane(
+    stable: Revenant, kind: type[Odd], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    book, times = Ledger.book, 0
+
+    def fails(*args: Any, **kwargs: Any) -> None:
+        nonlocal times
+        times += 1
+        if times <= 4:
+            raise OwnEnd("of our own making")
+        book(*args, **kwargs)
+
+    monkeypatch.setattr(Ledger, "book", fails)
+    for number in range(4):
+        await asyncio.gather(stable.ref(kind, f"f{number}").step(), return_exceptions=True)
+    assert times >= 4
+    assert await asyncio.gather(*(stable.ref(kind, f"n{number}").step() for number in range(8))) == [1] * 8
+    assert "in a way that it should not" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Odd, LazyOdd])
+async def test_an_error_whose_text_cannot_be_read_and_a_serializer_that_ends_itself_cost_their_messages(
+    stable: Revenant, kind: type[Odd]
+) -> None:
+    spoilt = await asyncio.gather(
+        *(stable.ref(kind, f"s{number}").spoil("OwnEnd") for number in range(3)),
+        *(stable.ref(kind, f"m{number}").throw("Mute", wait=False) for number in range(3)),
+        return_exceptions=True,
+    )
+    assert all(isinstance(error, RevenantError) for error in spoilt), spoilt
+    assert await asyncio.gather(*(stable.ref(kind, f"n{number}").step() for number in range(8))) == [1] * 8
