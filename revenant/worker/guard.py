@@ -27,6 +27,8 @@ class Guard:
         self._seconds = seconds
         self._grace = GRACE_SECONDS
         self._condemned = condemned
+        self._own = 0
+        """How many times the handler has cancelled the task that it runs in, and that is not its own."""
 
     async def __call__(self, handler: Coroutine[Any, Any, Any]) -> Any:
         """Return what the handler returns.
@@ -53,16 +55,35 @@ class Guard:
 
     async def _judge(self, handler: Coroutine[Any, Any, Any]) -> Any:
         try:
-            return await self._run(handler)
-        except (Exception, SystemExit, GeneratorExit):
-            raise
+            result = await self._run(handler)
         except BaseException as error:
+            if self._own:
+                await self._forgive()
+            if isinstance(error, Exception | SystemExit | GeneratorExit):
+                raise
             task = asyncio.current_task()
             if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
                 raise
             raise _failure(error) from error
+        if self._own:
+            await self._forgive()
+        return result
+
+    async def _forgive(self) -> None:
+        """Take back what the handler did to its task: it is the lane's, too, which goes on."""
+        task = _current()
+        for _ in range(self._own):
+            task.uncancel()
+        try:
+            # Where that cancellation has not come yet, it comes here.
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            if task.cancelling():
+                raise
 
     async def _run(self, handler: Coroutine[Any, Any, Any]) -> Any:
+        task = _current()
+        known = task.cancelling()
         try:
             # Most handlers only change their fields: they end at the first step, and need no timer.
             waits_for = handler.send(None)
@@ -70,6 +91,8 @@ class Guard:
             return ended.value
         except GeneratorExit as error:
             raise _failure(error) from error
+        finally:
+            self._own = task.cancelling() - known
         rest = Rest(handler, waits_for, seconds=self._seconds, grace=self._grace)
         try:
             return await rest
@@ -86,6 +109,7 @@ class Guard:
                 raise
             raise _failure(error) from error
         finally:
+            self._own += rest.own
             if rest.given_up:
                 self._part_with(handler)
 
@@ -105,6 +129,12 @@ class Guard:
 def _failure(error: BaseException) -> RuntimeError:
     """Return what the handler's own doing is, such as awaiting a task that it had cancelled: not the lane's end."""
     return RuntimeError(f"a {type(error).__qualname__} left the handler: {error}")
+
+
+def _current() -> asyncio.Task[Any]:
+    task = asyncio.current_task()
+    assert task is not None
+    return task
 
 
 def _name_of(handler: Coroutine[Any, Any, Any]) -> str:

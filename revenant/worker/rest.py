@@ -6,7 +6,7 @@ Invariant: a handler that was given up is never resumed, whatever it waits for.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Generator
+from collections.abc import Callable, Coroutine, Generator
 from typing import Any
 
 
@@ -25,6 +25,8 @@ class Rest:
 
     def __init__(self, handler: Coroutine[Any, Any, Any], waits_for: Any, *, seconds: float, grace: float) -> None:
         self.given_up = False
+        self.own = 0
+        """How many times the handler has cancelled the task by itself, and not taken it back."""
         self.closed = False
         """Whether whoever awaits it was closed, and it with that: a GeneratorExit is then not its own."""
         self._handler = handler
@@ -45,7 +47,7 @@ class Rest:
         try:
             return (yield from self._drive())
         except asyncio.CancelledError as error:
-            if self._cancelled and self._task.cancelling() - self._cancelled <= before:
+            if self._cancelled and self._task.cancelling() - self._cancelled - self.own <= before:
                 raise OutOfTime from error
             raise
         finally:
@@ -63,11 +65,19 @@ class Rest:
                     if self.given_up:
                         raise
                     self.closed = isinstance(error, GeneratorExit)
-                    waits_for = self._handler.throw(error)
+                    waits_for = self._step(self._handler.throw, error)
                 else:
-                    waits_for = self._handler.send(value)
+                    waits_for = self._step(self._handler.send, value)
             except StopIteration as ended:
                 return ended.value
+
+    def _step(self, resume: Callable[[Any], Any], value: Any) -> Any:
+        known = self._task.cancelling()
+        try:
+            return resume(value)
+        finally:
+            # Nobody else runs meanwhile. A handler may take back what it did, as time limits do.
+            self.own = max(0, self.own + self._task.cancelling() - known)
 
     def _wait_for(self, waits_for: Any) -> Generator[Any, Any, Any]:
         # A plain future ends when it is cancelled. A task, or what gathers several, may refuse to.

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -17,7 +19,7 @@ from revenant.config import Settings
 from revenant.entities.due import LONGEST, YEARS
 from revenant.errors import ConfigurationError, InvalidKey, ReplyInvalid, ReplyNotFound, RevenantError
 from revenant.worker.worker import Worker
-from tests.entities import Account
+from tests.entities import Account, Ledger
 from tests.tools import value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -174,3 +176,19 @@ def test_the_longest_times_are_stored_and_read_again(database: str, settings: Se
             rv.cast(ref.deposit(1), at=at)
     with psycopg.connect(database, options="-c timezone=Pacific/Kiritimati") as connection:
         assert len(connection.execute("select due from revenant.scheduled").fetchall()) == 4
+
+
+def test_refs_are_copied_as_they_are_and_nothing_that_is_bound_is_pickled(database: str, settings: Settings) -> None:
+    account = Revenant(entities=[Account], database_url=database, settings=settings).ref(Account, "a")
+    for alike in (copy.copy(account), copy.deepcopy({"ref": account})["ref"]):
+        assert alike is account
+    with pytest.raises(ConfigurationError, match=r"kind and its key.*app\.ref\('Account', 'a'\)"):
+        pickle.dumps(account)
+    for double in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(ConfigurationError, match="Build another one"):
+            double(account.deposit(1))
+
+
+def test_a_worker_takes_its_kinds_from_anything_that_gives_them_once(database: str, settings: Settings) -> None:
+    app = Revenant(entities=[Account, Ledger], database_url=database, settings=settings)
+    assert app.worker(kinds=(kind for kind in ["Account"]))._kinds == ["Account"]

@@ -102,6 +102,11 @@ class Odd(Entity):
     async def throw(self, name: str, wait: bool) -> None:
         if wait:
             await asyncio.sleep(0)
+        if name == "itself":
+            task = asyncio.current_task()
+            assert task is not None
+            task.cancel()
+            await asyncio.sleep(0)
         raise raised(name)
 
     @handler
@@ -202,6 +207,14 @@ async def test_whatever_an_entity_raises_costs_its_message_and_no_lane(
         assert name in str(error)
     assert await asyncio.gather(*(stable.ref(kind, f"n{number}").step() for number in range(8))) == [1] * 8
     assert await odd.step() == 1
+
+
+@pytest.mark.parametrize("kind", [Odd, LazyOdd])
+async def test_a_handler_that_cancels_its_own_task_costs_no_lane(stable: Revenant, kind: type[Odd]) -> None:
+    thrown = [stable.ref(kind, f"o{number}").throw("itself", wait=number % 2 == 0) for number in range(6)]
+    for error in await asyncio.gather(*thrown, return_exceptions=True):
+        assert isinstance(error, HandlerError), error
+    assert await asyncio.gather(*(stable.ref(kind, f"n{number}").step() for number in range(8))) == [1] * 8
 
 
 @pytest.mark.parametrize("kind", [Odd, LazyOdd])

@@ -209,3 +209,53 @@ async def test_what_a_handler_waits_for_comes_through_as_it_is() -> None:
 
     with pytest.raises(KeyError, match="its own"):
         await Guard(seconds=5, condemned={})(behind_a_task())
+
+
+@pytest.mark.parametrize("waits", ["never", "before", "after", "both"])
+@pytest.mark.parametrize("swallows", [False, True])
+async def test_a_handler_that_cancels_its_own_task_fails_and_the_lane_goes_on(waits: str, swallows: bool) -> None:
+    async def cancels_itself() -> int:
+        if waits in ("before", "both"):
+            await asyncio.sleep(0)
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        task.cancel()
+        if waits in ("after", "both"):
+            try:
+                await asyncio.sleep(0)
+            except asyncio.CancelledError:
+                if not swallows:
+                    raise
+        return 7
+
+    judged = Guard(seconds=5, condemned={})(cancels_itself())
+    if waits in ("after", "both") and not swallows:
+        with pytest.raises(RuntimeError, match="CancelledError left the handler"):
+            await judged
+    else:
+        assert await judged == 7
+    await asyncio.sleep(0)
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
+
+
+async def test_a_stop_that_comes_while_a_handler_has_cancelled_itself_is_a_stop() -> None:
+    entered = asyncio.Event()
+
+    async def cancels_itself() -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        try:
+            await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            entered.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(Guard(seconds=5, condemned={})(cancels_itself()))
+    await entered.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
