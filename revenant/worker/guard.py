@@ -54,35 +54,38 @@ class Guard:
             handled(turn, _name_of(handler), time.perf_counter() - began, error)
 
     async def _judge(self, handler: Coroutine[Any, Any, Any]) -> Any:
+        task = _current()
+        known = task.cancelling()
         try:
-            result = await self._run(handler)
+            result = await self._run(handler, task)
         except BaseException as error:
-            if self._own:
-                await self._forgive()
+            # Of a cancellation only what came from elsewhere is the lane's end.
+            mine = self._own if isinstance(error, asyncio.CancelledError) else task.cancelling() - known
+            if mine > 0:
+                await self._forgive(task, mine, known)
             if isinstance(error, Exception | SystemExit | GeneratorExit):
                 raise
-            task = asyncio.current_task()
-            if isinstance(error, asyncio.CancelledError) and task is not None and task.cancelling():
+            if isinstance(error, asyncio.CancelledError) and task.cancelling() > known:
                 raise
             raise _failure(error) from error
-        if self._own:
-            await self._forgive()
+        if task.cancelling() > known:
+            await self._forgive(task, task.cancelling() - known, known)
         return result
 
-    async def _forgive(self) -> None:
-        """Take back what the handler did to its task: it is the lane's, too, which goes on."""
-        task = _current()
-        for _ in range(self._own):
+    async def _forgive(self, task: asyncio.Task[Any], times: int, known: int) -> None:
+        """Take back what the handler, or a task group of its own, did to its task: it is the lane's, which goes on."""
+        for _ in range(times):
             task.uncancel()
+        if not self._own:
+            return
         try:
             # Where that cancellation has not come yet, it comes here.
             await asyncio.sleep(0)
         except asyncio.CancelledError:
-            if task.cancelling():
+            if task.cancelling() > known:
                 raise
 
-    async def _run(self, handler: Coroutine[Any, Any, Any]) -> Any:
-        task = _current()
+    async def _run(self, handler: Coroutine[Any, Any, Any], task: asyncio.Task[Any]) -> Any:
         known = task.cancelling()
         try:
             # Most handlers only change their fields: they end at the first step, and need no timer.

@@ -259,3 +259,26 @@ async def test_a_stop_that_comes_while_a_handler_has_cancelled_itself_is_a_stop(
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
+
+
+async def test_a_handler_whose_task_group_fails_leaves_the_task_as_it_was() -> None:
+    async def fails() -> None:
+        await asyncio.sleep(0)
+        raise KeyError("its own")
+
+    async def in_a_group() -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(fails())
+            group.create_task(after_a_while())
+
+    async def is_cancelled() -> None:
+        raise asyncio.CancelledError
+
+    judge = Guard(seconds=5, condemned={})
+    with pytest.raises(ExceptionGroup):
+        await judge(in_a_group())
+    with pytest.raises(RuntimeError, match="CancelledError left the handler"):
+        await judge(is_cancelled())
+    task = asyncio.current_task()
+    assert task is not None
+    assert task.cancelling() == 0
