@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import click
-from psycopg.errors import InsufficientPrivilege
 
 from revenant.app import Revenant
 from revenant.cli.arguments import Seconds
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
-from revenant.cli.options import app_option, application, looking
+from revenant.cli.options import app_option, application
+from revenant.cli.served import require_somebody
 from revenant.codec import check_key
 from revenant.eventloop import run
-from revenant.queue.facts import served
-from revenant.queue.views import find_entity, workers
 
 
 @click.command()
@@ -32,22 +30,6 @@ def delete(kind: str, key: str, timeout: float | None, app_path: str | None) -> 
 
 
 async def _delete(app: Revenant, kind: str, key: str, timeout: float | None) -> bool:
-    await _refuse_what_nobody_has(app, kind, key)
+    await require_somebody(app, kind, key, or_state=True)
     async with app:
         return await app.delete(app.ref(kind, key), timeout=timeout)
-
-
-async def _refuse_what_nobody_has(app: Revenant, kind: str, key: str) -> None:
-    """Send no message that would wait for ever to delete what is not there."""
-    async with looking(app) as connection:
-        try:
-            found = await find_entity(connection, kind, key)
-            live = served(await workers(connection))
-        except InsufficientPrivilege:
-            return  # a role that may send, and not look
-    if kind in live or (found is not None and found["version"] is not None):
-        return
-    raise not_found(
-        f"{kind}({key!r}) has no state, and no live worker serves {kind}: nothing was sent. "
-        f"Is the kind written as its class is? Live workers serve {', '.join(sorted(live)) or 'nothing'}."
-    )

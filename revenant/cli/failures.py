@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from revenant.errors import ConfigurationError, DatabaseUnavailable, Refused, ReplyNotFound, RevenantError
+from revenant.errors import ConfigurationError, DatabaseUnavailable, Refused, ReplyNotFound, RevenantError, Unstorable
 
 FAILED = 1
 USAGE = 2
@@ -21,7 +21,7 @@ def failure(error: RevenantError) -> click.ClickException:
             return _exit(str(error), UNREACHABLE)
         case ReplyNotFound():
             return _exit(str(error), NOT_FOUND)
-        case ConfigurationError() | Refused() if not error.replied:
+        case ConfigurationError() | Refused() | Unstorable() if not error.replied:
             # What was typed, or set, is at fault, and nothing was sent.
             return _exit(str(error), USAGE)
         case _:

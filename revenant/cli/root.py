@@ -49,6 +49,10 @@ class Root(click.Group):
             sys.stdout.flush()
         except RevenantError as error:
             raise failure(error) from error
+        except UnicodeEncodeError as error:
+            raise click.UsageError(
+                f"{error.object!r} is no text in UTF-8, and Postgres stores nothing else. Nothing was done."
+            ) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. What was sent may yet be handled.", err=True)
             ctx.exit(INTERRUPTED)

@@ -111,6 +111,8 @@ def test_a_call_prints_its_reply_and_exits_by_what_came_of_it(served: str) -> No
     failed = within(served, "call", "Account", "a", "fail", "amount=1")
     assert failed.exit_code == 1
     assert "Account('a').fail raised" in failed.stderr
+    for typed in (["ls", "\udcff"], ["call", "Account", "a", "deposit", "amount=\udcff"]):
+        assert within(served, *typed).exit_code == 2, "what is no text is not sent"
     for refused in (["deposit", "amount=x"], ["deposit"], ["withdraw"]):
         result = within(served, "call", "--app", APP, "Account", "a", *refused)
         assert result.exit_code == 2
@@ -182,6 +184,7 @@ def test_delete_goes_through_the_mailbox_and_not_found_is_3(served: str) -> None
     unknown = within(served, "delete", "Acount", "c", "--timeout", "20")
     assert unknown.exit_code == 3
     assert "no live worker serves Acount: nothing was sent" in unknown.stderr
+    assert within(served, "passivate", "Acount", "c", "--timeout", "20").exit_code == 3
     with psycopg.connect(served) as connection:
         assert connection.execute("select from revenant.messages").fetchall() == []
     fleet = parsed(within(served, "workers", "-o", "ndjson").stdout, "ndjson")
