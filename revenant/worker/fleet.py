@@ -47,6 +47,11 @@ class Fleet:
         """Whether another worker has this handler: also one that seems dead, until its row is gone."""
         return any(has_handler(member.kinds, kind, handler) for member in self._members if member.id != self.own_id)
 
+    def has_newer(self, kind: str, vsn: int) -> bool:
+        """Whether another worker, dead ones left out, has the kind at a later vsn."""
+        others = (member for member in self._members if member.id != self.own_id and member.alive)
+        return any(member.kinds.get(kind, {}).get("vsn", 0) > vsn for member in others)
+
 
 def has_handler(kinds: dict[str, Any], kind: str, handler: str) -> bool:
     """Whether a worker's row names this handler."""

@@ -24,6 +24,7 @@ from revenant.queue.mailbox import CASTS, WAKE_CHANNEL, notify
 from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL
 from revenant.worker.agenda import Agenda
+from revenant.worker.ahead import Ahead
 from revenant.worker.cache import Cache
 from revenant.worker.caution import Caution
 from revenant.worker.chronicler import Chronicler
@@ -77,6 +78,7 @@ class Worker:
         self._desk = Link(url=url, role="desk")
         self._agenda = Agenda()
         self._fleet = Fleet(own_id=self.id)
+        self._ahead = Ahead(fleet=self._fleet, vsns={kind: one.entity_vsn for kind, one in registry.kinds.items()})
         self._cache = Cache(limit=settings.cache_bytes)
         self._homes = [Home() for _ in range(min(settings.lanes, RESIDENCES))]
         self._switchboard = Switchboard(registry=registry, agenda=self._agenda, fleet=self._fleet, homes=self._homes)
@@ -140,6 +142,7 @@ class Worker:
                 partners=partners,
                 watch=self._watch,
                 fleet=self._fleet,
+                ahead=self._ahead,
                 ledger=Ledger(self._settings, tracebacks),
                 counters=self.counters,
                 condemned=condemned,
@@ -163,6 +166,7 @@ class Worker:
                 registry=registry,
                 settings=self._settings,
                 host=Host(settings=self._settings, fleet=self._fleet, condemned=condemned),
+                ahead=self._ahead,
                 ledger=Ledger(self._settings, tracebacks),
                 counters=self.counters,
                 condemned=condemned,
