@@ -83,6 +83,7 @@ class Revenant(Looking, Starting):
         self._client: Client | None = None
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._turnstile = asyncio.Lock()
+        self._stopped = False
 
     async def __aenter__(self) -> Self:
         await self._open()
@@ -111,7 +112,7 @@ class Revenant(Looking, Starting):
         async with self._one_at_a_time():
             if self._client is not None:
                 await self._client.stop()
-                self._client = None
+                self._client, self._stopped = None, True
             self.release()
 
     def _one_at_a_time(self) -> asyncio.Lock:
@@ -299,6 +300,11 @@ class Revenant(Looking, Starting):
     def _started(self, message: Message[Any] | None, door: str) -> Client:
         what = _DEEDS.get(door) or f"{as_message(message, door)!r} was sent"
         if self._client is None:
+            if self._stopped:
+                raise ConfigurationError(
+                    f"{what} after the application was stopped, as at the end of `async with app:`. Nothing was sent. "
+                    "Send inside the block, or start the application again."
+                )
             raise ConfigurationError(
                 f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
             )

@@ -50,6 +50,9 @@ from __future__ import annotations
 class RevenantError(Exception):
     """The root: catch this to catch everything that Revenant raises on purpose."""
 
+    replied: bool = False
+    """Whether it came as a message's reply, so that the message was handled and is settled."""
+
 
 class ConfigurationError(RevenantError):
     """The program or its environment is set up wrongly; nothing was sent."""

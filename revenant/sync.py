@@ -105,6 +105,8 @@ class Sync:
         self._ended: asyncio.Event | None = None
         self._thread: threading.Thread | None = None
         self._pid = 0
+        self._closed_in = 0
+        """The process that opened and closed it last."""
 
     def __enter__(self) -> Self:
         self.start()
@@ -144,7 +146,7 @@ class Sync:
                 loop.call_soon_threadsafe(self._ended.set)
             if self._thread is not None:
                 self._thread.join()
-            self._pid = 0
+            self._pid, self._closed_in = 0, os.getpid()
 
     @overload
     def ref(self, kind: type[E], key: str) -> E: ...
@@ -262,6 +264,12 @@ class Sync:
 
     def _run(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         _refuse_in_event_loop()
+        if self._pid == 0 and self._closed_in == os.getpid():
+            raise ConfigurationError(_CLOSED)
+        if self._pid == 0:
+            raise ConfigurationError(
+                "app.sync() was used before it was opened. Nothing was sent: use it inside `with app.sync() as rv:`."
+            )
         if self._pid != os.getpid():
             raise ConfigurationError(
                 "app.sync() was used in a process that did not open it. Open it inside: `with app.sync() as rv:`; "
@@ -269,9 +277,7 @@ class Sync:
             )
         with self._lock:
             if self._loop is None:
-                raise ConfigurationError(
-                    "app.sync() was used after it had been closed. Keep inside `with app.sync() as rv:`."
-                )
+                raise ConfigurationError(_CLOSED)
             future = asyncio.run_coroutine_threadsafe(make(), self._loop)
         try:
             return future.result()
@@ -283,6 +289,9 @@ class Sync:
         finally:
             # An interrupt (Ctrl-C, a worker's time limit) ends the wait over there too.
             future.cancel()
+
+
+_CLOSED = "app.sync() was used after it had been closed. Nothing was sent: keep inside `with app.sync() as rv:`."
 
 
 def _send_within(connection: psycopg.Connection[Any], message: Message[Any], idempotency_key: str | None) -> str:

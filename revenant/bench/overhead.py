@@ -107,6 +107,9 @@ class _NoSql:
     def end_loan(self) -> None:
         """Nothing was lent."""
 
+    def abandon(self) -> None:
+        """Nothing was lent."""
+
 
 class _Way:
     """The way of a batch of calls: out, through a worker, and back."""
@@ -121,7 +124,7 @@ class _Way:
         )
         self._ledger = Ledger(app.settings, False)
         self._cache = Cache(limit=app.settings.cache_bytes)
-        self._guard = Guard(seconds=app.settings.handler_timeout)
+        self._guard = Guard(seconds=app.settings.handler_timeout, condemned={})
         self._states: dict[str, tuple[int, str | None]] = {}
         self._now = datetime.now(UTC)
 

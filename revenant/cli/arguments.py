@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
@@ -11,6 +12,8 @@ from typing import Any, TypeVar
 import click
 
 from revenant.cli.option import option
+from revenant.config import LONGEST_WAIT
+from revenant.entities.due import LONGEST, YEARS
 
 F = TypeVar("F", bound=Callable[..., Any])
 _UNITS = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400, "": 1}
@@ -26,7 +29,10 @@ class Duration(click.ParamType[timedelta]):
         match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d|)", str(value).strip())
         if match is None:
             self.fail(f"{value!r} is not a duration; write 500ms, 5s, 10m, 2h or 1d.", param, ctx)
-        return timedelta(seconds=float(match[1]) * _UNITS[match[2]])
+        seconds = float(match[1]) * _UNITS[match[2]]
+        if seconds > LONGEST.total_seconds():
+            self.fail(f"{value!r} is too long; the longest is {LONGEST.days}d.", param, ctx)
+        return timedelta(seconds=seconds)
 
 
 class Moment(click.ParamType[datetime]):
@@ -42,7 +48,23 @@ class Moment(click.ParamType[datetime]):
             self.fail(f"{value!r} is not a time; write 2026-01-31T08:00:00+01:00.", param, ctx)
         if moment.tzinfo is None:
             self.fail(f"{value!r} has no time zone; add Z or an offset such as +01:00.", param, ctx)
+        if moment.year not in YEARS:
+            self.fail(f"{value!r} is not between the years {YEARS[0]} and {YEARS[-1]}.", param, ctx)
         return moment
+
+
+class Seconds(click.FloatRange):
+    """Seconds to wait: a number above 0 that ends some time."""
+
+    def __init__(self) -> None:
+        super().__init__(min=0, max=LONGEST_WAIT, min_open=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text."""
+        seconds = float(super().convert(value, param, ctx))
+        if math.isnan(seconds):
+            self.fail(f"{value!r} is no number of seconds.", param, ctx)
+        return seconds
 
 
 def message_arguments(command: F) -> F:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import click
 
 from revenant.app import Revenant
-from revenant.cli.arguments import json_of, message_arguments
+from revenant.cli.arguments import Seconds, json_of, message_arguments
 from revenant.cli.messages import message_of
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application
@@ -19,7 +19,7 @@ from revenant.eventloop import run
 @message_arguments
 @option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     help="Seconds to wait for the reply; 5 unless the settings say otherwise.",
 )
 @option("--idempotency-key", metavar="KEY", help="Sent again with the same key, it returns the first reply.")

@@ -12,6 +12,7 @@ from revenant.cli.failures import FAILED, UNREACHABLE
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
 from revenant.cli.output import output_option, print_rows
+from revenant.config import MOST
 from revenant.errors import DatabaseUnavailable
 from revenant.eventloop import run
 from revenant.queue.connection import unavailable
@@ -23,9 +24,9 @@ COLUMNS = ("check", "status", "found", "what_to_type")
 
 
 @click.command()
-@option("--processes", type=click.IntRange(min=1), help="Worker processes that are to run; as configured.")
-@option("--lanes", type=click.IntRange(min=1), help="Lanes of each; as configured.")
-@option("--jobs", type=click.IntRange(min=0), help="Jobs that each runs at a time; as configured.")
+@option("--processes", type=click.IntRange(min=0, max=MOST), help="Worker processes that are to run; as configured.")
+@option("--lanes", type=click.IntRange(min=1, max=MOST), help="Lanes of each; as configured.")
+@option("--jobs", type=click.IntRange(min=0, max=MOST), help="Jobs that each runs at a time; as configured.")
 @output_option
 @app_option()
 def check(processes: int | None, lanes: int | None, jobs: int | None, output: str, app_path: str | None) -> None:
@@ -35,7 +36,7 @@ def check(processes: int | None, lanes: int | None, jobs: int | None, output: st
     given = {"processes": processes, "lanes": lanes, "jobs": jobs if app.jobs or not app_path else 0}
     settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     plans = Plans(
-        connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=settings.processes),
+        connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=max(1, settings.processes)),
         kinds=sorted(app.registry.kinds),
         app=app_path or "module:attribute",
     )

@@ -20,7 +20,7 @@ def dev(app_path: str) -> None:
     """
     configure_logging("info")
     app = application(app_path)
-    settings = app.settings.model_copy(update={"validate_state": True, "processes": 1})
+    settings = app.settings.model_copy(update={"validate_state": True, "processes": 0})
     try:
         run(serve_app(app, None, settings))
     finally:

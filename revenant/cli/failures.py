@@ -4,9 +4,18 @@ from __future__ import annotations
 
 import click
 
-from revenant.errors import DatabaseUnavailable, ReplyNotFound, RevenantError, RunNotFound
+from revenant.errors import (
+    ConfigurationError,
+    DatabaseUnavailable,
+    Refused,
+    ReplyNotFound,
+    RevenantError,
+    RunNotFound,
+    Unstorable,
+)
 
 FAILED = 1
+USAGE = 2
 NOT_FOUND = 3
 UNREACHABLE = 4
 INTERRUPTED = 130
@@ -20,6 +29,9 @@ def failure(error: RevenantError) -> click.ClickException:
             return _exit(str(error), UNREACHABLE)
         case ReplyNotFound() | RunNotFound():
             return _exit(str(error), NOT_FOUND)
+        case ConfigurationError() | Refused() | Unstorable() if not error.replied:
+            # What was typed, or set, is at fault, and nothing was sent.
+            return _exit(str(error), USAGE)
         case _:
             return _exit(str(error), FAILED)
 

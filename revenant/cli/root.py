@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import signal
 import sys
 from typing import Any
 
@@ -40,6 +41,9 @@ class Root(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `failures.py` for the exit codes."""
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+            # See revenant_command.py: from here on it is an exception, and told in words.
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
@@ -47,6 +51,10 @@ class Root(click.Group):
             sys.stdout.flush()
         except RevenantError as error:
             raise failure(error) from error
+        except UnicodeEncodeError as error:
+            raise click.UsageError(
+                f"{error.object!r} is no text in UTF-8, and Postgres stores nothing else. Nothing was done."
+            ) from error
         except KeyboardInterrupt:
             click.echo("Interrupted. What was sent may yet be handled.", err=True)
             ctx.exit(INTERRUPTED)

@@ -10,13 +10,15 @@ from collections.abc import Callable, Sequence
 import click
 
 from revenant.app import Revenant
+from revenant.cli.arguments import Seconds
 from revenant.cli.monitoring import metrics_module, monitored
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, configure_logging
-from revenant.config import Settings
+from revenant.config import MOST, Settings
 from revenant.eventloop import run
 from revenant.sql import address
-from revenant.worker.process import serve
+from revenant.worker.process import GRACE, serve, until_told
+from revenant.worker.shutdown import Shutdown
 from revenant.worker.supervisor import Supervisor
 from revenant.worker.watchdog import Watchdog
 
@@ -26,26 +28,26 @@ log = logging.getLogger("revenant.worker")
 @click.command()
 @option(
     "--processes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=0, max=MOST),
     envvar="REVENANT_PROCESSES",
-    help="Processes to keep running; 1 unless configured.",
+    help="Processes to keep running: one that dies is started again. 0, unless configured: it serves itself.",
 )
 @option(
     "--lanes",
-    type=click.IntRange(min=1),
+    type=click.IntRange(min=1, max=MOST),
     envvar="REVENANT_LANES",
     help="Connections of each process that run turns; 4 unless configured.",
 )
 @option(
     "--jobs",
-    type=click.IntRange(min=0),
+    type=click.IntRange(min=0, max=MOST),
     envvar="REVENANT_JOBS",
     help="procrastinate jobs that each process runs at a time; 0 runs none.",
 )
 @option("--kinds", metavar="A,B", help="Serve only these kinds.")
 @option(
     "--drain-timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     envvar="REVENANT_DRAIN_TIMEOUT",
     help="Seconds that running turns and jobs get when it stops; 25 unless configured.",
 )
@@ -95,7 +97,7 @@ def worker(
     settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     wanted = [kind.strip() for kind in kinds.split(",") if kind.strip()] if kinds else None
     try:
-        if settings.processes == 1 or supervisor is not None:
+        if not settings.processes or supervisor is not None:
             run(serve_app(app, wanted, settings, supervisor, metrics_port))
             return
         if metrics_port is not None:
@@ -120,32 +122,34 @@ async def serve_app(
     metrics_port: int | None = None,
 ) -> None:
     """Serve in this process, until it is told to stop."""
-    url = await _prepared(app)
+    shutdown = Shutdown(patience=settings.drain_timeout + GRACE, supervisor=supervisor)
+    shutdown.install()
+    if not await until_told(shutdown, _prepare(app)):
+        return
     made = app.worker(kinds=kinds, settings=settings)
     watchdog = Watchdog(handler_timeout=settings.handler_timeout, running=made.running)
     with monitored(metrics_port, alive=watchdog.wrong, ready=made.wrong):
-        await serve(made, url=url, drain_timeout=settings.drain_timeout, watchdog=watchdog, supervisor=supervisor)
+        await serve(made, url=app.url(), drain_timeout=settings.drain_timeout, watchdog=watchdog, shutdown=shutdown)
 
 
 async def _supervise(app: Revenant, command: Callable[[int], Sequence[str]], settings: Settings) -> int:
-    url = await _prepared(app)
     keeper = Supervisor(command=command, processes=settings.processes, drain_timeout=settings.drain_timeout)
-    return await keeper.run(url)
+    shutdown = keeper.hear()
+    return await keeper.run(app.url(), shutdown) if await until_told(shutdown, _prepare(app)) else 0
 
 
-async def _prepared(app: Revenant) -> str:
-    """Return the database's address, and say which it is."""
+async def _prepare(app: Revenant) -> None:
+    """Have the database ready, and say which it is."""
     url = await app.prepare()
     log.info(
         "Database: %s%s.", address(url), ", the embedded server, as no DATABASE_URL is set" if app.embedded else ""
     )
-    return url
 
 
 def _child_command(app_path: str, settings: Settings, kinds: str | None, log_level: str, log_format: str) -> list[str]:
     """Return the command of one child, but for its last words; the database is in the environment, unseen by others."""
     return [
-        *(sys.executable, "-m", "revenant", "worker", "--app", app_path, "--processes", "1"),
+        *(sys.executable, "-m", "revenant", "worker", "--app", app_path, "--processes", "0"),
         *("--lanes", str(settings.lanes), "--jobs", str(settings.jobs)),
         *("--drain-timeout", str(settings.drain_timeout), "--log-level", log_level),
         *("--log-format", log_format),

@@ -188,7 +188,7 @@ class Client:
     def _envelope(self, message: Message[Any], origin: str | None, idempotency_key: str | None) -> Envelope:
         if not self._started:
             raise ConfigurationError(
-                f"{message!r} was sent while the application was not started. "
+                f"{message!r} was sent while the application was being stopped. Nothing was sent. "
                 "Send inside `async with app:` (or `with app.sync() as rv:`)."
             )
         return seal(message, origin=origin, idempotency_key=idempotency_key)

@@ -8,11 +8,10 @@ import psycopg
 from pydantic import PydanticSchemaGenerationError, PydanticUserError, TypeAdapter
 
 from revenant.codec import is_id
+from revenant.config import LONGEST_WAIT
 from revenant.entities.context import running
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, ReplyNotFound
-
-_LONGEST_SECONDS = 1e9
 
 
 def seconds_of(timeout: object, default: float) -> float:
@@ -24,9 +23,9 @@ def seconds_of(timeout: object, default: float) -> float:
     if timeout is None:
         return default
     number = isinstance(timeout, int | float) and not isinstance(timeout, bool)
-    if not number or not 0 <= timeout <= _LONGEST_SECONDS:  # type: ignore[operator]  # it is a number by then
+    if not number or not 0 <= timeout <= LONGEST_WAIT:  # type: ignore[operator]  # it is a number by then
         raise ConfigurationError(
-            f"timeout={timeout!r} is no time to wait: give seconds from 0 to {_LONGEST_SECONDS:,.0f}, such as "
+            f"timeout={timeout!r} is no time to wait: give seconds from 0 to {LONGEST_WAIT:,.0f}, such as "
             "timeout=5.0, or leave it out. Nothing was sent."
         )
     return float(timeout)  # type: ignore[arg-type]  # it is a number by now

@@ -20,8 +20,9 @@ def no_reply(message: Message[Any], envelope: Envelope, when: str) -> CallTimeou
         safe = f"{waits}, and so does the same call with the same idempotency_key, which counts once."
     return CallTimeout(
         f"{message.kind}({message.key!r}).{message.handler} has no reply {when}. Whether it was handled is unknown: "
-        "the message may wait for a live worker of its kind (`revenant workers` lists them), or its reply may be on "
-        f"its way. {safe}",
+        "the message may wait for a live worker of its kind (`revenant workers` lists them), its handler may still run "
+        "(workers give it handler_timeout, 10 s unless it is set; timeout= waits longer), or its reply may be on its "
+        f"way. {safe}",
         message_id=envelope.id,
     )
 

@@ -29,12 +29,16 @@ def result_of(
         ReplyInvalid: the value is not of the type that is expected here.
     """
     if digest is not None and reply.digest != digest:
-        raise IdempotencyConflict(
+        conflict = IdempotencyConflict(
             f"The idempotency key of {message!r} was used before, for another handler or other arguments. "
             "The first message's effect and reply stand; use a key of its own for this one."
         )
+        conflict.replied = True
+        raise conflict
     if reply.status == "error":
-        raise error_of(from_json(reply.body))
+        error = error_of(from_json(reply.body))
+        error.replied = True
+        raise error
     read = load or (message.load if message is not None else from_json)
     try:
         return read(reply.body)

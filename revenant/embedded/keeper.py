@@ -6,6 +6,7 @@ Whoever holds keeper.lock is the keeper; it ends still holding both locks, so th
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import sys
@@ -15,8 +16,10 @@ from pathlib import Path
 from revenant.embedded.home import Home
 from revenant.embedded.lock import Lock
 from revenant.embedded.server import Server
+from revenant.errors import ConfigurationError
 
 LINGER = "1.0"  # seconds without a lease before the server is stopped, unless REVENANT_PG_LINGER says
+LONGEST_LINGER = 1e9
 PAUSE = 0.25  # seconds between two looks
 
 
@@ -71,10 +74,29 @@ def main(arguments: list[str]) -> int:
     home = Home.at(Path(arguments[0]))
     keeper = Lock(home.keeper_lock, fd=int(arguments[1]) if len(arguments) > 1 else None)
     if keeper.try_exclusive():
-        linger = float(os.environ.get("REVENANT_PG_LINGER", LINGER))
+        linger = linger_seconds()
         clients = Lock(home.clients_lock)
         Keeper(server=Server(home.folder), keeper=keeper, clients=clients, linger=linger).run()
     return 0
+
+
+def linger_seconds() -> float:
+    """Return how long the server stays when nobody uses it.
+
+    Raises:
+        ConfigurationError: REVENANT_PG_LINGER is no such time.
+    """
+    given = os.environ.get("REVENANT_PG_LINGER", LINGER)
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = math.nan
+    if not 0 <= seconds <= LONGEST_LINGER:
+        raise ConfigurationError(
+            f"REVENANT_PG_LINGER is {given!r}, and takes seconds from 0 to {LONGEST_LINGER:,.0f}. Correct "
+            "it, or unset it."
+        )
+    return seconds
 
 
 def _go_on(_number: int, _frame: object) -> None:

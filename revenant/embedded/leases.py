@@ -13,6 +13,7 @@ from typing import Self
 from revenant.embedded import boot
 from revenant.embedded.binaries import Binaries, find_binaries
 from revenant.embedded.home import Home
+from revenant.embedded.keeper import linger_seconds
 from revenant.embedded.lock import Lock
 from revenant.embedded.postmaster import Postmaster
 from revenant.embedded.state import open_home
@@ -74,6 +75,7 @@ def lease(folder: Path | None = None, *, timeout: float = 60) -> Lease:
     ...     psycopg.connect(held.url)
     """
     _check_platform()
+    linger_seconds()  # the keeper reads it, and has nobody to tell
     deadline = time.monotonic() + timeout
     binaries = find_binaries()
     home = open_home(folder, binaries.major)

@@ -41,6 +41,9 @@ class Isolation(Protocol):
     def end_loan(self) -> None:
         """Take the connection back, used or not: the handler has ended."""
 
+    def abandon(self) -> None:
+        """Take the connection away for good from a handler that will not end: what it did there is not kept."""
+
 
 class Sent(NamedTuple):
     """A message that leaves with the commit; at most one of `after` (seconds) and `at` is given."""
@@ -201,6 +204,11 @@ running: ContextVar[Turn | None] = ContextVar("revenant_turn", default=None)
 def effects_of(turn: Turn) -> Effects:
     """Return what the handler asked for; for the engine alone."""
     return turn._effects
+
+
+def abandon(turn: Turn) -> None:
+    """Take a turn's connection away from its handler, which was given up; for the engine alone."""
+    turn._isolation.abandon()
 
 
 def refuse_nested_call(message: Message[Any]) -> Any:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from types import EllipsisType
 from typing import Literal
 
+from revenant.entities.due import LONGEST
 from revenant.errors import ConfigurationError
 
 
@@ -91,4 +92,4 @@ def check_level(given: object) -> bool:
 
 def _is_positive(seconds: object) -> bool:
     number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
-    return number and math.isfinite(seconds) and seconds > 0  # type: ignore[arg-type, operator]  # as `number` says
+    return number and math.isfinite(seconds) and 0 < seconds <= LONGEST.total_seconds()  # type: ignore[arg-type, operator]  # as `number` says

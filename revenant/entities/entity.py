@@ -114,6 +114,7 @@ class Entity(BaseModel):
         cls.entity_history = history_of(cls.__qualname__, history, cls.entity_history)
         cls.entity_idle_delete = idle_delete_of(cls.__qualname__, idle_delete, cls.entity_idle_delete)
         _check_hook(cls)
+        _check_initial(cls)
         for name in cls.entity_handlers:
             if not isinstance(inspect.getattr_static(cls, name), Handler):
                 raise ConfigurationError(
@@ -182,6 +183,17 @@ def _check_hook(definition: type[Entity]) -> None:
             f"{definition.__qualname__} has a hook `passivate`, which would never run: a strict entity is written "
             "before each reply, and what a worker keeps of it is a copy. Remove the hook, or choose another one: "
             f"class {definition.__qualname__}(Entity, durability=Interval(seconds=…))."
+        )
+
+
+def _check_initial(definition: type[Entity]) -> None:
+    first = inspect.getattr_static(definition, "initial")
+    plain = isinstance(first, classmethod | staticmethod) and not isinstance(first.__func__, Handler)
+    if not plain or inspect.iscoroutinefunction(first.__func__):
+        raise ConfigurationError(
+            f"{definition.__qualname__}.initial is the hook that returns the state of an entity that has none yet, and "
+            "must be a plain class method: `@classmethod`, then `def initial(cls, key: str) -> Self`. Write it so, or "
+            "name yours otherwise."
         )
 
 

@@ -27,16 +27,24 @@ INTEGRITY = "23"
 """The class of SQLSTATEs that says that a constraint was broken."""
 
 
+class RaisedBy(str):
+    """A note on an exception: what raised it, where that is not the handler."""
+
+    __slots__ = ()
+
+
 def failed(claimed: Claimed, delivery: Delivery, version: int, error: BaseException, *, final: bool) -> Failed:
     """Return the outcome that this exception is; the entity is at `version`, as before the message."""
     name = type(error).__qualname__
     module = type(error).__module__
+    where = f"{claimed.kind}({claimed.key!r}).{delivery.handler}"
+    notes: list[str] = getattr(error, "__notes__", [])
     plain = isinstance(error, RevenantError) and not isinstance(error, HandlerTimeout)
     details = {
         "error": name if plain else "HandlerTimeout" if isinstance(error, HandlerTimeout) else "HandlerError",
         "type": name if module in ("builtins", "__main__") else f"{module}.{name}",
         "message": _clean(_words(error)),
-        "where": _clean(f"{claimed.kind}({claimed.key!r}).{delivery.handler}"),
+        "where": _clean(next((note for note in notes if isinstance(note, RaisedBy)), where)),
     }
     if isinstance(error, Unstorable | StateInvalid):
         details["path"] = _clean(error.path)
@@ -60,6 +68,16 @@ def ended_transaction(claimed: Claimed, delivery: Delivery) -> ConfigurationErro
         f"{claimed.kind}({claimed.key!r}).{delivery.handler} ended the turn's transaction by its own SQL: what it "
         "had written by then is committed, and the state is as before. Do not commit or roll back on "
         "self.turn.connection; use `async with self.turn.connection.transaction()` around what may fail."
+    )
+
+
+def went_on(seconds: float) -> HandlerTimeout:
+    """Return what to say of a handler that was cancelled after so many seconds and did not end."""
+    return HandlerTimeout(
+        f"it took longer than {seconds:g} s, was cancelled, and went on: it was given up, and is not run again. Let "
+        "asyncio.CancelledError pass in it: no bare `except:`, and no `except BaseException` without `raise`",
+        type="HandlerTimeout",
+        message=f"longer than {seconds:g} s",
     )
 
 
@@ -102,7 +120,7 @@ def _broken(error: BaseException) -> dict[str, str]:
 def _words(error: BaseException) -> str:
     try:
         return str(error)[:LONGEST_WORDS]
-    except Exception:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
+    except BaseException:  # noqa: BLE001 # a broken __str__ is the user's, and must not cost more than its words
         return "(its text cannot be read: __str__ raised)"
 
 

@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from types import EllipsisType
 from typing import Generic, TypeVar
 
+from revenant.entities.due import LONGEST
 from revenant.errors import ConfigurationError
 
 S = TypeVar("S")
@@ -37,8 +38,9 @@ def history_of(label: str, given: History, inherited: timedelta | None) -> timed
     if given is ... or given is None:
         return inherited if given is ... else None
     length: object = given
-    if isinstance(length, timedelta) and length > timedelta(0):
+    if isinstance(length, timedelta) and timedelta(0) < length <= LONGEST:
         return length
     raise ConfigurationError(
-        f"{label} has history={given!r}, and takes a timedelta: history=timedelta(days=7). None keeps none."
+        f"{label} has history={given!r}, and takes a timedelta of at most {LONGEST.days:,} days: "
+        "history=timedelta(days=7). None keeps none."
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from types import EllipsisType
 
+from revenant.entities.due import LONGEST
 from revenant.errors import ConfigurationError
 
 IdleDelete = timedelta | None | EllipsisType
@@ -29,8 +30,9 @@ def idle_delete_of(label: str, given: IdleDelete, inherited: timedelta | None) -
     if given is ... or given is None:
         return inherited if given is ... else None
     length: object = given
-    if isinstance(length, timedelta) and length > timedelta(0):
+    if isinstance(length, timedelta) and timedelta(0) < length <= LONGEST:
         return length
     raise ConfigurationError(
-        f"{label} has idle_delete={given!r}, and takes a timedelta: idle_delete=timedelta(days=30). None is never."
+        f"{label} has idle_delete={given!r}, and takes a timedelta of at most {LONGEST.days:,} days: "
+        "idle_delete=timedelta(days=30). None is never."
     )

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Awaitable, Callable, Generator
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from revenant.errors import AlreadySent, ConfigurationError
 
@@ -49,6 +49,13 @@ class Message(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<message {self.kind}({self.key!r}).{self.handler}>"
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        self._used = True
+        raise ConfigurationError(
+            f"{self!r} can be neither copied nor pickled: it is sent once, by the application that it is bound to. "
+            "Build another one, where it is sent."
+        )
 
     def sent(self) -> Message[R]:
         """Mark the message as used, so that it does not warn when it is forgotten."""

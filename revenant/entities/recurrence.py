@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
+from revenant.entities.due import LONGEST
 from revenant.errors import ConfigurationError
 
 Missed = Literal["skip", "once", "all"]
@@ -91,10 +92,10 @@ def recurrence_of(what: str, *, every: object, cron: object, timezone: object, m
 
 
 def _seconds_of(what: str, every: object) -> float:
-    if not isinstance(every, timedelta) or every.total_seconds() < SHORTEST:
+    if not isinstance(every, timedelta) or not timedelta(seconds=SHORTEST) <= every <= LONGEST:
         raise ConfigurationError(
-            f"{what} got every={every!r}, and takes a timedelta of at least {SHORTEST:g} s: every=timedelta(hours=1). "
-            "Nothing was set."
+            f"{what} got every={every!r}, and takes a timedelta of at least {SHORTEST:g} s, and of "
+            f"{LONGEST.days:,} days at most: every=timedelta(hours=1). Nothing was set."
         )
     return every.total_seconds()
 

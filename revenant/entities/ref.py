@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast, overload
+from typing import Any, NoReturn, Self, TypeVar, cast, overload
 
 from pydantic_core import from_json
 
@@ -45,6 +45,18 @@ class Ref(Addressed):
 
     def __hash__(self) -> int:
         return hash((self._kind, self._key))
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+    def __reduce_ex__(self, _: object) -> NoReturn:
+        raise ConfigurationError(
+            f"{self!r} cannot be pickled: it is bound to its application. Pass its kind and its key, and make a ref of "
+            f"them where they arrive: app.ref({self._kind!r}, {self._key!r})."
+        )
 
     def __getattr__(self, name: str) -> Callable[..., Message[Any]]:
         if name.startswith("_"):

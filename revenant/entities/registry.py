@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from revenant.entities.entity import Entity, readable_shape
+from revenant.entities.first import no_first_state
 from revenant.entities.lifetime import EXPIRE
 from revenant.entities.partner import check_strict
 from revenant.errors import ConfigurationError
@@ -33,6 +34,8 @@ class Registry:
                     f'{definition.__qualname__}. Give one another name: class …(Entity, kind="…").'
                 )
             definition.entity_shape = readable_shape(definition)
+            if flaw := no_first_state(definition):
+                raise ConfigurationError(flaw)
             for found in definition.entity_handlers.values():
                 # Read the annotations now: a mistake in them belongs to the start, not to the first message.
                 _ = found.arguments, found.result

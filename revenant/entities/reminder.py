@@ -51,10 +51,7 @@ def reminder_of(
     checked = name_of(what, name)
     recurrence = recurrence_of(what, every=every, cron=cron, timezone=timezone, missed=missed)
     first = due_of(what, after=after, at=at)
-    try:
-        start = first.at if first.after is None else now + timedelta(seconds=first.after)
-    except OverflowError as error:
-        raise ConfigurationError(f"{what} got after={after!r}, which no calendar holds. Nothing was set.") from error
+    start = first.at if first.after is None else now + timedelta(seconds=first.after)
     if start is None:
         due = next(recurrence.after(now, since=now), None)
     elif cron is not None:

@@ -8,9 +8,10 @@ from pydantic import ValidationError
 
 from revenant.codec import dump, explain
 from revenant.entities.entity import COPY_OF, Entity
+from revenant.entities.first import first_state
 from revenant.entities.jsonb import as_stored
 from revenant.entities.likeness import difference
-from revenant.errors import ConfigurationError, StateInvalid, Unstorable
+from revenant.errors import StateInvalid, Unstorable
 
 
 def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: int | None) -> Entity:
@@ -21,7 +22,7 @@ def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: in
         ConfigurationError: `initial` returned something else than the class's own state.
     """
     if state is None:
-        return _first(definition, key)
+        return first_state(definition, key)
     try:
         if vsn is not None and vsn < definition.entity_vsn:
             return definition.model_validate_json(upgraded(definition, key, state, vsn))
@@ -91,16 +92,6 @@ def check_readable(entity: Entity, text: str, *, key: str, prove: bool = False) 
             "Nothing was changed; annotate the field with the type of what it holds, or mend its serializer.",
             path=changed,
         )
-
-
-def _first(definition: type[Entity], key: str) -> Entity:
-    made: object = definition.initial(key)
-    if type(made) is not definition:
-        raise ConfigurationError(
-            f"{definition.__qualname__}.initial({key!r}) returned a {type(made).__qualname__}, and must return a "
-            f"{definition.__qualname__}: `return cls(…)`. Nothing was changed."
-        )
-    return made
 
 
 def upgraded(definition: type[Entity], key: str, state: str, vsn: int) -> str:

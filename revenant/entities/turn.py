@@ -153,7 +153,7 @@ async def _run_from_fresh(
         arguments = found.read_arguments(delivery.args, kind=instance.claimed.kind, key=instance.claimed.key)
     except StateInvalid as error:
         return Left(delivery, "state") if delivery.origin is None else _failed(instance, delivery, error, final=True)
-    except Exception as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
+    except BaseException as error:  # noqa: BLE001 # initial(), upgrade() and validators are the user's code: it becomes the reply
         return _failed(instance, delivery, error, final=isinstance(error, Refused))
     if found.partners:
         try:
@@ -188,7 +188,9 @@ async def _run_handler(
         group.undo()
         if rules.isolation.used:
             await rules.isolation.rollback()
-        return _failed(instance, delivery, error, final=isinstance(error, Unstorable | Refused | ReadonlyBroken))
+        # One that was given up was condemned while it ran.
+        final = isinstance(error, Unstorable | Refused | ReadonlyBroken) or rules.condemned(delivery.id) is not None
+        return _failed(instance, delivery, error, final=final)
     finally:
         rules.isolation.end_loan()
         group.leave()

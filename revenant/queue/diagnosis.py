@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from revenant.errors import SchemaMismatch
-from revenant.queue.facts import Facts, Server, Traffic
+from revenant.queue.facts import Facts, Server, Traffic, served
 from revenant.queue.rights import Rights
 from revenant.sql import Missing, NewerCompatible, Old, SchemaStatus, require_schema
 
@@ -63,6 +63,7 @@ def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:
         yield _role(facts.rights)
     if facts.traffic is not None:
         yield from _served(facts.traffic, plans)
+        yield from _versions(facts.traffic)
         yield _dead(facts.traffic)
         yield _clock(facts.traffic)
 
@@ -168,18 +169,42 @@ def _schema_cure(status: SchemaStatus) -> str:
 
 def _served(traffic: Traffic, plans: Plans) -> Iterator[Finding]:
     alive = [worker for worker in traffic.workers if worker["alive"]]
-    live = {kind for worker in alive if not worker["draining"] for kind in worker["kinds"]}
+    live = served(traffic.workers)
     unserved: Mapping[str, int] = {
         kind: traffic.waiting.get(kind, 0) for kind in sorted({*plans.kinds, *traffic.waiting}) if kind not in live
     }
     for kind, waiting in unserved.items():
-        found = f"No live worker serves {kind}" + (f", and {waiting:,} messages wait" if waiting else "")
-        yield Finding("workers", "fail", found, f"revenant worker --app {plans.app}")
+        wait = f", and {_count(waiting, 'message')} wait{'s' if waiting == 1 else ''}" if waiting else ""
+        yield Finding("workers", "fail", f"No live worker serves {kind}{wait}", _cure_unserved(kind, plans))
     if not unserved:
         draining = sum(worker["draining"] for worker in alive)
         found = f"{len(alive)} alive" + (f", {draining} of them draining" if draining else "")
         rest = "every known kind is served" if live else "nothing waits for one"
         yield Finding("workers", "ok", f"{found}; {rest}")
+
+
+def _cure_unserved(kind: str, plans: Plans) -> str:
+    if kind in plans.kinds:
+        return f"revenant worker --app {plans.app}"
+    literal = kind.replace("'", "''")
+    removal = f"delete from revenant.messages where kind = '{literal}'"  # noqa: S608 # for a person to type
+    return f"Start workers of an application that has {kind}; if there will be none, in psql: {removal}"
+
+
+def _versions(traffic: Traffic) -> Iterator[Finding]:
+    live = served(traffic.workers)
+    for kind, entities, messages, vsn in traffic.newer:
+        found = (
+            f"{_count(messages, 'message')} of {_count(entities, f'{kind} entity', f'{kind} entities')} wait: their "
+            f"state is of vsn {vsn}, and no live worker has {kind} beyond vsn {live[kind]}"
+        )
+        yield Finding("versions", "fail", found, f"Deploy workers whose {kind} has vsn {vsn}")
+    if not traffic.newer:
+        yield Finding("versions", "ok", "No message waits for newer code")
+
+
+def _count(number: int, one: str, many: str | None = None) -> str:
+    return f"{number:,} {one if number == 1 else many or f'{one}s'}"
 
 
 def _dead(traffic: Traffic) -> Finding:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 from psycopg.errors import InsufficientPrivilege
@@ -42,12 +43,22 @@ class Server:
     in_database: int
 
 
+class Newer(NamedTuple):
+    """Entities of one kind that wait, as their state is newer than every live worker: `vsn` is the newest."""
+
+    kind: str
+    entities: int
+    messages: int
+    vsn: int
+
+
 @dataclass(frozen=True, slots=True)
 class Traffic:
     """What the schema holds: workers' rows, waiting messages by kind, dead letters, and the database's clock."""
 
     workers: list[Row]
     waiting: dict[str, int]
+    newer: list[Newer]
     dead: int
     skew: float
     """Seconds that this machine's clock is ahead of the database's."""
@@ -154,9 +165,24 @@ async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
     waiting = await (await connection.execute(statement("count_waiting"))).fetchall()
     dead = await (await connection.execute(statement("count_dead"))).fetchone()
     assert dead is not None
+    crew = await workers(connection)
+    vsns = served(crew)
+    live = {"kinds": list(vsns), "vsns": list(vsns.values())}
+    newer = await (await connection.execute(statement("count_newer"), live)).fetchall()
     return Traffic(
-        workers=await workers(connection),
+        workers=crew,
         waiting=dict(waiting),
+        newer=[Newer(*row) for row in newer],
         dead=dead[0],
         skew=(datetime.now(UTC) - dead[1]).total_seconds(),
     )
+
+
+def served(crew: Iterable[Row]) -> dict[str, int]:
+    """Return the kinds that live workers take messages of, each with the highest vsn that one of them has."""
+    vsns: dict[str, int] = {}
+    for worker in crew:
+        if worker["alive"] and not worker["draining"]:
+            for kind, described in worker["kinds"].items():
+                vsns[kind] = max(vsns.get(kind, 0), described["vsn"])
+    return vsns

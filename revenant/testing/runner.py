@@ -10,6 +10,7 @@ from typing import NoReturn
 from revenant.config import Settings
 from revenant.entities.address import Address
 from revenant.entities.context import Job, Turn
+from revenant.entities.failure import Sentence
 from revenant.entities.hook import has_hook, run_hook
 from revenant.entities.instance import Instance
 from revenant.entities.outcome import Applied, EntityTurn, Failed
@@ -44,6 +45,9 @@ class NoDatabase:
     def end_loan(self) -> None:
         """There is nothing to take back."""
 
+    def abandon(self) -> None:
+        """There is nothing to take away."""
+
 
 class Runner:
     """Handles messages, one at a time; implements `revenant.entities.company.Lender` for their partners."""
@@ -56,7 +60,8 @@ class Runner:
         self._store = store
         self._now = now
         self._ledger = Ledger(settings, tracebacks)
-        self._guard = Guard(seconds=settings.handler_timeout)
+        self._condemned: dict[str, Sentence] = {}
+        self._guard = Guard(seconds=settings.handler_timeout, condemned=self._condemned)
         self._residents: set[Address] = set()
         self._deferring: list[Job] = []
         self.deferred: list[Job] = []
@@ -134,7 +139,7 @@ class Runner:
             new_turn=new_turn,
             guard=self._guard,
             spent=lambda: True,
-            condemned=lambda _: None,
+            condemned=self._condemned.get,
             served_elsewhere=_nobody_else,
             isolation=isolation,
             defer=self._defer,

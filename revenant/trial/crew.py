@@ -208,7 +208,7 @@ class Crew:
         if self._lifeline is None:
             self._lifeline = os.pipe()
         ours, _ = self._lifeline
-        command = [sys.executable, "-m", "revenant", "worker", "--app", self._app, "--processes", "1"]
+        command = [sys.executable, "-m", "revenant", "worker", "--app", self._app, "--processes", "0"]
         with log.open("wb") as output:
             process = subprocess.Popen(
                 [*command, "--supervisor", str(ours)],

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import psycopg
 
 from revenant.errors import Conflict
 from revenant.queue.connection import refuses_data
+
+ENDS = (asyncio.CancelledError, GeneratorExit, KeyboardInterrupt)
+"""What ends whoever runs turns, and is no failure of a turn."""
 
 
 def is_passing(error: BaseException) -> bool:

@@ -59,6 +59,11 @@ class Fleet:
         others = (member for member in self._members if member.id != self.own_id and member.alive)
         return {version for member in others for version in member.kinds.get(kind, {}).get("versions", ())}
 
+    def has_newer(self, kind: str, vsn: int) -> bool:
+        """Whether another worker, dead ones left out, has the kind at a later vsn."""
+        others = (member for member in self._members if member.id != self.own_id and member.alive)
+        return any(member.kinds.get(kind, {}).get("vsn", 0) > vsn for member in others)
+
 
 def has_handler(kinds: dict[str, Any], kind: str, handler: str) -> bool:
     """Whether a worker's row names this handler."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import MutableMapping, Sequence
 from datetime import datetime
 from typing import Any, NoReturn
 
@@ -46,15 +46,18 @@ class NoConnection:
     def end_loan(self) -> None:
         """There is nothing to take back."""
 
+    def abandon(self) -> None:
+        """There is nothing to take away."""
+
 
 class Host:
     """Runs handlers for one residence, one at a time."""
 
-    def __init__(self, *, settings: Settings, fleet: Fleet, condemned: Mapping[str, Sentence]) -> None:
+    def __init__(self, *, settings: Settings, fleet: Fleet, condemned: MutableMapping[str, Sentence]) -> None:
         self._settings = settings
         self._fleet = fleet
         self._condemned = condemned
-        self._guard = Guard(seconds=settings.handler_timeout)
+        self._guard = Guard(seconds=settings.handler_timeout, condemned=condemned)
         self._isolation = NoConnection()
         self._jobs: list[Job] = []
         self.current = ""

@@ -29,6 +29,10 @@ class TransactionEnded(BaseException):
     """A handler's own SQL ended the turn's transaction: there is no savepoint to go back to, and no lock is held."""
 
 
+class TransactionSpoilt(BaseException):
+    """A handler was given up in the midst of its own SQL: the connection is of no use, and nothing on it is kept."""
+
+
 class LaneConnection(psycopg.AsyncConnection[Any]):
     """A lane's connection. The engine runs scripts on it; whatever else goes over it is a handler's, and is checked."""
 
@@ -38,6 +42,8 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
     stakes = "other messages are in it"
     lent = False
     used = False
+    abandoned = False
+    """Whether a handler that had this connection was given up: whatever still has it is to have it no longer."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -62,6 +68,11 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         self.prepare_threshold = 5
         self._adapters = None
 
+    def abandon(self) -> None:
+        """Take the connection away from a handler that was given up."""
+        self.abandoned = True
+        self.used = self.used or self.lent
+
     async def release(self) -> None:
         """Keep what the handler did, and end the loan."""
         try:
@@ -80,6 +91,8 @@ class LaneConnection(psycopg.AsyncConnection[Any]):
         """Undo what the handler did, and end the loan."""
         self.used = False
         self.end_loan()
+        if self.abandoned:
+            raise TransactionSpoilt
         try:
             await run_script(self, statement("undo_message"))
         except psycopg.Error as error:
@@ -188,6 +201,10 @@ class LaneIsolation:
     def end_loan(self) -> None:
         """End the loan, used or not: the handler has ended."""
         self._connection.end_loan()
+
+    def abandon(self) -> None:
+        """Take the connection away for good: the handler was given up."""
+        self._connection.abandon()
 
     async def release(self) -> None:
         """Keep what the handler did."""

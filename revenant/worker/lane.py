@@ -30,15 +30,16 @@ from revenant.queue.link import Link, brief
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
 from revenant.queue.traces import take_traces
 from revenant.worker.agenda import Agenda
+from revenant.worker.ahead import Ahead
 from revenant.worker.budget import Budget
 from revenant.worker.cache import Cache, Warm
 from revenant.worker.caution import Caution
 from revenant.worker.census import Census
 from revenant.worker.commit import commit
-from revenant.worker.failure import is_passing
+from revenant.worker.failure import ENDS, is_passing
 from revenant.worker.fleet import Fleet
 from revenant.worker.guard import Guard
-from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded
+from revenant.worker.isolation import LaneConnection, LaneIsolation, TransactionEnded, TransactionSpoilt
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.ledger import Ledger
 from revenant.worker.partners import Loan, Partners
@@ -74,6 +75,7 @@ class Lane:
         partners: Partners,
         watch: Watch,
         fleet: Fleet,
+        ahead: Ahead,
         ledger: Ledger,
         counters: Counters,
         condemned: dict[str, Sentence],
@@ -93,6 +95,7 @@ class Lane:
         self._partners = partners
         self._watch = watch
         self._fleet = fleet
+        self._ahead = ahead
         self._ledger = ledger
         self._counters = counters
         self._condemned = condemned
@@ -100,7 +103,7 @@ class Lane:
         self._cache = cache
         self._ready = ready
         self._vsns = {kind: definition.entity_vsn for kind, definition in registry.kinds.items()}
-        self._guard = Guard(seconds=settings.handler_timeout)
+        self._guard = Guard(seconds=settings.handler_timeout, condemned=condemned)
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
         self._busy = False
@@ -138,12 +141,12 @@ class Lane:
             try:
                 again = await self._caution.take(hints, self.run_once)
                 failures = 0
-            except TransactionEnded:
-                log.exception("Message %s ended the turn's transaction; it fails, the others run anew.", self._current)
-                self._condemned[self._current] = ended_transaction
-                await self._link.reset()
-                again = list(hints)
-            except Exception as error:
+            except (TransactionEnded, TransactionSpoilt) as error:
+                again = await self._condemn(error, hints)
+            except ENDS:
+                self._agenda.finish(portion, hints)
+                raise
+            except BaseException as error:
                 self._careful = isinstance(error, psycopg.errors.UniqueViolation)
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A turn failed in a way that it should not; its messages stay and are tried again.")
@@ -152,10 +155,6 @@ class Lane:
                 again = list(hints) if is_passing(error) else await self._one_by_one(hints)
                 await asyncio.sleep(random.uniform(0, min(5.0, 0.01 * 2**failures)))  # noqa: S311 # jitter, not a secret
                 failures = min(failures + 1, 12)
-            except BaseException:
-                self._agenda.finish(portion, hints)
-                # Only a stop ends a lane.
-                raise
             finally:
                 self._busy = False
             self._agenda.finish(portion, again)
@@ -166,12 +165,26 @@ class Lane:
         for hint in hints:
             try:
                 again += await self._caution.take_apart(hint, self.run_once)
-            except Exception as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
+            except (TransactionEnded, TransactionSpoilt) as error:
+                again += await self._condemn(error, [hint])
+            except ENDS:
+                raise
+            except BaseException as error:  # noqa: BLE001 # whatever it is, it becomes the reply of the message that it is about
                 await self._link.reset(error)
                 again.append(hint)
                 if not is_passing(error) and self._current:
                     self._condemned[self._current] = refused_by_postgres(brief(error))
         return again
+
+    async def _condemn(self, error: BaseException, hints: Sequence[Hint]) -> list[Hint]:
+        """A handler cost the turn its transaction: it never runs again, and all others do."""
+        if isinstance(error, TransactionEnded):
+            log.error(
+                "Message %s ended the turn's transaction; it fails, the others run anew.", self._current, exc_info=error
+            )
+            self._condemned[self._current] = ended_transaction
+        await self._link.reset()
+        return list(hints)
 
     async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, noted: bool = False) -> list[Hint]:
         """Run one turn over what the hints name; return what should be looked at again.
@@ -184,6 +197,7 @@ class Lane:
         claimed, loan = await self._partners.claim(connection, hints, self._vsns, most=most, known=warm.marks)
         again = [hints[slot] for slot in claimed.later]
         self._watch.add(hints[slot] for slot in claimed.locked)
+        self._ahead.note(hints[slot] for slot in claimed.newer)
         for slot in claimed.newer:
             self._agenda.block((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
         if not claimed.entities:
@@ -209,6 +223,9 @@ class Lane:
             loan.end()
         if answered:
             warm.keep(claimed.xid)
+        if connection.abandoned:
+            # What that handler has set going, such as a task, may have it still.
+            await self._link.reset(only=connection)
         self._counters.turns += 1
         self._counters.messages += len(settlement.consumed)
         return again if answered else again + list(hints)

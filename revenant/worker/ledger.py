@@ -111,7 +111,7 @@ class Ledger:
             if delivery.digest is not None:
                 self._answer(settlement, delivery, Reply(delivery.id, "error", failed.version, error, delivery.digest))
         else:
-            delay = min(self.settings.cast_backoff * 2 ** (attempts - 1), _LONGEST_BACKOFF)
+            delay = min(self.settings.cast_backoff * 2 ** min(attempts - 1, 60), _LONGEST_BACKOFF)
             settlement.schedules.append(
                 Scheduled(
                     claimed.bucket, claimed.kind, claimed.key, delivery.id, delivery.handler, delivery.args,

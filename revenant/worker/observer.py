@@ -34,6 +34,17 @@ def handled(turn: Turn, handler: str, seconds: float, error: BaseException | Non
         )
 
 
+def given_up(turn: Turn, handler: str, seconds: float, grace: float) -> None:
+    """A handler went on after its cancellation, and its turn was taken away from it."""
+    log.error(
+        "%s(%r).%s, message %s, did not end when it was cancelled after %g s, nor in %g s more: it is given up, and "
+        "its message fails. It swallows asyncio.CancelledError: replace `except:` and `except BaseException` by "
+        "`except Exception` around what it awaits.",
+        *(turn.kind, turn.key, handler, turn.message_id, seconds, grace),
+        extra=_name(turn, handler),
+    )
+
+
 def _name(turn: Turn, handler: str) -> dict[str, object]:
     return {
         "kind": turn.kind, "key": turn.key, "handler": handler, "message_id": turn.message_id, "attempt": turn.attempt,

@@ -21,16 +21,12 @@ GRACE = 3.0
 """Seconds beyond the drain's time-out after which a process is ended that still has not."""
 
 
-async def serve(
-    worker: Worker, *, url: str, drain_timeout: float, watchdog: Watchdog, supervisor: int | None = None
-) -> None:
-    """Serve until SIGTERM, SIGINT or the supervisor's death, and drain.
+async def serve(worker: Worker, *, url: str, drain_timeout: float, watchdog: Watchdog, shutdown: Shutdown) -> None:
+    """Serve until the shutdown, which listens already, and drain.
 
     Raises:
         SchemaMismatch: the schema is missing, or does not fit this code; nothing was served.
     """
-    shutdown = Shutdown(patience=drain_timeout + GRACE, supervisor=supervisor)
-    shutdown.install()
     if not await until_told(shutdown, await_schema(url)):
         return
     watchdog.start()

@@ -27,8 +27,10 @@ from revenant.queue.records import RELEASED, Claim, Delivery, Hint
 from revenant.queue.replies import fetch_replies
 from revenant.queue.residence import Look, Place, Visit, Visited, answer, lines, visit
 from revenant.queue.traces import read_traces
+from revenant.worker.ahead import Ahead
 from revenant.worker.answers import Given
 from revenant.worker.caution import Caution
+from revenant.worker.failure import ENDS
 from revenant.worker.home import Home
 from revenant.worker.host import Host
 from revenant.worker.lane import BLOCKED_SECONDS, Counters
@@ -59,6 +61,7 @@ class Residence:
         registry: Registry,
         settings: Settings,
         host: Host,
+        ahead: Ahead,
         ledger: Ledger,
         counters: Counters,
         condemned: dict[str, Sentence],
@@ -73,6 +76,7 @@ class Residence:
         self._registry = registry
         self._settings = settings
         self._host = host
+        self._ahead = ahead
         self._ledger = ledger
         self._counters = counters
         self._caution = caution
@@ -129,7 +133,9 @@ class Residence:
             try:
                 await self.run_once()
                 failures = 0
-            except Exception as error:
+            except ENDS:
+                raise
+            except BaseException as error:
                 if not isinstance(error, psycopg.Error | OSError | Conflict):
                     log.exception("A visit failed in a way that it should not; its messages stay and are tried again.")
                 await self._link.reset(error)
@@ -216,6 +222,7 @@ class Residence:
         for slot in found.elsewhere:
             self.home.docket.pass_by((hints[slot].kind, hints[slot].key), FOREIGN_SECONDS)
         self._watch([hints[slot] for slot in found.elsewhere])
+        self._ahead.note(hints[slot] for slot in found.newer)
         for slot in found.newer:
             self.home.docket.pass_by((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
 

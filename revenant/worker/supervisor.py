@@ -1,4 +1,4 @@
-"""Supervisor: keeps several worker processes running: restarts what crashes, with back-off, and drains all at once.
+"""Supervisor: keeps worker processes running: restarts what crashes, with back-off, and drains all at once.
 
 Invariant: no child outlives it. Each holds the reading end of a pipe whose writing end only the supervisor has.
 """
@@ -38,17 +38,21 @@ class Supervisor:
         # Close-on-exec both: a child gets the reading end by `pass_fds`, and nobody gets the other.
         self._reader, self._writer = os.pipe()
 
-    async def run(self, url: str) -> int:
-        """Keep the children running until SIGTERM or SIGINT; return the exit code.
+    def hear(self) -> Shutdown:
+        """Begin to hear signals."""
+        shutdown = Shutdown(patience=self._drain_timeout + 2 * GRACE, at_once=self._kill)
+        shutdown.install()
+        return shutdown
+
+    async def run(self, url: str, shutdown: Shutdown) -> int:
+        """Keep the children running until the shutdown; return the exit code.
 
         Raises:
             SchemaMismatch: the schema is missing, or does not fit this code; nothing was started.
         """
-        shutdown = Shutdown(patience=self._drain_timeout + 2 * GRACE, at_once=self._kill)
-        shutdown.install()
         if not await until_told(shutdown, await_schema(url)):
             return 0
-        log.info("Supervisor %d keeps %d worker processes.", os.getpid(), self._processes)
+        log.info("Supervisor %d keeps %d worker process%s.", os.getpid(), self._processes, "es" * (self._processes > 1))
         keepers = [asyncio.create_task(self._keep(number, shutdown)) for number in range(self._processes)]
         await shutdown.requested.wait()
         for child in self._children:

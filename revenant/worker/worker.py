@@ -25,6 +25,7 @@ from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL
 from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Agenda
+from revenant.worker.ahead import Ahead
 from revenant.worker.archive import PostgresArchive
 from revenant.worker.cache import Cache
 from revenant.worker.caution import Caution
@@ -86,6 +87,7 @@ class Worker:
         self._desk = Link(url=url, role="desk")
         self._agenda = Agenda()
         self._fleet = Fleet(own_id=self.id)
+        self._ahead = Ahead(fleet=self._fleet, vsns={kind: one.entity_vsn for kind, one in registry.kinds.items()})
         self._cache = Cache(limit=settings.cache_bytes)
         self._homes = [Home() for _ in range(min(settings.lanes, RESIDENCES))]
         self._switchboard = Switchboard(
@@ -172,6 +174,7 @@ class Worker:
                 partners=partners,
                 watch=self._watch,
                 fleet=self._fleet,
+                ahead=self._ahead,
                 ledger=Ledger(self._settings, tracebacks),
                 counters=self.counters,
                 condemned=condemned,
@@ -195,6 +198,7 @@ class Worker:
                 registry=registry,
                 settings=self._settings,
                 host=Host(settings=self._settings, fleet=self._fleet, condemned=condemned),
+                ahead=self._ahead,
                 ledger=Ledger(self._settings, tracebacks),
                 counters=self.counters,
                 condemned=condemned,

@@ -111,11 +111,15 @@ def test_a_call_prints_its_reply_and_exits_by_what_came_of_it(served: str) -> No
     failed = within(served, "call", "Account", "a", "fail", "amount=1")
     assert failed.exit_code == 1
     assert "Account('a').fail raised" in failed.stderr
+    for typed in (["ls", "\udcff"], ["call", "Account", "a", "deposit", "amount=\udcff"]):
+        assert within(served, *typed).exit_code == 2, "what is no text is not sent"
     for refused in (["deposit", "amount=x"], ["deposit"], ["withdraw"]):
         result = within(served, "call", "--app", APP, "Account", "a", *refused)
-        assert result.exit_code == 1
+        assert result.exit_code == 2
         assert "Account('a')" in result.stderr
         assert not result.stdout
+    for refusal in (["withdraw"], ["deposit", "amount=x"], ["deposit", "--args", "[2]", "--idempotency-key", "x"]):
+        assert within(served, "call", "Account", "a", *refusal).exit_code == 1, "a reply of the worker's"
     unknown = within(served, "call", "--app", APP, "Acount", "a", "deposit")
     assert "No entity is of kind 'Acount'" in unknown.stderr
 
@@ -177,9 +181,39 @@ def test_delete_goes_through_the_mailbox_and_not_found_is_3(served: str) -> None
     assert within(served, "delete", "Account", "c").exit_code == 0
     assert within(served, "delete", "Account", "c").exit_code == 3
     assert within(served, "show", "Account", "c").exit_code == 3
+    unknown = within(served, "delete", "Acount", "c", "--timeout", "20")
+    assert unknown.exit_code == 3
+    assert "no live worker serves Acount: nothing was sent" in unknown.stderr
+    assert within(served, "passivate", "Acount", "c", "--timeout", "20").exit_code == 3
+    with psycopg.connect(served) as connection:
+        assert connection.execute("select from revenant.messages").fetchall() == []
     fleet = parsed(within(served, "workers", "-o", "ndjson").stdout, "ndjson")
     assert [row["alive"] for row in fleet] == [True]
     assert "Account" in fleet[0]["kinds"]
+
+
+def test_delete_sends_nothing_where_there_is_neither_state_nor_a_worker(stocked: str) -> None:
+    for key, code in (("nobody", 3), ("k1", 1)):
+        ended = within(stocked, "delete", "Account", key, "--timeout", "0.5")
+        assert ended.exit_code == code, ended.stderr
+        with psycopg.connect(stocked) as connection:
+            sent = connection.execute("select from revenant.messages where handler = 'revenant:delete'").fetchall()
+        assert len(sent) == (code == 1), "what has state is deleted once there is a worker"
+
+
+def test_check_tells_how_many_messages_wait_for_newer_code(stocked: str) -> None:
+    with psycopg.connect(stocked) as connection:
+        connection.execute("update revenant.entities set vsn = 3")
+    with running("worker", "--app", APP, "--jobs", "0", url=stocked) as worker:
+        worker.until_said("no live worker has a vsn over 1")
+        with psycopg.connect(stocked, autocommit=True) as connection:
+            wait_for(lambda: connection.execute("select count(*) = 2 from revenant.messages").fetchone() == (True,))
+        ended = within(stocked, "check", "-o", "json")
+        assert worker.said().count("no live worker has a vsn over 1") == 1, "it is said once"
+    assert ended.exit_code == 1
+    found = {row["check"]: row for row in parsed(ended.stdout, "json")}
+    assert found["workers"]["status"] == "ok"
+    assert found["versions"]["found"].startswith("2 messages of 1 Account entity wait: their state is of vsn 3")
 
 
 @pytest.mark.parametrize("form", FORMATS)
@@ -274,7 +308,7 @@ def test_an_unreachable_database_is_4_and_its_password_stays_secret(url: str) ->
 
 def test_a_url_that_cannot_be_read_is_said_without_quoting_it() -> None:
     ended = revenant("ls", url="postgres//somebody:pa55word@127.0.0.1/nowhere")
-    assert ended.returncode == 1
+    assert ended.returncode == 2
     assert "cannot be read" in ended.stderr
     assert "pa55word" not in ended.stderr
     assert "Traceback" not in ended.stderr

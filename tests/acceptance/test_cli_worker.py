@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import re
 import signal
+import subprocess
+import sys
 import time
 from typing import Any
 
@@ -14,7 +16,7 @@ from psycopg.conninfo import make_conninfo
 
 from revenant.app import Revenant
 from revenant.sql import address
-from tests.acceptance.command import APP, Running, is_alive, revenant, running, wait_for
+from tests.acceptance.command import APP, ROOT, Running, environment, is_alive, revenant, running, wait_for
 from tests.entities import Account
 
 pytestmark = pytest.mark.acceptance
@@ -107,6 +109,78 @@ def test_the_supervisor_replaces_a_killed_child_and_drains_all(database: str) ->
         supervisor.send(signal.SIGTERM)
         assert supervisor.ends() == 0
         assert [pid for pid in children(supervisor) if is_alive(pid)] == []
+
+
+def test_one_process_that_is_to_be_kept_running_is_replaced_too(database: str) -> None:
+    with running("worker", "--app", APP, "--processes", "1", "--lanes", "1", "--jobs", "0", url=database) as supervisor:
+        supervisor.until_said("Ready:")
+        (victim,) = pids(database)
+        assert victim != supervisor.process.pid
+        os.kill(victim, signal.SIGKILL)
+        supervisor.until_said("Ready:", times=2)
+        supervisor.send(signal.SIGINT)
+        assert supervisor.ends() == 0
+        assert [pid for pid in children(supervisor) if is_alive(pid)] == []
+    assert pids(database) <= {victim}
+
+
+def test_without_a_number_of_processes_the_command_is_the_worker(database: str) -> None:
+    with running("worker", "--app", APP, "--lanes", "1", "--jobs", "0", url=database) as worker:
+        worker.until_said("Ready:")
+        assert pids(database) == {worker.process.pid}
+
+
+INTERRUPTED = """
+import importlib, os, signal, sys, threading
+import revenant_command
+
+moment = sys.argv.pop(1)
+
+def interrupt(*_):
+    os.kill(os.getpid(), signal.SIGINT)
+
+class Importing:
+    @staticmethod
+    def find_spec(name, *_):
+        if name == moment:
+            interrupt()
+
+sys.meta_path.insert(0, Importing)
+revenant_command.main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("moment", "ends"),
+    [
+        ("revenant", {-signal.SIGINT}),
+        ("revenant.worker.watchdog", {-signal.SIGINT}),
+        ("tests.entities", {130}),
+    ],
+)
+def test_ctrl_c_before_it_serves_ends_it_without_a_traceback(database: str, moment: str, ends: set[int]) -> None:
+    process = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, moment, "worker", "--app", APP],
+        cwd=ROOT,
+        env=environment(database),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert process.returncode in ends, process.stderr
+    assert "Traceback" not in process.stderr
+    assert process.stderr.count("\n") <= 1
+
+
+@pytest.mark.parametrize("processes", ["0", "1"])
+def test_ctrl_c_while_it_waits_for_its_database_ends_it_in_good_order(processes: str) -> None:
+    nowhere = "postgresql://127.0.0.1:1/nowhere"
+    with running("worker", "--app", APP, "--processes", processes, url=nowhere) as worker:
+        worker.until_said("no connection to")
+        worker.send(signal.SIGINT)
+        assert worker.ends() == 0
+        assert "Traceback" not in worker.said()
 
 
 def test_children_end_by_themselves_when_their_supervisor_is_killed(database: str) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import pickle
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -14,9 +16,10 @@ import pytest
 from revenant.app import Revenant
 from revenant.codec import new_id
 from revenant.config import Settings
+from revenant.entities.due import LONGEST, YEARS
 from revenant.errors import ConfigurationError, InvalidKey, ReplyInvalid, ReplyNotFound, RevenantError
 from revenant.worker.worker import Worker
-from tests.entities import Account
+from tests.entities import Account, Ledger
 from tests.tools import value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -31,6 +34,10 @@ DUES: list[dict[str, Any]] = [
     {"at": date(2026, 1, 1)},
     {"at": "2026-01-01T00:00:00Z"},
     {"after": timedelta(seconds=1), "at": datetime.now(UTC)},
+    {"after": timedelta.max},
+    {"after": timedelta.min},
+    {"at": datetime.max.replace(tzinfo=UTC)},
+    {"at": datetime.min.replace(tzinfo=UTC)},
 ]
 
 
@@ -57,7 +64,11 @@ def sendings(rv: Doors) -> dict[str, tuple[Callable[[], Any], type[RevenantError
         for door in ("call", "reply", "delete"):
             wrong[f"{door} for {given!r}"] = partial(_wait, rv, door, given), ConfigurationError, "seconds"
     for due in DUES:
-        wrong[f"cast {due}"] = partial(_cast, rv, due), ConfigurationError, "timedelta|time zone|give one"
+        wrong[f"cast {due}"] = (
+            partial(_cast, rv, due),
+            ConfigurationError,
+            "timedelta|time zone|give one|at most|between the years",
+        )
     return wrong
 
 
@@ -154,3 +165,30 @@ async def test_a_reply_that_does_not_fit_keeps_its_words(app: Revenant, worker: 
     with pytest.raises(ReplyInvalid, match="was handled") as caught:
         await app.reply(message_id, returns=list[str])
     assert caught.value.body == "5"
+
+
+def test_the_longest_times_are_stored_and_read_again(database: str, settings: Settings) -> None:
+    with Revenant(entities=[Account], database_url=database, settings=settings).sync() as rv:
+        ref = rv.ref(Account, "a")
+        for after in (LONGEST, -LONGEST):
+            rv.cast(ref.deposit(1), after=after)
+        for at in (datetime(YEARS[-1], 12, 31, tzinfo=UTC), datetime(YEARS[0], 1, 1, tzinfo=UTC)):
+            rv.cast(ref.deposit(1), at=at)
+    with psycopg.connect(database, options="-c timezone=Pacific/Kiritimati") as connection:
+        assert len(connection.execute("select due from revenant.scheduled").fetchall()) == 4
+
+
+def test_refs_are_copied_as_they_are_and_nothing_that_is_bound_is_pickled(database: str, settings: Settings) -> None:
+    account = Revenant(entities=[Account], database_url=database, settings=settings).ref(Account, "a")
+    for alike in (copy.copy(account), copy.deepcopy({"ref": account})["ref"]):
+        assert alike is account
+    with pytest.raises(ConfigurationError, match=r"kind and its key.*app\.ref\('Account', 'a'\)"):
+        pickle.dumps(account)
+    for double in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(ConfigurationError, match="Build another one"):
+            double(account.deposit(1))
+
+
+def test_a_worker_takes_its_kinds_from_anything_that_gives_them_once(database: str, settings: Settings) -> None:
+    app = Revenant(entities=[Account, Ledger], database_url=database, settings=settings)
+    assert app.worker(kinds=(kind for kind in ["Account"]))._kinds == ["Account"]

@@ -19,13 +19,13 @@ from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
-from revenant.errors import ConfigurationError, HandlerError
+from revenant.errors import ConfigurationError, HandlerError, Unstorable
 from revenant.queue.connection import connect
 from revenant.queue.script import run_script
 from revenant.worker.isolation import LaneConnection
 from revenant.worker.worker import Worker
 from tests.entities import Ledger
-from tests.tools import rows, value
+from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
 LEFT = {
@@ -189,6 +189,13 @@ async def test_nothing_that_a_handler_leaves_on_its_session_stays(
     assert found == before
 
 
+REFUSING_LEDGERS = """
+create function no_ledgers() returns trigger language plpgsql as $$
+begin raise exception 'no ledgers' using errcode = '22000'; end $$;
+create trigger no_ledgers before insert on revenant.entities for each row when (new.kind = 'Ledger')
+execute function no_ledgers();
+"""
+"""Refuses what a turn leaves, when it is settled."""
 LOGGING = """
 create table own_rows (value int);
 create table own_log (setting text);
@@ -321,6 +328,29 @@ async def test_an_ending_that_was_not_seen_fails_its_message_and_is_not_run_for_
     assert all(isinstance(look, dict) for look in looks)
     assert await value(connection, "select count(*) from own_rows") <= 1
     assert await rows(connection, "select key from revenant.entities where key = 'bad'") == []
+
+
+async def test_an_ending_that_was_not_seen_ends_no_lane_while_a_failed_turn_is_run_apart(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    await connection.execute("create table own_rows (value int)")
+    await connection.execute(REFUSING_LEDGERS)
+    one = settings.model_copy(update={"lanes": 1, "turn_budget": 1e-9, "call_timeout": 30.0})
+    async with Revenant(entities=[Session, Ledger], database_url=database, settings=one) as app:
+        calls = asyncio.gather(
+            *(app.ref(Ledger, f"l{n}").run(["insert into own_rows values (1)"]) for n in range(5)),
+            app.ref(Session, "bad").end_unseen("commit"),
+            *(app.ref(Ledger, f"m{n}").run(["insert into own_rows values (1)"]) for n in range(5)),
+            return_exceptions=True,
+        )
+        await eventually(lambda: value(connection, "select count(*) = 11 from revenant.messages"))
+        worker = app.worker()
+        await worker.start()
+        told = await calls
+        assert isinstance(told.pop(5), ConfigurationError)
+        assert [type(error) for error in told] == [Unstorable] * 10
+        assert await app.ref(Session, "a").look()
+        await worker.stop()
 
 
 async def test_a_procedure_cannot_commit_inside_a_turn(app: Revenant, worker: Worker, connection: Connection) -> None:

@@ -63,7 +63,7 @@ async def test_a_stop_that_overtakes_a_start_ends_it_and_it_starts_again(
         await stopped.cast(stopped.ref(Account, "a").deposit(1))
         await asyncio.gather(stopped.stop(), stopped.stop())
         message = stopped.ref(Account, "a").deposit(1)
-        with pytest.raises(ConfigurationError, match="before the application was started"):
+        with pytest.raises(ConfigurationError, match="after the application was stopped"):
             await stopped.cast(message)
     assert len(clients["start"]) == len(clients["stop"]) == 6
     assert await value(connection, "select count(*) from revenant.messages") == 3

@@ -102,14 +102,14 @@ async def test_inside_an_event_loop_it_says_what_to_do_instead(blocking: Revenan
 def test_before_its_start_and_after_its_end_it_says_so(blocking: Revenant) -> None:
     rv = blocking.sync()
     rv.stop()
-    with pytest.raises(ConfigurationError, match="did not open it"):
+    with pytest.raises(ConfigurationError, match="before it was opened"):
         rv.call(rv.ref(Account, "a").read())
     rv.start()
     rv.start()
     assert len(doors()) == 1
     rv.stop()
     rv.stop()
-    with pytest.raises(ConfigurationError, match="did not open it"):
+    with pytest.raises(ConfigurationError, match="after it had been closed. Nothing was sent"):
         rv.call(rv.ref(Account, "a").read())
     with rv:
         assert rv.cast(rv.ref(Account, "a").deposit(1))

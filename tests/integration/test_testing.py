@@ -428,3 +428,27 @@ def test_the_applications_own_tables_are_in_every_copy(revenant_server: str) -> 
             with database(revenant_server, prepared) as url, psycopg.connect(url) as plain:
                 assert plain.execute("insert into own values ('x') returning 1").fetchone() == (1,)
                 assert plain.execute("select count(*) from own").fetchone() == (1,)
+
+
+class Guarded(Entity):
+    """Refuses some keys."""
+
+    @classmethod
+    def initial(cls, key: str) -> Guarded:
+        """Begin, unless the key is bad."""
+        if key == "bad":
+            raise ValueError("no such account")
+        return cls()
+
+    @handler
+    async def open(self) -> str:
+        return self.key
+
+
+async def test_what_initial_raises_is_told_as_its_own_and_not_the_handlers() -> None:
+    async with memory_app([Guarded]) as app:
+        assert await app.ref(Guarded, "good").open() == "good"
+        with pytest.raises(HandlerError) as caught:
+            await app.ref(Guarded, "bad").open()
+    assert str(caught.value).startswith("Guarded('bad').initial raised ValueError: no such account.")
+    assert (caught.value.type, caught.value.message, caught.value.replied) == ("ValueError", "no such account", True)

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -48,6 +49,21 @@ def invoke(*words: str, **environment: str) -> Result:
         (["cast", "Account", "a", "deposit", "--after", "5 weeks"], "not a duration"),
         (["cast", "Account", "a", "deposit", "--at", "2026-01-01T00:00:00"], "no time zone"),
         (["cast", "Account", "a", "deposit", "--at", "soon"], "not a time"),
+        (["cast", "Account", "a", "deposit", "--after", "99999999999d"], "the longest is 365000d"),
+        (["cast", "Account", "a", "deposit", "--after", "9" * 400 + "d"], "the longest is 365000d"),
+        (["cast", "Account", "a", "deposit", "--at", "9999-12-31T23:59:59Z"], "between the years"),
+        (["call", "Account", "a", "deposit", "--timeout", "nan"], "no number of seconds"),
+        (["call", "Account", "a", "deposit", "--timeout", "inf"], "range"),
+        (["worker", "--app", "tests.entities:app", "--drain-timeout", "nan"], "no number of seconds"),
+        (["worker", "--app", "tests.entities:app", "--lanes", "1000000000"], "range"),
+        (["worker", "--app", "tests.entities:app", "--kinds", "Acount"], "No entity is of kind 'Acount'"),
+        (["call", "--app", "tests.entities:app", "Acount", "a", "deposit"], "No entity is of kind 'Acount'"),
+        (["call", "--app", "tests.entities:app", "Account", "a", "depose"], "has no handler"),
+        (["call", "--app", "tests.entities:app", "Account", "a", "deposit", "amount=x"], "amount"),
+        (["call", "Account", "", "deposit"], "key"),
+        (["show", "Account", "k" * 600], "key"),
+        (["delete", "Account", "k" * 600], "key"),
+        (["cast", "K" * 200, "a", "deposit"], "kind"),
         (["cast", "Account", "a", "deposit", "--after", "5s", "--at", "2026-01-01T00:00:00Z"], "not both"),
         (["ls", "--after", "k"], "goes with a KIND"),
         (["ls", "-o", "xml"], "'xml' is not one of"),
@@ -63,7 +79,7 @@ def invoke(*words: str, **environment: str) -> Result:
         (["worker", "--app", "tests/entities.py"], "not of the form module:attribute"),
         (["worker", "--app", "tests.entities:nothing"], "no 'nothing'"),
         (["worker", "--app", "tests.entities:Account"], "not a Revenant"),
-        (["worker", "--app", "tests.entities:app", "--processes", "0"], "range"),
+        (["worker", "--app", "tests.entities:app", "--processes", "-1"], "range"),
     ],
 )
 def test_wrong_usage_is_2_and_says_what_is_wrong(words: list[str], said: str) -> None:
@@ -71,6 +87,29 @@ def test_wrong_usage_is_2_and_says_what_is_wrong(words: list[str], said: str) ->
     assert result.exit_code == 2, result.output
     assert said in " ".join(result.stderr.split())
     assert result.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("variable", "given"),
+    [
+        ("DATABASE_URL", ""),
+        ("DATABASE_URL", "nonsense"),
+        ("REVENANT_CALL_TIMEOUT", "inf"),
+        ("REVENANT_REPLY_TTL", "1e300"),
+        ("REVENANT_PROCESSES", "-1"),
+        ("REVENANT_VALIDATE_STATE", "perhaps"),
+        ("REVENANT_PG_BIN", "/there/is/nothing"),
+        ("REVENANT_PG_LINGER", "long"),
+    ],
+)
+def test_each_setting_that_does_not_fit_is_2_and_named(variable: str, given: str) -> None:
+    environment: dict[str, Any] = {"DATABASE_URL": "postgresql://u:pa55word@127.0.0.1:1/x", variable: given}
+    if variable.startswith("REVENANT_PG"):
+        environment["DATABASE_URL"] = None
+    result = invoke("ls", **environment)
+    assert (result.exit_code, result.stdout) == (2, ""), result.output
+    assert variable in result.stderr
+    assert "pa55word" not in result.output
 
 
 def test_a_setting_that_does_not_fit_is_2_and_named() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from revenant.queue.diagnosis import Finding, Plans, connections_of, diagnose
-from revenant.queue.facts import Facts, Server, Traffic
+from revenant.queue.facts import Facts, Newer, Server, Traffic, served
 from revenant.sql import Current, Diverged, Missing, NewerCompatible, NewerIncompatible, Old, SchemaStatus
 
 SERVER = Server(
@@ -26,7 +26,7 @@ SERVER = Server(
     in_role=4,
     in_database=4,
 )
-QUIET = Traffic(workers=[], waiting={}, dead=0, skew=0.0)
+QUIET = Traffic(workers=[], waiting={}, newer=[], dead=0, skew=0.0)
 SOUND = Facts(SERVER, shared_backends=False, listens=True, schema=Current(1), traffic=QUIET)
 PLANS = Plans(connections=10)
 
@@ -42,7 +42,7 @@ def statuses(facts: Facts, plans: Plans = PLANS) -> dict[str, str]:
 
 
 def worker(kind: str, *, alive: bool = True, draining: bool = False) -> dict[str, Any]:
-    return {"kinds": {kind: {}}, "alive": alive, "draining": draining}
+    return {"kinds": {kind: {"vsn": 1}}, "alive": alive, "draining": draining}
 
 
 def test_a_sound_database_has_nothing_to_mend() -> None:
@@ -115,6 +115,34 @@ def test_a_kind_without_a_live_worker_is_found(workers: list[dict[str, Any]], st
         ),
     ):
         assert findings(facts, plans)["workers"].status == status
+
+
+def test_state_that_is_newer_than_every_live_worker_is_found_with_what_waits_for_it() -> None:
+    newer = [Newer("Account", entities=1, messages=1200, vsn=3)]
+    traffic = replace(QUIET, workers=[worker("Account")], waiting={"Account": 1200}, newer=newer)
+    found = findings(replace(SOUND, traffic=traffic))
+    assert (found["workers"].status, found["versions"].status) == ("ok", "fail")
+    assert found["versions"].found == (
+        "1,200 messages of 1 Account entity wait: their state is of vsn 3, and no live worker has Account beyond vsn 1"
+    )
+    assert found["versions"].cure == "Deploy workers whose Account has vsn 3"
+
+
+def test_only_live_workers_count_for_what_is_served() -> None:
+    old, new = worker("Account"), {"kinds": {"Account": {"vsn": 2}}, "draining": False}
+    assert served([old, {**new, "alive": True}]) == {"Account": 2}
+    assert served([old, {**new, "alive": False}, {**new, "alive": True, "draining": True}]) == {"Account": 1}
+
+
+def test_what_to_type_for_messages_of_a_kind_that_nobody_has_takes_them_out() -> None:
+    traffic = replace(QUIET, waiting={"O'Hara": 1, "Account": 2})
+    plans = Plans(connections=1, kinds=["Account"], app="shop:app")
+    known, unknown = [one for one in diagnose(replace(SOUND, traffic=traffic), plans) if one.check == "workers"]
+    assert (known.found, known.cure) == (
+        "No live worker serves Account, and 2 messages wait", "revenant worker --app shop:app",
+    )  # fmt: skip
+    assert unknown.found == "No live worker serves O'Hara, and 1 message waits"
+    assert "delete from revenant.messages where kind = 'O''Hara'" in unknown.cure
 
 
 def test_dead_letters_and_a_wrong_clock_are_warnings() -> None:

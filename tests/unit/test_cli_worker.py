@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pytest
 
 from revenant.app import Revenant
-from revenant.cli.worker import _prepared
+from revenant.cli.worker import _prepare
 from revenant.config import Settings
 
 
@@ -33,7 +33,7 @@ async def test_the_log_says_which_database_it_is(
     monkeypatch.setattr("revenant.app.migrate", migrated)
     caplog.set_level(logging.INFO, logger="revenant")
     app = Revenant(settings=Settings(database_url=given))
-    await _prepared(app)
+    await _prepare(app)
     where = (
         "me@db.example:5432/mine" if given else "me@localhost:5999/mine, the embedded server, as no DATABASE_URL is set"
     )

@@ -316,6 +316,43 @@ def test_an_initial_state_of_another_kind_is_refused() -> None:
         load_state(Wrong, "k", state=None, vsn=None)
 
 
+class Unfinished(Entity):
+    """Does not say how its entities begin."""
+
+    owner: str
+    balance: int = 0
+
+
+def test_a_class_that_does_not_say_how_its_entities_begin_is_refused_with_its_field() -> None:
+    for begin in (lambda: Revenant(entities=[Unfinished]), lambda: load_state(Unfinished, "k", state=None, vsn=None)):
+        with pytest.raises(
+            ConfigurationError, match=r"Unfinished.*'owner' has no default.*`owner: str.*initial\(cls, key"
+        ):
+            begin()
+
+
+def test_an_initial_that_makes_a_wrong_state_is_named_with_its_field() -> None:
+    class Wrong(Unfinished):
+        @classmethod
+        def initial(cls, key: str) -> Any:
+            return cls(balance=5)  # type: ignore[call-arg]  # what is wrong with it
+
+    with pytest.raises(ConfigurationError, match=r"Wrong\.initial\('k'\).*field owner") as caught:
+        load_state(Wrong, "k", state=None, vsn=None)
+    assert "handler" not in str(caught.value)
+
+
+@pytest.mark.parametrize("how", ["method", "coroutine", "handler"])
+def test_an_initial_that_is_no_class_method_is_refused_when_it_is_defined(how: str) -> None:
+    async def asks(cls: type, key: str) -> None: ...
+
+    def own(self: object, key: str) -> None: ...
+
+    initial: object = {"method": own, "coroutine": classmethod(asks), "handler": handler(asks)}[how]
+    with pytest.raises(ConfigurationError, match=r"Wrong\.initial is the hook"):
+        type("Wrong", (Entity,), {"initial": initial, "__module__": __name__})
+
+
 @pytest.mark.filterwarnings("ignore:Field name:UserWarning")  # pydantic's word comes first; ours is an error
 def test_the_names_that_every_entity_has_are_refused() -> None:
     for name, value in (("key", ""), ("turn", 0)):

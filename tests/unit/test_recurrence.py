@@ -105,6 +105,7 @@ def test_what_comes_once_never_comes_again() -> None:
         ({"cron": "* * * * *", "timezone": None}, "does not know"),
         ({"cron": "* * * * *", "every": timedelta(hours=1)}, "both"),
         ({"every": timedelta(milliseconds=1)}, "at least 1 s"),
+        ({"every": timedelta.max}, "365,000 days at most"),
         ({"every": 5}, "takes a timedelta"),
         ({"every": timedelta(hours=1), "timezone": BERLIN}, "knows none"),
         ({"every": timedelta(hours=1), "missed": "never"}, "'skip', 'once' or 'all'"),

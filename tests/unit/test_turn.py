@@ -34,6 +34,8 @@ class NoSql:
 
     def end_loan(self) -> None: ...
 
+    def abandon(self) -> None: ...
+
 
 class Memory(Entity):
     """State, and three kinds of what is not state."""
