@@ -7,21 +7,19 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
-from typing import Any, Literal, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, overload
+from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 from uuid import UUID
 
 from revenant.errors import ConfigurationError
+from revenant.workflows.beside import Beside
+from revenant.workflows.children import Children
 from revenant.workflows.operation import (
     Awaited,
     CallOperation,
     CastOperation,
-    ChildOperation,
-    Gather,
     JobOperation,
     Mapped,
     Operation,
-    Part,
-    Race,
     Sendable,
     StepOperation,
     TimerOperation,
@@ -66,7 +64,7 @@ class ContinueAsNew(BaseException):
         self.given = given
 
 
-class Flow(Waits):
+class Flow(Beside, Children, Waits):
     """What a workflow's code has: everything that it waits for, decides by, or causes goes through here."""
 
     def __init__(self, *, host: Host) -> None:
@@ -132,8 +130,8 @@ class Flow(Waits):
 
     def transaction(
         self,
-        function: Callable[..., Awaitable[R]],
-        *args: Any,
+        function: Callable[[Any, Unpack[Ts]], Awaitable[R]],
+        *args: *Ts,
         retry: Retry | None = None,
         timeout: Duration | None = None,
     ) -> Operation[R]:
@@ -192,39 +190,6 @@ class Flow(Waits):
             )
         return JobOperation(getattr(task, "name", None) or task.job.task_name, task, kwargs)
 
-    def child(
-        self,
-        workflow: Any,
-        input: Any = None,
-        *,
-        id: str | None = None,
-        on_close: Literal["cancel", "abandon"] | None = None,
-        wait: bool = True,
-    ) -> Operation[Any]:
-        """Start a run of another workflow, and wait for its result, or, without `wait`, go on with its id.
-
-        `on_close` says what becomes of it when this run ends first, or does not wait for it any more: `cancel`, which
-        one that is waited for is by default, or `abandon`, which is for the others: they go on by themselves.
-
-        Raises:
-            RunFailed: where it is awaited: the child failed, was cancelled, or was refused, since a run of that id was
-                started by somebody else.
-        """
-        # A decider's class names its workflow.
-        workflow = getattr(workflow, "workflow", workflow)
-        given = workflow.write_input(input, limit=self._host.limit)
-        policy = on_close or ("cancel" if wait else "abandon")
-        return ChildOperation(
-            workflow.name, id, given, version=workflow.version, result=workflow.result, on_close=policy, wait=wait
-        )
-
-    def gather(self, *parts: Part, return_exceptions: bool = False) -> Awaited[list[Any]]:
-        """Wait for all of these, side by side: operations, and coroutines of your own that await operations.
-
-        The first that raises cancels the others, unless `return_exceptions` wants errors among the results.
-        """
-        return Gather(parts, return_exceptions=return_exceptions)
-
     @overload
     def map(
         self, function: Callable[[T], Awaitable[R]], items: Iterable[T], *, limit: int = ..., **options: Any
@@ -244,12 +209,6 @@ class Flow(Waits):
             raise ConfigurationError(f"flow.map(limit=…) is a whole number from 1 on, and got {limit!r}.")
         step = as_step(function)
         return Mapped((self.step(step, item, **options) for item in items), limit=limit)
-
-    def race(self, *parts: Part) -> Awaited[tuple[int, Any]]:
-        """Wait for the first of these; return its place, from 0, and its value. The others are cancelled."""
-        if not parts:
-            raise ConfigurationError("flow.race() got nothing to wait for. Give it two operations or more.")
-        return Race(parts)
 
     def on_failure(
         self, function: Callable[[Unpack[Ts]], Any], *args: *Ts, retry: Retry | None = None

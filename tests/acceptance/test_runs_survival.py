@@ -187,9 +187,9 @@ async def test_a_worker_killed_at_any_boundary_costs_a_run_neither_a_step_nor_th
         given: Any = {hops: 2, naps: 0.3, has_child: 2, pays: "acc"}[code]
         run: Run[Any] = await app.start(code, given, id="r", timeout=30)
         found = await run.result(timeout=30)
-        took = time.monotonic() - killed_at
-        assert trap.sprung.is_set(), moment.name
-        assert not victim.running
+        took = time.monotonic() - killed_at if killed_at else 0.0
+        # Whoever waits is told of the end before the answer of the commit can be lost.
+        await eventually(lambda: trap.sprung.is_set() and not victim.running, what=f"the death {moment.name}")
     assert took < SOON
     assert found == 2 if code in {hops, has_child} else found
     await check_whole(connection)

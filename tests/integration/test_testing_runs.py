@@ -123,7 +123,7 @@ async def books(flow: Flow, amounts: list[int]) -> list[Any]:
 
 
 @workflow
-async def has_children(flow: Flow) -> list[Any]:
+async def has_children(flow: Flow) -> Any:
     return await flow.gather(
         flow.child(sleeps_a_year, 1), flow.child(asks, id=f"{flow.id}-asks"), flow.map(in_a_thread, [1, 2, 3], limit=2)
     )
