@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -51,6 +51,8 @@ class Traffic:
     dead: int
     skew: float
     """Seconds that this machine's clock is ahead of the database's."""
+    stuck: dict[str, int] = field(default_factory=dict)
+    """Runs that do not go on by themselves, by the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ async def _listens(url: str, sender: psycopg.AsyncConnection[Any]) -> bool:
 
 async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
     waiting = await (await connection.execute(statement("count_waiting"))).fetchall()
+    stuck = await (await connection.execute(statement("count_stuck"))).fetchall()
     dead = await (await connection.execute(statement("count_dead"))).fetchone()
     assert dead is not None
     return Traffic(
@@ -159,4 +162,5 @@ async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
         waiting=dict(waiting),
         dead=dead[0],
         skew=(datetime.now(UTC) - dead[1]).total_seconds(),
+        stuck=dict(stuck),
     )
