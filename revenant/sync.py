@@ -12,6 +12,7 @@ from typing import Any, Literal, Protocol, Self, TypeVar, overload
 
 import psycopg
 
+from revenant.blocking import BlockingRuns
 from revenant.client.doors import check_connection
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.entities.due import due_of
@@ -30,8 +31,10 @@ R = TypeVar("R")
 class Application(Protocol):
     """What is behind the doors: a `Revenant` of its own, so that several doors may be open at once."""
 
-    async def start(self) -> None:
-        """Begin to send."""
+    @property
+    def start(self) -> Callable[..., Coroutine[Any, Any, Any]]:
+        """Begins to send, or starts a run."""
+        ...
 
     async def stop(self) -> None:
         """Hang up."""
@@ -87,7 +90,7 @@ class Application(Protocol):
         ...
 
 
-class Sync:
+class Sync(BlockingRuns):
     """What `app.sync()` returns: `call`, `cast`, `reply`, `delete` and `ref`, for any number of blocking threads.
 
     Open it inside the process that uses it: after a fork, each child opens its own.
@@ -115,7 +118,7 @@ class Sync:
     def __exit__(self, *_: object) -> None:
         self.stop()
 
-    def start(self) -> None:
+    def _open(self) -> None:
         """Begin to send; a second start does nothing, and one at the same time waits for the first."""
         _refuse_in_event_loop()
         if self._pid not in (0, os.getpid()):
@@ -261,6 +264,9 @@ class Sync:
             await self._ended.wait()
         finally:
             await self._app.stop()
+
+    def _do(self, make: Callable[[Any], Coroutine[Any, Any, R]]) -> R:
+        return self._run(lambda: make(self._app))
 
     def _run(self, make: Callable[[], Coroutine[Any, Any, R]]) -> R:
         _refuse_in_event_loop()

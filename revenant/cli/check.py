@@ -37,7 +37,7 @@ def check(processes: int | None, lanes: int | None, jobs: int | None, output: st
     settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     plans = Plans(
         connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=max(1, settings.processes)),
-        kinds=sorted(app.registry.kinds),
+        kinds=sorted((*app.registry.kinds, *app.workflows.kinds)),
         app=app_path or "module:attribute",
     )
     findings, code = run(_findings(app, plans))

@@ -65,6 +65,7 @@ def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:
         yield from _served(facts.traffic, plans)
         yield from _versions(facts.traffic)
         yield _dead(facts.traffic)
+        yield _stuck(facts.traffic)
         yield _clock(facts.traffic)
 
 
@@ -212,6 +213,22 @@ def _dead(traffic: Traffic) -> Finding:
         return Finding("dead letters", "ok", "None")
     cure = "revenant dead ls, then dead retry or dead drop"
     return Finding("dead letters", "warn", f"{traffic.dead:,} casts failed for the last time", cure)
+
+
+def _stuck(traffic: Traffic) -> Finding:
+    if not traffic.stuck:
+        return Finding("runs", "ok", "None is stuck")
+    told = ", ".join(f"{count:,} {_REASONS.get(reason, reason)}" for reason, count in sorted(traffic.stuck.items()))
+    return Finding("runs", "warn", f"Runs do not go on by themselves: {told}", "revenant run stuck")
+
+
+_REASONS = {
+    "failed": "failed within a day",
+    "no version": "of a version that no live worker has",
+    "no worker": "of a workflow that no live worker has",
+    "slow": "with an attempt under way for more than ten minutes",
+}
+"""As a person says them, where that is not the word itself."""
 
 
 def _clock(traffic: Traffic) -> Finding:

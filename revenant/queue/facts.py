@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -62,6 +62,8 @@ class Traffic:
     dead: int
     skew: float
     """Seconds that this machine's clock is ahead of the database's."""
+    stuck: dict[str, int] = field(default_factory=dict)
+    """Runs that do not go on by themselves, by the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +165,7 @@ async def _listens(url: str, sender: psycopg.AsyncConnection[Any]) -> bool:
 
 async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
     waiting = await (await connection.execute(statement("count_waiting"))).fetchall()
+    stuck = await (await connection.execute(statement("count_stuck"))).fetchall()
     dead = await (await connection.execute(statement("count_dead"))).fetchone()
     assert dead is not None
     crew = await workers(connection)
@@ -175,6 +178,7 @@ async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
         newer=[Newer(*row) for row in newer],
         dead=dead[0],
         skew=(datetime.now(UTC) - dead[1]).total_seconds(),
+        stuck=dict(stuck),
     )
 
 

@@ -143,5 +143,34 @@ def test_a_run_that_no_worker_can_go_on_with_is_listed_with_what_to_type(databas
         nowhere = revenant("run", "migrate", "m", "--to", "9", url=database)
         assert nowhere.returncode == 1
         assert "No live worker has version 9" in nowhere.stderr
+        told = {row["check"]: row for row in _checked(database)}
+        assert told["runs"]["status"] == "warn"
+        assert "1 blocked" in told["runs"]["found"]
+        assert "No live worker serves run:unknown, and 1 messages wait" in str(told["workers"])
         ok("migrate", "m", url=database)
         until(database, "m", "completed")
+
+
+def _checked(url: str) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(revenant("check", "-o", "json", url=url).stdout)
+    return found
+
+
+def test_an_application_whose_workflows_nobody_serves_is_told_so_by_check(database: str) -> None:
+    served = [
+        row["found"]
+        for row in json.loads(revenant("check", "--app", "tests.moves:both", "-o", "json", url=database).stdout)
+    ]
+    assert {"No live worker serves run:move", "No live worker serves run:stay"} <= set(served)
+
+
+def test_a_run_is_forked_from_the_command_line(served: str) -> None:
+    ok("start", "move", "m", '"a vase"', url=served)
+    ok("signal", "m", "go", url=served)
+    until(served, "m", "completed")
+    assert ok("fork", "m", "m2", "--step", "ship", "--version", "1", url=served) == "m2\n"
+    until(served, "m2", "completed")
+    assert "forked from: m, before operation 3" in ok("show", "m2", url=served)
+    missing = revenant("run", "fork", "m", "m3", "--step", "fly", url=served)
+    assert missing.returncode == 1
+    assert "has not asked for 'fly'" in missing.stderr

@@ -151,6 +151,14 @@ def test_dead_letters_and_a_wrong_clock_are_warnings() -> None:
     assert "7.0 s behind" in findings(facts)["clock"].found
 
 
+def test_runs_that_do_not_go_on_are_a_warning_that_says_why() -> None:
+    facts = replace(SOUND, traffic=replace(QUIET, stuck={"blocked": 2, "no version": 1}))
+    assert statuses(facts) == {"runs": "warn"}
+    found = findings(facts)["runs"]
+    assert found.found.endswith("2 blocked, 1 of a version that no live worker has")
+    assert found.cure == "revenant run stuck"
+
+
 def test_a_worker_s_connections_are_counted() -> None:
     assert connections_of(lanes=4, jobs=0, processes=1) == 6
     assert connections_of(lanes=2, jobs=1, processes=3) == 24
