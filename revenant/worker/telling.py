@@ -20,7 +20,7 @@ def tell_committed(live: LiveRun, events: Sequence[Event]) -> None:
         return
     who = {"workflow": live.address.workflow, "run_id": live.address.key}
     for event in events:
-        known = _NAMES.get(event.type)
+        known = NAMES.get(event.type)
         if known is not None:
             name, say = known
             measured, told = say(event, live.view)
@@ -57,7 +57,7 @@ def _signal(event: Event, view: View) -> Told:
     return {}, {"signal": event.data["name"]}
 
 
-_NAMES: dict[str, tuple[str, Callable[[Event, View], Told]]] = {
+NAMES: dict[str, tuple[str, Callable[[Event, View], Told]]] = {
     e.RUN_STARTED: ("run.start", _start),
     **dict.fromkeys(ENDS, ("run.end", _end)),
     e.RUN_BLOCKED: ("run.block", _nothing),
@@ -72,3 +72,4 @@ _NAMES: dict[str, tuple[str, Callable[[Event, View], Told]]] = {
     e.SIGNAL_REFUSED: ("signal.refuse", _signal),
     e.TIMER_FIRED: ("timer.fire", _nothing),
 }
+"""By the types of the events that are told of: their names here, and what is told."""

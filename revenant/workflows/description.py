@@ -164,18 +164,14 @@ def _operations(view: View, events: Sequence[Event]) -> tuple[OperationDescripti
                     error=event.data.get("error"), version=began.version,
                 )  # fmt: skip
     return tuple(
-        _operation(one, tuple(attempts.get(one.number, {}).values()), last[one.number], view)
+        _operation(one, tuple(attempts.get(one.number, {}).values()), last[one.number])
         for one in sorted(view.operations.values(), key=lambda one: one.number)
     )
 
 
-def _operation(
-    one: OperationView, attempts: tuple[AttemptDescription, ...], last: datetime, view: View
-) -> OperationDescription:
-    # What was open when the run ended has ended with it.
-    state = "cancelled" if one.state == "open" and view.over else one.state
+def _operation(one: OperationView, attempts: tuple[AttemptDescription, ...], last: datetime) -> OperationDescription:
     return OperationDescription(
-        number=one.number, type=one.type, name=one.name, state=state, asked_at=one.asked_at,
+        number=one.number, type=one.type, name=one.name, state=one.state, asked_at=one.asked_at,
         ended_at=None if one.state == "open" else last,
         due=one.due if one.state == "open" else None, running=one.running, retrying=one.pausing,
         attempts=attempts, version=one.asked.get("version") if one.type in ("step", "undo") else None,

@@ -6,14 +6,14 @@ import ast
 import re
 
 from revenant import telemetry
-from revenant.worker import telling
+from revenant.worker.telling import NAMES
 from tests.pages import DOCS, rows, sections
 from tests.unit.test_shape import MODULES
 
 
 def emitted() -> set[str]:
-    """The events that the package emits, by name; what a run's events are told as stands in a table."""
-    return {name for name, _ in telling._NAMES.values()} | {
+    """The events that the package emits, by name; those of runs are told of by the types of what is recorded."""
+    return {name for name, _ in NAMES.values()} | {
         str(node.args[0].value)
         for path in MODULES
         for node in ast.walk(ast.parse(path.read_text()))

@@ -1,0 +1,70 @@
+"""The timeline of a run in a terminal: a line for each thing that its code asked for, to scale."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from revenant.cli.timeline import WIDTH, bar, heading, print_timeline
+from revenant.workflows.description import RunDescription, describe
+from revenant.workflows.flow import Flow
+from revenant.workflows.retry import Retry
+from revenant.workflows.workflow import workflow
+from tests.dry import DryRun
+
+
+async def work(number: int) -> int:
+    return number
+
+
+@workflow(name="long\nname")
+async def works(flow: Flow) -> Any:
+    await flow.sleep(1)
+    return await flow.step(work, 1, retry=Retry(attempts=2))
+
+
+def described() -> RunDescription:
+    run = DryRun(works)
+    run.fire(1)
+    run.now += timedelta(seconds=1)
+    run.live.now = run.now
+    run.fail(2, "Broken\x1b[31m")
+    run.fire(2, "retry", attempt=2)
+    run.now += timedelta(seconds=1)
+    run.live.now = run.now
+    run.succeed(2, 5)
+    first, last = run.events[0].at, run.events[-1].at
+    row = {
+        "run": run.run, "version": 1, "status": "completed", "seq": len(run.events), "fence": 1, "recoveries": 2,
+        "view": None, "problem": None, "started_at": first, "updated_at": last, "ended_at": last, "expires_at": None,
+        "owner": "w", "host": None, "pid": None, "alive": False, "messages": 3,
+    }  # fmt: skip
+    return describe(works.kind, "r\x1b[31m", row, run.events, earlier=["older"])
+
+
+def test_bars_are_to_scale_and_show_failed_attempts() -> None:
+    run = described()
+    timer, step = (bar(run, one) for one in run.operations)
+    assert len(timer) == len(step) == WIDTH
+    assert timer.rstrip() == "─" * (WIDTH // 4 + 1)
+    assert step.startswith(" " * (WIDTH // 4) + "▒")
+    assert step.endswith("█")
+
+
+def test_what_a_run_holds_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    run = described()
+    print_timeline(run)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    assert out.splitlines()[0] == "long\\nname r\\x1b[31m: completed"
+    assert [line.split()[:4] for line in out.splitlines()[-2:]] == [
+        ["1", "timer", "sleep", "done"],
+        ["2", "step", "work", "done"],
+    ]
+    said = list(heading(run))
+    assert "owner: w (no worker that is known, dead)" in said
+    assert "recoveries: 2" in said
+    assert "messages that wait: 3" in said
+    assert "earlier histories: 1" in said
