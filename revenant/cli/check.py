@@ -19,6 +19,7 @@ from revenant.queue.connection import unavailable
 from revenant.queue.diagnosis import Finding, Plans, connections_of, diagnose
 from revenant.queue.facts import gather
 from revenant.sql import address
+from revenant.worker.worker import RESIDENCES, RUNNERS
 
 COLUMNS = ("check", "status", "found", "what_to_type")
 
@@ -36,7 +37,13 @@ def check(processes: int | None, lanes: int | None, jobs: int | None, output: st
     given = {"processes": processes, "lanes": lanes, "jobs": jobs if app.jobs or not app_path else 0}
     settings = app.settings.model_copy(update={name: value for name, value in given.items() if value is not None})
     plans = Plans(
-        connections=connections_of(lanes=settings.lanes, jobs=settings.jobs, processes=max(1, settings.processes)),
+        connections=connections_of(
+            lanes=settings.lanes,
+            jobs=settings.jobs,
+            processes=max(1, settings.processes),
+            residences=min(settings.lanes, RESIDENCES) if app.registry.relaxed else 0,
+            runners=RUNNERS if app.workflows else 0,
+        ),
         kinds=sorted((*app.registry.kinds, *app.workflows.kinds)),
         app=app_path or "module:attribute",
     )

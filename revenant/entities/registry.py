@@ -43,6 +43,11 @@ class Registry:
                     check_strict(partner, found.label)
         self.kinds: Mapping[str, type[Entity]] = MappingProxyType(kinds)
 
+    @property
+    def relaxed(self) -> bool:
+        """Whether any kind is kept in a worker's memory between its messages."""
+        return any(found.entity_durability != "strict" for found in self.kinds.values())
+
     def histories(self) -> dict[str, timedelta]:
         """Return how long the kinds that keep a history do so."""
         return {kind: found.entity_history for kind, found in self.kinds.items() if found.entity_history is not None}

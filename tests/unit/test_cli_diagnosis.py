@@ -162,3 +162,4 @@ def test_runs_that_do_not_go_on_are_a_warning_that_says_why() -> None:
 def test_a_worker_s_connections_are_counted() -> None:
     assert connections_of(lanes=4, jobs=0, processes=1) == 6
     assert connections_of(lanes=2, jobs=1, processes=3) == 24
+    assert connections_of(lanes=4, jobs=0, processes=2, residences=2, runners=2) == 20
