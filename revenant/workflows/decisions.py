@@ -61,8 +61,6 @@ class DecisionView(Generic[I]):
     _since: int = field(default=0, init=False, repr=False)
     _latest: dict[str, Outcome] = field(default_factory=dict, init=False, repr=False)
     _open: dict[int, tuple[str, str]] = field(default_factory=dict, init=False, repr=False)
-    _told: set[int] = field(default_factory=set, init=False, repr=False)
-    """Operations whose outcomes were known before their events."""
 
     def __post_init__(self) -> None:
         outcomes, self.outcomes = self.outcomes, []
@@ -120,9 +118,9 @@ class DecisionView(Generic[I]):
         self.now, self.seq = event.at, event.seq
         if event.type == e.RUN_STARTED:
             self.signals += [signal for waiting in view.signals.waiting.values() for signal in waiting]
-        elif event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED):
+        elif event.type == e.SIGNAL_RECEIVED:
             data = event.data
-            self.signals.append(Signal(event.seq, data["name"], data.get("payload"), data.get("message")))
+            self.signals.append(Signal(event.seq, data["name"], data.get("payload"), None))
             self._delivered(event, view)
         elif event.type == e.SIGNAL_TAKEN:
             self._delivered(event, view)
@@ -131,7 +129,6 @@ class DecisionView(Generic[I]):
         elif event.type in _STATES:
             self._outcome(event)
         elif event.type == e.CHILD_STARTED and not event.data["wait"]:
-            self._told.discard(event.op or 0)
             for one in self.children:
                 one.seq = event.seq if one.op == event.op else one.seq
         elif event.op is not None and event.type in ASKS and event.type not in _AT_ONCE:
@@ -139,14 +136,11 @@ class DecisionView(Generic[I]):
 
     def at_once(self, number: int, type: str, name: str, value: Any, seq: int) -> None:
         """Take in the outcome of a command that was answered before an event says that it was asked for."""
-        self._told.add(number)
         self.add(Outcome(seq, number, type, name, "done", value))
 
     def _delivered(self, event: Event, view: View) -> None:
         number, signal = view.delivered.get(event.seq, (0, None))
-        if number in self._told:
-            self._told.discard(number)
-        elif signal is not None:
+        if signal is not None:
             self._open.pop(number, None)
             self.add(Outcome(signal.seq, number, "wait", signal.name, "done", signal.payload))
 

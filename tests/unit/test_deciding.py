@@ -151,6 +151,52 @@ def test_a_snapshot_is_read_as_it_was_written() -> None:
     assert short.draft.starts == whole.draft.starts
 
 
+class Mixed(Decider[int, int]):
+    """Has one operation outstanding, or two, or one of several."""
+
+    steps = (add,)
+
+    def decide(self, view: DecisionView[int]) -> Command:
+        match len(view.outcomes) % 6:
+            case 0:
+                return RunMany([RunStep(add, len(view.outcomes)), RunStep(add, 7)])
+            case 2:
+                return Wait({"a": int, "b": int}, timeout=60)
+            case 3:
+                return RunMany([StartChild(other), Sleep(5)])
+            case 5:
+                return RunStep(add, 1) if len(view.outcomes) < view.input else Complete(len(view.outcomes))
+        raise AssertionError(view.outcomes)
+
+
+def test_a_snapshot_is_taken_only_where_nothing_outstanding_is_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever one is taken, the run that is read from it goes on as the one that was not."""
+    monkeypatch.setattr("revenant.workflows.live.is_due", lambda seq, last: True)
+    live, taken = begun(Mixed.workflow, 30), dict[int, str]()
+    while not live.view.over:
+        for found in list(live.view.operations.values())[:1]:
+            if found.running:
+                succeeded(live, found.number, found.attempt, found.asked["input"][0] + 1)
+            elif found.type == "wait":
+                live.record(e.SIGNAL_RECEIVED, None, name="b", payload=1)
+            elif found.type == "timer":
+                live.record(e.TIMER_FIRED, found.number)
+            else:
+                live.record(e.CHILD_FINISHED, found.number, id="x", status="ok", result=None)
+        advance(live)
+        if live.draft.snapshot is not None:
+            taken.update([live.draft.snapshot])
+    assert len(taken) > 10
+    for seq, text in taken.items():
+        again = LiveRun(address=live.address, run=RUN, workflow=live.workflow, now=NOW, chance=lambda: 0.5, limit=10**6)
+        again.load([event for event in live.draft.events if event.seq > seq], text)
+        assert (again.problem, again.view) == (None, live.view), seq
+        assert again.decisions is not None
+        assert live.decisions is not None
+        assert again.decisions.outcomes == live.decisions.outcomes, seq
+        assert again.decisions.signals == live.decisions.signals, seq
+
+
 def test_every_field_of_a_view_is_in_a_snapshot_or_empty_where_one_is_taken() -> None:
     """A snapshot holds the view as a whole, so nothing that a later feature adds to it can be forgotten."""
     assert {field.name for field in dataclasses.fields(Snapshot)} >= {"view"}
