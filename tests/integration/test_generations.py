@@ -117,13 +117,27 @@ async def test_many_generations_are_one_run_with_one_result(
     assert len(await history(connection, "many")) < 10
 
 
-async def test_signals_that_nobody_has_taken_are_carried_over_and_known_ids_too(app: Revenant, worker: Worker) -> None:
-    run = await app.start(collecting, [], id="items")
-    for n in range(5):
-        assert await run.signal("item", n, id=f"i{n}")
+async def test_signals_that_nobody_has_taken_are_carried_over_and_known_ids_too(
+    app: Revenant, connection: Connection
+) -> None:
+    """All of them are there before its code first runs; one comes twice."""
+    send = "select revenant.cast('run:collecting', 'items', %s, %s)"
+    await rows(connection, send, "start", '{"input": []}')
+    for n in (0, 1, 2, 3, 4, 0):
+        await rows(connection, send, "signal", f'{{"name": "item", "payload": {n}, "id": "i{n}"}}')
+    worker = app.worker()
+    await worker.start()
+    run = app.run(collecting, "items")
+
+    async def waits() -> bool:
+        return (await types(connection, "items"))[-2:] == ["signal.taken", "wait.started"]
+
+    await eventually(waits, seconds=60)
     assert not await run.signal("item", 0, id="i0")
     await run.signal("item", 5)
     assert await run.result(timeout=60) == [0, 1, 2, 3, 4, 5]
+    assert [one.get("generation", 1) for one in await chain(connection, "items")] == [3, 2, 1]
+    await worker.stop()
 
 
 async def test_timers_of_an_old_history_are_no_answer_in_the_new_one(
