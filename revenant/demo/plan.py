@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 from collections import deque
-from typing import Any
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
-from revenant.demo.traffic import Traffic
 from revenant.trial.killer import Killer
 from revenant.trial.latency import milliseconds
 
 FROM, WITHIN = 0.4, 0.3
 """The first worker is killed when this share of the file is sent, the others spread over the next share."""
+
+
+class Traffic(Protocol):
+    """What is sent while workers are killed."""
+
+    @property
+    def sent(self) -> int:
+        """How much was sent."""
+
+    @property
+    def on_the_way(self) -> int:
+        """How much of it has no answer yet."""
+
+    def probes(self) -> Sequence[Coroutine[Any, Any, object]]:
+        """Return what is to be waited for after a kill."""
+        ...
 
 
 class Plan:

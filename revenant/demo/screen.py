@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Self
 
 from rich.console import Console
@@ -43,12 +44,12 @@ class Screen:
         """Write words for people."""
         self._console.print(text, markup=False, soft_wrap=True)
 
-    def begin(self, total: int) -> None:
+    def begin(self, total: int, what: str = "Telling every aircraft its flights") -> None:
         """Show the bar."""
-        self._task = self._progress.add_task("Telling every aircraft its flights", total=total, rate=0.0)
+        self._task = self._progress.add_task(what, total=total, rate=0.0)
 
     def advance(self, sent: int) -> None:
-        """Move the bar to so many flights."""
+        """Move the bar to so many."""
         if self._task is not None:
             speed = self._progress.tasks[0].speed
             self._progress.update(self._task, completed=sent, rate=speed or 0.0)
@@ -67,44 +68,55 @@ class Screen:
 
 def show(result: Result) -> None:
     """Print the table worth looking at."""
+    draw(_lines(result), clean=result.clean, differences=result.differences)
+
+
+def draw(lines: Iterable[tuple[str, str]], *, clean: bool, differences: Iterable[str]) -> None:
+    """Print figures with their words, and what differs."""
     table = Table.grid(padding=(0, 3))
     table.add_column(justify="right", style="bold")
     table.add_column()
-    for figure, words in _lines(result):
+    for figure, words in lines:
         table.add_row(figure, words)
-    title = "[green]nothing lost, nothing twice[/]" if result.clean else "[red]the states differ from the file[/]"
+    title = "[green]nothing lost, nothing twice[/]" if clean else "[red]the states differ from the file[/]"
     console = Console(highlight=False)
     console.print(Panel(table, title=title, expand=False, padding=(1, 3)))
-    for difference in result.differences:
+    for difference in differences:
         console.print(difference, markup=False, soft_wrap=True)
+
+
+def surprises(*counts: tuple[int, str]) -> list[tuple[str, str]]:
+    """Return lines for what is only worth one when there is any."""
+    return [(f"[yellow]{count:,}[/]", words) for count, words in counts if count]
+
+
+def count(wrong: int) -> str:
+    """Return how many are wrong: none is good."""
+    return f"[{'red' if wrong else 'green'}]{wrong:,}[/]"
+
+
+def time(value: float | None) -> str:
+    """Return milliseconds."""
+    return "–" if value is None else f"{value:,.1f} ms"
 
 
 def _lines(result: Result) -> list[tuple[str, str]]:
     lines = [
         (f"{result.flights:,}", f"flights told to {result.entities:,} aircraft in {result.seconds:.1f} s"),
         (f"{result.messages_per_second:,}", f"messages a second, {result.workers} workers"),
-        (_time(result.call_p50_ms), f"p50 of {result.calls:,} sampled calls, each a commit"),
-        (_time(result.call_p99_ms), "p99"),
+        (time(result.call_p50_ms), f"p50 of {result.calls:,} sampled calls, each a commit"),
+        (time(result.call_p99_ms), "p99"),
         (f"{result.killed}", f"workers killed (SIGKILL), {result.on_the_way_at_kill:,} messages on their way"),
-        (_time(result.recovery_ms), "from the kill to the next reply"),
-        (_time(result.recovery_all_ms), "from the kill to the last of 16 replies"),
-        (_count(result.lost), "lost"),
-        (_count(result.doubled), "doubled"),
-        (_count(result.mismatched), "aircraft that differ from the file, field by field"),
+        (time(result.recovery_ms), "from the kill to the next reply"),
+        (time(result.recovery_all_ms), "from the kill to the last of 16 replies"),
+        (count(result.lost), "lost"),
+        (count(result.doubled), "doubled"),
+        (count(result.mismatched), "aircraft that differ from the file, field by field"),
     ]
-    optional = [
+    return lines + surprises(
         (result.out_of_order, "replies out of order"),
         (result.dead_letters + result.scheduled, "casts that failed"),
         (result.calls_unknown, "calls without a reply in time"),
         (result.workers_died, "workers that died unasked"),
         (result.bad_rows, "rows that cannot be read"),
-    ]
-    return lines + [(f"[yellow]{count:,}[/]", words) for count, words in optional if count]
-
-
-def _count(wrong: int) -> str:
-    return f"[{'red' if wrong else 'green'}]{wrong:,}[/]"
-
-
-def _time(value: float | None) -> str:
-    return "–" if value is None else f"{value:,.1f} ms"
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -31,6 +32,8 @@ class Verdict:
 class Comparison:
     """Takes committed states one by one; what nobody brought is lost.
 
+    The sum of the fields `counts` says how many messages an entity was told.
+
     Example:
         >>> comparison = Comparison({"N1": expected})
         >>> comparison.add("N1", state_as_json)
@@ -38,26 +41,27 @@ class Comparison:
         True
     """
 
-    def __init__(self, expected: dict[str, Record]) -> None:
+    def __init__(self, expected: dict[str, Record], *, counts: Sequence[str] = ("flights", "cancellations")) -> None:
         self._expected = expected
+        self._counts = counts
         self._missing = set(expected)
         self._verdict = Verdict()
 
-    def add(self, tailnum: str, state: str) -> None:
+    def add(self, name: str, state: str) -> None:
         """Compare one entity's committed state, as JSON text."""
         self._verdict.entities += 1
-        self._missing.discard(tailnum)
-        self._judge(tailnum, self._expected.get(tailnum, {}), json.loads(state))
+        self._missing.discard(name)
+        self._judge(name, self._expected.get(name, {}), json.loads(state))
 
     def close(self) -> Verdict:
         """Count the entities that are not there, and return the verdict."""
-        for tailnum in sorted(self._missing):
-            self._judge(tailnum, self._expected[tailnum], {})
+        for name in sorted(self._missing):
+            self._judge(name, self._expected[name], {})
         self._missing.clear()
         return self._verdict
 
-    def _judge(self, tailnum: str, expected: Record, found: Record) -> None:
-        difference = _told(found) - _told(expected)
+    def _judge(self, key: str, expected: Record, found: Record) -> None:
+        difference = self._told(found) - self._told(expected)
         self._verdict.lost += max(0, -difference)
         self._verdict.doubled += max(0, difference)
         fields = [name for name in sorted(expected.keys() | found.keys()) if _differ(name, expected, found)]
@@ -66,12 +70,11 @@ class Comparison:
         self._verdict.mismatched += 1
         if len(self._verdict.differences) < SHOWN:
             parts = (f"{name} is {_shown(found, name)}, should be {_shown(expected, name)}" for name in fields)
-            self._verdict.differences.append(f"{tailnum}: {'; '.join(parts)}")
+            self._verdict.differences.append(f"{key}: {'; '.join(parts)}")
 
-
-def _told(record: Record) -> int:
-    """Return how many flights an aircraft was told of."""
-    return _whole(record.get("flights")) + _whole(record.get("cancellations"))
+    def _told(self, record: Record) -> int:
+        """Return how many messages an entity was told."""
+        return sum(_whole(record.get(name)) for name in self._counts)
 
 
 def _whole(value: Any) -> int:
