@@ -228,6 +228,8 @@ async def test_a_step_that_is_ended_while_no_worker_lives_counts_when_one_comes(
         await app.start(thumbnail, "cat", id="c")
         token, *_ = await claimed(connection)
     await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+    with pytest.raises(psycopg.DatabaseError, match="does not hold any more"):
+        await connection.execute("select revenant.fail_step(%s, 'twice')", (token,))
     async with served(database, settings, thumbnail) as app:
         assert await app.run(thumbnail, "c").result(timeout=20) == "good"
 

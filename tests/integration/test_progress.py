@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import psycopg
@@ -34,8 +35,10 @@ async def test_what_a_failed_attempt_said_last_is_there_for_the_next_one(
         if me.attempt == 2:
             kept.append(await value(connection, KEPT))
             return "done"
+        me.heartbeat({"row": 1})
+        await eventually(lambda: value(connection, KEPT))
         for row in range(100):
-            me.heartbeat({"row": row})
+            me.heartbeat({"row": row})  # within the second in which nothing more is written
         assert me.progress == {"row": 99}
         raise ConnectionError
 
@@ -195,12 +198,15 @@ async def test_progress_goes_when_its_step_ends_in_any_way(
 
 
 async def test_many_heartbeats_are_few_writes(database: str, settings: Settings, connection: Connection) -> None:
+    took: list[float] = []
+
     async def load() -> str:
         me = current_step()
-        for number in range(2000):
+        began = time.monotonic()
+        for number in range(300):
             me.heartbeat(number)
-            await asyncio.sleep(0)
-        await eventually(lambda: value(connection, KEPT))
+            await value(connection, KEPT)
+        took.append(time.monotonic() - began)
         return "done"
 
     @workflow
@@ -215,7 +221,8 @@ async def test_many_heartbeats_are_few_writes(database: str, settings: Settings,
         counted = "select n_tup_ins + n_tup_upd from pg_stat_user_tables where relname = 'run_progress'"
         return int(await value(connection, counted) or 0)
 
-    assert 0 < await eventually(written) < 100
+    # One at once, one for each second, and perhaps one at the end.
+    assert 0 < await eventually(written) <= 3 + took[0]
 
 
 async def test_a_worker_that_lost_a_run_cannot_write_its_progress(

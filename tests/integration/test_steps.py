@@ -187,6 +187,27 @@ async def test_what_an_attempt_returns_past_its_time_is_ignored_also_where_it_sw
     assert "late" not in str(await history(connection, "b"))
 
 
+async def test_what_an_attempt_returns_in_answer_to_its_cancellation_is_too_late(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async def stubborn() -> str:
+        if current_step().attempt == 2:
+            return "second"
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            return "late"
+        return "?"
+
+    @workflow
+    async def buy(flow: Flow) -> str:
+        return await flow.step(stubborn, retry=QUICK, timeout=0.05)
+
+    async with served(database, settings, buy) as app:
+        assert await (await app.start(buy, id="b")).result(timeout=20) == "second"
+    assert "late" not in str(await history(connection, "b"))
+
+
 async def test_a_thread_that_hangs_is_left_to_itself_and_what_it_returns_is_ignored(
     database: str, settings: Settings, connection: Connection
 ) -> None:

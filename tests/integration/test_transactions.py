@@ -9,8 +9,10 @@ import psycopg
 import pytest
 
 from revenant import Flow, Retry, current_step, workflow
+from revenant.codec import bucket_of
 from revenant.config import Settings
 from revenant.errors import ConfigurationError, RunCancelled, RunFailed
+from revenant.worker.worker import RUNNERS
 from tests.flows import history, served, types
 from tests.nemesis import Proxy, cut_answer, cut_before
 from tests.tools import eventually, rows, value
@@ -284,6 +286,44 @@ async def test_a_cancelled_step_that_goes_on_cannot_commit(
     assert await value(connection, COUNT) == 1
 
 
+async def test_a_step_that_nobody_waits_for_any_more_cannot_commit(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    await connection.execute(TABLE)
+    go, left = asyncio.Event(), asyncio.Event()
+
+    async def stubborn(own: Connection) -> None:
+        await own.execute("insert into bookings values (1)")
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            await go.wait()
+        left.set()
+
+    @workflow
+    async def buy(flow: Flow) -> str:
+        await flow.race(flow.transaction(stubborn), flow.signal("now"))
+        return str(await flow.signal("end"))
+
+    async with served(database, settings, buy) as app:
+        run = await app.start(buy, id="b")
+        await eventually(
+            lambda: value(connection, "select count(*) from pg_locks where relation = 'bookings'::regclass")
+        )
+        await run.signal("now")
+        await eventually(lambda: _has(connection, "step.cancelled"))
+        go.set()
+        await left.wait()
+        await connection.execute("insert into bookings values (1)")
+        await run.signal("end", "good")
+        assert await run.result(timeout=20) == "good"
+    assert "step.succeeded" not in await types(connection, "b")
+
+
+async def _has(connection: Connection, type: str) -> bool:
+    return type in await types(connection, "b")
+
+
 async def test_signals_that_come_during_the_commit_wait_for_it(
     database: str, settings: Settings, connection: Connection
 ) -> None:
@@ -310,7 +350,9 @@ async def test_signals_that_come_during_the_commit_wait_for_it(
         await eventually(lambda: value(connection, waiting))
         sent = [asyncio.create_task(run.signal("word", n, timeout=30)) for n in range(2)]
         # Other runs of the same worker go on meanwhile.
-        other = await app.start(buy, id="other", timeout=20)
+        mine = bucket_of(buy.kind, "b") % RUNNERS
+        same = next(key for key in map(str, range(100)) if bucket_of(buy.kind, key) % RUNNERS == mine)
+        other = await app.start(buy, id=same, timeout=20)
         await connection.execute("select pg_advisory_unlock(77)")
         await asyncio.gather(*sent)
         assert sorted((await run.result(timeout=20))[1:]) == [0, 1]
