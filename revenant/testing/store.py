@@ -90,13 +90,19 @@ class Store:
         for _, seq in settlement.consumed:
             # The last hook's is none of the mailbox.
             if seq:
-                del self._mail[self._places.pop(seq)][seq]
+                self._take_out(seq)
         for reply, seconds in settlement.replies:
             self._replies[reply.id] = (reply, now + timedelta(seconds=seconds))
         for envelope in settlement.sends:
             self.put(envelope)
         self.dead += settlement.burials
         self._keep_time(settlement, now)
+
+    def _take_out(self, seq: int) -> None:
+        address = self._places.pop(seq)
+        del self._mail[address][seq]
+        if not self._mail[address]:
+            del self._mail[address]
 
     def expire(self, idle: Iterable[tuple[str, timedelta]]) -> None:
         """Tell the entities that nobody has sent to for long to end."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 from revenant.codec import bucket_of, new_id
 from revenant.entities.address import Address
@@ -14,6 +14,7 @@ from revenant.entities.schedule import Schedule
 from revenant.queue.records import Envelope, ReminderWrite, Scheduled
 from revenant.worker.reminders import MOST
 
+_SLACK = 20
 Due = tuple[Envelope, int]
 """A message that has become due, and how often it was tried before."""
 
@@ -45,7 +46,12 @@ class Timetable:
 
     def cancel(self, message_id: str) -> bool:
         """Forget a message that is not due yet; return whether it was there."""
-        return self._timers.pop(message_id, None) is not None
+        found = self._timers.pop(message_id, None) is not None
+        if len(self._heap) > 2 * len(self._timers) + _SLACK:
+            # What was cancelled is in the way until it would have been due.
+            self._heap = [one for one in self._heap if one[2] in self._timers]
+            heapify(self._heap)
+        return found
 
     def remind(self, row: ReminderWrite) -> None:
         """Set a reminder, replace it, or cancel one or all of an entity's."""
