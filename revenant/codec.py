@@ -25,6 +25,8 @@ ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer
 MAX_KEY_BYTES = 512
 _DEEPEST = 150
 MAX_KIND_BYTES = 128
+RUN_KIND = "run:"
+"""How the kinds begin under which runs of workflows have their mailboxes."""
 
 
 def bucket_of(kind: str, key: str) -> int:

@@ -13,6 +13,8 @@ from uuid import uuid4
 from pydantic import BaseModel
 
 from revenant.app import Revenant
+from revenant.entities.entity import Entity
+from revenant.entities.handler import handler
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
 from revenant.workflows.step import current_step
@@ -167,6 +169,43 @@ async def pays(flow: Flow, account: str) -> int:
     return total
 
 
+class Shop(Entity):
+    """Starts, signals and ends runs in the commits of its turns."""
+
+    orders: int = 0
+
+    @handler
+    async def order(self, id: str, count: int = 0) -> int:
+        """Take an order, whose run does so many steps."""
+        self.turn.start(hops, count, id=id)
+        self.orders += 1
+        return self.orders
+
+    @handler
+    async def order_in_vain(self, id: str) -> None:
+        """Start one run, have an earlier one signalled and another ended, and fail."""
+        self.turn.start(hops, 0, id=id)
+        self.turn.signal(waits, "earlier", "word", 1)
+        self.turn.cancel_run(waits, "other")
+        raise LookupError("out of stock")
+
+    @handler
+    async def wait_for(self, id: str) -> None:
+        """Start a run that waits, by its name."""
+        self.turn.start("waits", 3600, id=id)
+
+    @handler
+    async def tell(self, id: str, word: int, times: int = 1) -> None:
+        """Signal a run, so many times as the same signal."""
+        for _ in range(times):
+            self.turn.signal("waits", id, "word", word, signal_id=f"{id}-{word}")
+
+    @handler
+    async def end_run(self, id: str, reason: str) -> None:
+        """End a run."""
+        self.turn.cancel_run(waits, id, reason)
+
+
 WORKFLOWS: list[Workflow[Any, Any]] = [checkout, walks, kills, hops, waits, naps, has_child, answers, pays]
 
-app = Revenant(entities=ENTITIES, workflows=WORKFLOWS)
+app = Revenant(entities=[*ENTITIES, Shop], workflows=WORKFLOWS)

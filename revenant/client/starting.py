@@ -6,15 +6,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar, overload
 
-from pydantic_core import from_json, to_json
+from pydantic_core import from_json
 
 from revenant.client.approving import Approval, approval_of
 from revenant.client.forking import fork_message
 from revenant.client.records import Records
 from revenant.client.run import Run
-from revenant.codec import ANYTHING, check_key, dump
 from revenant.entities.message import Message
-from revenant.errors import ConfigurationError, InvalidKey
+from revenant.entities.runs import run_kind, run_start
+from revenant.errors import InvalidKey
 from revenant.workflows.decider import Decider, DeciderWorkflow, as_workflow
 from revenant.workflows.workflow import KIND, Workflow
 
@@ -170,15 +170,9 @@ def start_message(
     workflow: Workflow[Any, Any] | type[Decider[Any, Any]] | str, input: Any, *, id: str, limit: int
 ) -> tuple[str, Message[Any]]:
     """Return the kind of a run, and the message that starts it."""
-    kind = _kind(workflow, "app.start")
-    key = check_key(kind, id)
     found = as_workflow(workflow)
-    if found is not None:
-        given = found.write_input(input, limit=limit)
-    else:
-        given = from_json(dump(ANYTHING, input, what=f"The input of {workflow}", limit=limit))
-    args = to_json({"input": given}).decode()
-    return kind, Message(kind=kind, key=key, handler="start", args=args, load=from_json, caller=None)
+    message = run_start(workflow if found is None else found, input, id=id, limit=limit, door="app.start")
+    return message.kind, message
 
 
 def _reader(workflow: object) -> Any:
@@ -193,10 +187,4 @@ def _decider(workflow: object) -> DeciderWorkflow[Any, Any] | None:
 
 def _kind(workflow: object, door: str) -> str:
     found = as_workflow(workflow)
-    if found is not None:
-        return found.kind
-    if isinstance(workflow, str) and workflow:
-        return f"{KIND}{workflow}"
-    raise ConfigurationError(
-        f"{door}() takes a workflow, or the name of one, and got {workflow!r}. Mark the function with @workflow."
-    )
+    return run_kind(workflow if found is None else found, door)

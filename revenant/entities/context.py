@@ -17,9 +17,11 @@ from revenant.entities.message import Message, as_message
 from revenant.entities.recurrence import Missed
 from revenant.entities.ref import Ref, kind_of
 from revenant.entities.reminder import Reminder, name_of, reminder_of
+from revenant.entities.runs import Decided, Startable, run_cancel, run_signal, run_start
 from revenant.errors import ConfigurationError, NestedCall, ReplyNotFound
 
 E = TypeVar("E", bound=Entity)
+I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
 
 
 class Isolation(Protocol):
@@ -135,6 +137,40 @@ class Turn:
             telemetry.carrier.depart(made)
         self._effects.sends.append(Sent(sent, due.after, due.at, made))
         return made
+
+    @overload
+    def start(self, workflow: Startable[None], input: None = ..., *, id: str) -> str: ...
+
+    @overload
+    def start(self, workflow: Startable[I], input: I, *, id: str) -> str: ...
+
+    @overload
+    def start(self, workflow: Decided | str, input: Any = ..., *, id: str) -> str: ...
+
+    def start(self, workflow: Startable[Any] | Decided | str, input: Any = None, *, id: str) -> str:
+        """Start a run of a workflow, named by its function, class or name, with the commit; return the message's id.
+
+        The run's id is the idempotency key, as for `app.start`: where that run is there already, it stays as it is.
+        """
+        return self.cast(run_start(workflow, input, id=id, limit=self._limit, door="turn.start"))
+
+    def signal(
+        self,
+        workflow: Startable[Any] | Decided | str,
+        id: str,
+        name: str,
+        payload: Any = None,
+        *,
+        signal_id: str | None = None,
+    ) -> str:
+        """Signal a run with the commit; those of one `signal_id` count once. Return the message's id."""
+        return self.cast(
+            run_signal(workflow, id, name, payload, signal_id=signal_id, limit=self._limit, door="turn.signal")
+        )
+
+    def cancel_run(self, workflow: Startable[Any] | Decided | str, id: str, reason: str | None = None) -> str:
+        """Have a run end, with the commit, as `run.cancel` does; return the message's id."""
+        return self.cast(run_cancel(workflow, id, reason, limit=self._limit, door="turn.cancel_run"))
 
     def cancel(self, message_id: str) -> None:
         """Take a message that is not due yet out of the schedule, with the commit; nothing if it is not there."""

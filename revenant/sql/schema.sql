@@ -618,6 +618,15 @@ begin
 end
 $$;
 
+-- Promise: has a run end from plain SQL or a trigger, if and only if you commit, as run.cancel does.
+-- Locks: the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.cancel_run(workflow text, id text, reason text default null)
+returns uuid language plpgsql volatile as $$
+begin
+    return revenant.cast('run:' || workflow, cancel_run.id, 'cancel', json_build_object('reason', reason));
+end
+$$;
+
 -- Promise: takes messages that are not due yet out of the schedule; returns the ids of those that were still there.
 -- Locks: the scheduled rows, in the order of their ids.
 create or replace function revenant.cancel_v1(ids uuid[]) returns setof uuid language plpgsql volatile
@@ -2179,6 +2188,27 @@ begin
 end
 $$;
 
+-- Promise: signals a run from plain SQL or a trigger, if and only if you commit; those of one signal_id count once.
+-- Locks: the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.signal(
+    workflow text, id text, name text, payload json default 'null', signal_id text default null
+) returns uuid language plpgsql volatile as $$
+begin
+    return revenant.cast(
+        'run:' || workflow, signal.id, 'signal', json_build_object('name', name, 'payload', payload, 'id', signal_id)
+    );
+end
+$$;
+
+-- Promise: starts a run of a workflow from plain SQL or a trigger, if and only if you commit; one of that id that is there stays as it is.
+-- Locks: the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.start(workflow text, id text, input json default 'null')
+returns uuid language plpgsql volatile as $$
+begin
+    return revenant.cast('run:' || workflow, start.id, 'start', json_build_object('input', input));
+end
+$$;
+
 -- Promise: reads one page of a bucket's replies from an id on, removes those that have expired; returns the last id, null at the end.
 -- Locks: the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_replies_v1(bucket smallint, after uuid, page integer) returns uuid
@@ -2676,7 +2706,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '25ed9d4101be6790eef9c355756315fca127e43f916c54e0bb97517709053654', 0)
+values (0, 'functions', '90f69b0d19a2742e7e4ea03e61c6eca99d4e243ae4f3202b8afd94d9c68d9978', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from pydantic_core import to_json
 
 from revenant.queue.records import Delivery, Reply
 from revenant.workflows.live import LiveRun
+
+log = logging.getLogger(__name__)
 
 
 def reply(run: LiveRun, delivery: Delivery, value: Any) -> None:
@@ -24,6 +27,8 @@ def tell(run: LiveRun, message: str, channel: str | None, status: str, body: Any
     """Reply to a message, if anybody waits for that."""
     if channel is not None:
         run.draft.replies.append((Reply(message, status, run.view.seq, to_json(body).decode()), channel))
+    elif status == "error":
+        log.info("Message %s for a run did nothing: %s", message, body["message"])
 
 
 def details(error: str, message: str, **more: Any) -> dict[str, Any]:

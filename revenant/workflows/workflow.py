@@ -8,6 +8,7 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
+from revenant.codec import RUN_KIND
 from revenant.errors import ConfigurationError
 from revenant.workflows.decisions import DecisionView
 from revenant.workflows.flow import Flow
@@ -16,8 +17,7 @@ from revenant.workflows.step import seconds_of
 
 I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
 R = TypeVar("R")
-KIND = "run:"
-"""How the kinds begin under which runs have their mailboxes."""
+KIND = RUN_KIND
 _LONGEST_NAME = 124
 
 

@@ -1,0 +1,11 @@
+-- Promise: signals a run from plain SQL or a trigger, if and only if you commit; those of one signal_id count once.
+-- Locks: the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.signal(
+    workflow text, id text, name text, payload json default 'null', signal_id text default null
+) returns uuid language plpgsql volatile as $$
+begin
+    return revenant.cast(
+        'run:' || workflow, signal.id, 'signal', json_build_object('name', name, 'payload', payload, 'id', signal_id)
+    );
+end
+$$;
