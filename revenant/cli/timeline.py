@@ -107,7 +107,8 @@ def _words(error: dict[str, Any]) -> str:
 
 
 def _seconds(since: datetime, until: datetime) -> str:
-    seconds = (until - since).total_seconds()
+    # The database's clock dates the run, and an answer's event what its worker knew of that clock: a hair apart.
+    seconds = max(0.0, (until - since).total_seconds())
     return f"{seconds:.3f} s" if seconds < 60 else str(until - since).partition(".")[0]
 
 

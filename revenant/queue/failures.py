@@ -55,7 +55,7 @@ def error_of(details: dict[str, Any]) -> RevenantError:
         return AlreadyAnswered(text, by=str(details.get("by")))
     ended = _ENDS.get(name)
     if ended is not None:
-        return ended(text, type=str(details.get("type")), message=text)
+        return ended(text, type=str(details.get("type")), message=str(details.get("why", text)))
     traceback = details.get("traceback")
     where = details.get("where", "The handler")
     words = (

@@ -28,8 +28,8 @@ def outcome_of(kind: str, key: str, last: Event) -> tuple[str, Any]:
     if last.type == e.RUN_CANCELLED:
         reason = last.data.get("reason") or "no reason was given"
         text = f"Run {key!r} of {workflow} was cancelled: {reason}."
-        return "error", {"error": "RunCancelled", "type": "RunCancelled", "message": text}
+        return "error", {"error": "RunCancelled", "type": "RunCancelled", "message": text, "why": reason}
     error = last.data.get("error") or {}
     why = f"{error.get('type')}: {error.get('message')}".rstrip(".")
     text = f"Run {key!r} of {workflow} failed: {why}. `revenant run show` has its history."
-    return "error", {"error": "RunFailed", "type": error.get("type"), "message": text}
+    return "error", {"error": "RunFailed", "type": error.get("type"), "message": text, "why": error.get("message")}

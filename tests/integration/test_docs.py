@@ -42,7 +42,7 @@ from tests.entities import Account, Ledger, jobs
 from tests.pages import PAGES, ROOT, Block, blocks, name
 from tests.tools import eventually, rows, value
 
-LOOKS = re.compile(r"cat |revenant (?:show|ls|workers|check|dead ls|dead show)\b")
+LOOKS = re.compile(r"cat |revenant (?:show|ls|workers|check|dead ls|dead show|run ls|run show|run history)\b")
 """Commands that change nothing, and may be tried again until what was sent has been handled."""
 PATIENCE = 10.0
 RUNNABLE = [page for page in PAGES if any(block.runs for block in blocks(page))]

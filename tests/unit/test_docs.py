@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 import revenant
-from revenant import Entity, Revenant, Settings, Turn, errors
+from revenant import Entity, Flow, Retry, Revenant, Run, Settings, Turn, errors
 from revenant.cli import main
 from revenant.embedded.server import Server
 from revenant.sql import functions, migrations
@@ -77,7 +77,7 @@ def test_the_readme_shows_the_procfile_as_it_is() -> None:
 
 def test_every_promise_names_tests_that_exist() -> None:
     promises = rows(sections(ROOT / "README.md", 2)["What is promised, and which tests hold it"])
-    assert [cells[0] for cells in promises] == [str(number) for number in range(1, 9)]
+    assert [cells[0] for cells in promises] == [str(number) for number in range(1, 12)]
     for number, _, held in promises:
         named = re.findall(r"\[`(test_\w+)`\]\(([\w./]+)\)", held)
         assert named, number
@@ -157,8 +157,8 @@ def test_the_shared_options_are_documented() -> None:
     assert written == SHARED
 
 
-def documented_signatures() -> dict[str, list[str]]:
-    titles = [heading for heading in sections(REFERENCE / "python.md", 3) if "(" in heading]
+def documented_signatures(page: str) -> dict[str, list[str]]:
+    titles = [heading for heading in sections(REFERENCE / page, 3) if "(" in heading]
     return {
         title.partition("(")[0]: [
             re.split(r"[=:]", word.strip())[0].lstrip("*")
@@ -178,7 +178,32 @@ def test_every_method_of_the_application_and_the_turn_is_documented_with_its_par
         for word, function in inspect.getmembers(kind, inspect.isfunction):
             if not word.startswith("_") and word not in left_out:
                 real[f"{prefix}.{word}"] = parameters(function)
-    assert documented_signatures() == real
+    assert documented_signatures("python.md") == real
+
+
+def test_every_method_of_the_flow_and_the_run_is_documented_with_its_parameters() -> None:
+    real = {
+        f"{prefix}.{word}": parameters(function)
+        for prefix, kind in (("flow", Flow), ("run", Run))
+        for word, function in inspect.getmembers(kind, inspect.isfunction)
+        if not word.startswith("_")
+    }
+    assert documented_signatures("workflows.md") == real
+
+
+def test_what_marks_workflows_and_steps_is_documented_with_its_defaults() -> None:
+    text = (REFERENCE / "workflows.md").read_text()
+    for shown, function in (
+        ("@workflow", revenant.workflow), ("@step", revenant.step), ("Retry", Retry), ("sequence", revenant.sequence)
+    ):  # fmt: skip
+        options = [found for found in inspect.signature(function).parameters.values() if found.name != "function"]
+        wanted = ", ".join(
+            f"*{found.name}" if found.kind is found.VAR_POSITIONAL
+            else found.name if found.default is found.empty
+            else f"{found.name}={getattr(found.default, '__name__', found.default)!s}"
+            for found in options
+        ).replace("(<class 'Exception'>,)", "(Exception,)")  # fmt: skip
+        assert f"{shown}({wanted})" in " ".join(text.split()), wanted
 
 
 def parameters(function: Any) -> list[str]:
