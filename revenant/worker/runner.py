@@ -193,7 +193,7 @@ class Runner:
         forced = [(hint.kind, hint.key) in self._forced for hint in hints]
         formats = [self._admitting.format_of(hint.kind) for hint in hints]
         found = await self._archive.visit(hints, known, forced=forced, formats=formats)
-        self._forced.difference_update((hint.kind, hint.key) for hint in hints)
+        self._forced -= {(hint.kind, hint.key) for hint, it in zip(hints, found, strict=True) if it.verdict != "later"}
         for hint, visited in zip(hints, found, strict=True):
             try:
                 staged = self._admit(hint, visited)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from revenant.workflows import events as e
-from revenant.workflows.ending import release
+from revenant.workflows.ending import call_back, release
 from revenant.workflows.live import LiveRun
 
 Details = dict[str, Any]
@@ -53,7 +53,8 @@ def _requeue(run: LiveRun, args: Details) -> str | None:
     pausing = [found for found in view.operations.values() if found.pausing]
     if view.status != "blocked" and not pausing and not any(found.deaths for found in view.operations.values()):
         return None
-    run.draft.reloads = view.status == "blocked"
+    if view.status == "blocked":
+        _reload(run)
     run.record(e.RUN_REQUEUED, None)
     for found in pausing:
         run.draft.cancels.append(run.id_of(found.number, f"retry {found.attempt + 1}"))
@@ -70,9 +71,15 @@ def _migrate(run: LiveRun, args: Details) -> str | None:
     # Whoever has that code goes on with what is under way.
     release(run)
     run.record(e.RUN_MIGRATED, None, version=version, since=view.version)
-    run.draft.reloads = True
+    _reload(run)
     run.put_aside()
     return None
+
+
+def _reload(run: LiveRun) -> None:
+    """Have it read again before it goes on; the code that does so may be another worker's."""
+    run.draft.reloads = True
+    call_back(run)
 
 
 def _where(run: LiveRun) -> str:

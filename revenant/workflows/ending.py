@@ -53,6 +53,8 @@ def give_up(run: LiveRun, number: int) -> None:
         tasks.withdraw(run, found)
     elif found.running:
         run.draft.stops.append(number)
+        # Where it was taken over in the same breath, it has not even begun here.
+        run.draft.starts = [start for start in run.draft.starts if start.op != number]
     run.record(_GIVEN_UP[found.type], number)
 
 
@@ -128,8 +130,14 @@ def release(run: LiveRun) -> None:
     if not any(one.running and not one.asked.get("external") for one in run.view.operations.values()):
         return
     run.record(e.RUN_RELEASED, None)
+    call_back(run)
+
+
+def call_back(run: LiveRun) -> None:
+    """Have whoever comes next read the run, even if this process does not live to do so itself."""
     bucket, kind, key = run.address
-    run.draft.sends.append(Envelope(bucket, kind, key, new_id(bucket), "go", "{}", None, None))
+    if all(sent.handler != "go" for sent in run.draft.sends if sent[:3] == run.address):
+        run.draft.sends.append(Envelope(bucket, kind, key, new_id(bucket), "go", "{}", None, None))
 
 
 def _give_up_all(run: LiveRun) -> None:

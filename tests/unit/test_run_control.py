@@ -257,6 +257,26 @@ def test_a_parked_run_whose_code_is_nowhere_is_blocked_when_it_is_resumed() -> N
     assert run.types[-2:] == [e.RUN_RESUMED, e.RUN_BLOCKED]
 
 
+def called_back(run: DryRun) -> list[str]:
+    """What the run's last commit sends to the run itself."""
+    return [sent.handler for sent in run.drafts[-1].sends if (sent.kind, sent.key) == (run.address.kind, "r")]
+
+
+def test_what_is_to_be_read_again_is_found_by_others_should_this_process_die_before() -> None:
+    run = DryRun(works).reload(works_otherwise)
+    attempts.recover(run.live, died=False)
+    run.go_on()
+    assert run.live.view.status == "blocked"
+    asked(run, "requeue")
+    assert called_back(run) == ["go"]
+    waiting = DryRun(waits)
+    asked(waiting, "migrate", version=2)
+    assert called_back(waiting) == ["go"]
+    owned = DryRun(works)
+    asked(owned, "migrate", version=2)
+    assert called_back(owned) == ["go"]
+
+
 # The end.
 
 
