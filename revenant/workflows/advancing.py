@@ -24,7 +24,7 @@ def _once(run: LiveRun) -> None:
     if run.problem is not None:
         problem, run.problem = run.problem, None
         if run.view.closing is None or not_undone(run.view):
-            run.record(e.RUN_BLOCKED, None, reason=problem)
+            _block(run, problem)
     refused, run.refused = run.refused, []
     for signal, misfit in refused:
         if signal.update is not None:
@@ -44,6 +44,14 @@ def _once(run: LiveRun) -> None:
         _end_with_the_code(run)
     if run.view.status == "running" and not run.view.over:
         begin_ready(run)
+
+
+def _block(run: LiveRun, problem: str) -> None:
+    run.record(e.RUN_BLOCKED, None, reason=problem)
+    if run.draft.starts:
+        # Taken over in the same breath: without the code they would fail, so they wait with the run.
+        run.draft.starts.clear()
+        run.record(e.RUN_RELEASED, None)
 
 
 def _end_with_the_code(run: LiveRun) -> None:

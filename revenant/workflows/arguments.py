@@ -14,7 +14,15 @@ from revenant.queue.records import Delivery
 _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "fire": {"run": str, "op": int, "what": str},
     "answer": {"op": int, "id": str, "status": str},
-    "finished": {"run": str, "op": int, "id": str, "status": str},
+    "finished": {"run": str, "op": int, "id": str, "status": str, "error": (dict, type(None))},
+    "step": {
+        "run": str,
+        "op": int,
+        "attempt": int,
+        "status": str,
+        "error": (dict, type(None)),
+        "retryable": (bool, type(None)),
+    },
     "signal": {"name": str, "id": (str, type(None))},
     "update": {"name": str, "id": (str, type(None))},
     "decide": {

@@ -23,18 +23,18 @@ def take_step(run: LiveRun, delivery: Delivery, args: dict[str, Any]) -> None:
         return
     withdraw(run, found)
     if args["status"] != "ok":
-        failed(run, number, attempt, args["error"], retryable=bool(args["retryable"]))
+        failed(run, number, attempt, args.get("error") or {}, retryable=bool(args.get("retryable")))
         return
     operation = function_of(run, number)
     try:
         if isinstance(operation, StepOperation):
-            operation.read(args["result"])
+            operation.read(args.get("result"))
     except ValidationError as error:
         why = f"what it was completed with is not of the step's type: {explain(error)[1]}"
         told = {"error": "RunFailed", "type": "InvalidResult", "message": why}
         failed(run, number, attempt, told, retryable=True)
         return
-    succeeded(run, number, attempt, args["result"])
+    succeeded(run, number, attempt, args.get("result"))
 
 
 def expire(run: LiveRun, found: OperationView, attempt: int) -> None:

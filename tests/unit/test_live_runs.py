@@ -167,6 +167,10 @@ def test_a_race_that_one_buffered_signal_decides_leaves_the_other_one_alone() ->
         ("fire", {"run": "x", "op": [1], "what": "timer"}),
         ("answer", {"op": {}, "id": "x", "status": "ok"}),
         ("finished", {"status": "ok"}),
+        ("finished", {"run": "x", "op": 1, "id": "x", "status": "failed", "error": "no"}),
+        ("step", {}),
+        ("step", {"run": "x", "op": 1, "attempt": "1", "status": "ok", "result": 1}),
+        ("step", {"run": "x", "op": 1, "attempt": 1, "status": "error", "error": "no", "retryable": True}),
         ("signal", {}),
         ("signal", {"name": "word", "id": ["a"]}),
         ("signal", {"name": "word", "payload": "a\0b"}),
@@ -211,6 +215,34 @@ def test_a_blocked_run_goes_on_with_the_same_attempt_when_its_code_is_back() -> 
     assert [(one.op, one.attempt) for one in draft.starts] == [(1, 1)]
     run.succeed(1, 7)
     assert run.last().data == {"result": 7}
+
+
+@workflow
+async def counts(flow: Flow) -> int:
+    return 1
+
+
+@workflow
+async def works_beside_a_child(flow: Flow) -> Any:
+    return await flow.gather(flow.step(work, 1), flow.child(counts))
+
+
+def test_an_attempt_that_is_taken_over_with_what_blocks_its_run_waits_for_the_code() -> None:
+    run = DryRun(works_beside_a_child).reload()
+    attempts.recover(run.live, died=True)
+    draft = run.send("finished", run=run.run, op=2, id="r/2", status="ok", result="many")
+    assert run.live.view.status == "blocked"
+    assert not draft.starts, "its function is not known any more: it would fail for good"
+    assert run.live.view.released, "nobody owns a run that is blocked"
+    assert run.open()[1].running
+
+
+def test_an_attempt_that_is_taken_over_with_its_cancellation_does_not_begin() -> None:
+    run = DryRun(works).reload()
+    attempts.recover(run.live, died=True)
+    draft = run.send("cancel")
+    assert run.last().type == e.RUN_CANCELLED
+    assert not draft.starts
 
 
 def test_a_run_ends_at_the_death_of_the_third_worker_under_one_attempt() -> None:
