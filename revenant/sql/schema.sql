@@ -2678,14 +2678,16 @@ end
 $$;
 
 -- Promise: removes tasks that nobody has to do any more, and then writes new ones; a task that is there is written anew, unclaimed.
--- Locks: the tasks' rows, in the order given; inside an append, which holds the heads of their runs.
+-- Locks: the tasks' rows, in the order given, waited for 100 ms each; inside an append, which holds the heads of their runs.
 create or replace function revenant.write_tasks_v1(
     gone_buckets smallint[], gone_runs uuid[], gone_ops integer[],
     buckets smallint[], runs uuid[], ops integer[], kinds text[], keys text[], types text[], names text[],
     attempts integer[], assignees text[], inputs text[], dues timestamptz[], idempotencies text[]
 ) returns void language plpgsql volatile
 set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+-- Whoever ends a step does so in a transaction of their own, however long: the other runs of the append do not wait.
+set lock_timeout = '100ms' as $$
 begin
     for i in 1 .. cardinality(gone_ops) loop
         delete from revenant.run_tasks t
@@ -2706,7 +2708,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '90f69b0d19a2742e7e4ea03e61c6eca99d4e243ae4f3202b8afd94d9c68d9978', 0)
+values (0, 'functions', 'a323801990304cc2c27836362ac791996fa2285b6e28b6281a9f0f99ffa144ba', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

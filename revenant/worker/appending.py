@@ -78,7 +78,7 @@ class Appending:
                 await self._leave_out_known_replies(left, error)
                 continue
             except LOST as error:
-                if refuses_data(error):
+                if refuses_data(error) or isinstance(error, psycopg.errors.LockNotAvailable):
                     raise
                 await self._link.reset(error, only=connection)
                 written = await self._written(left)

@@ -11,7 +11,7 @@ import pytest
 from revenant import Flow, Retry, step, workflow
 from revenant.app import Revenant
 from revenant.config import Settings
-from revenant.errors import RunCancelled, RunFailed, StaleClaim, Unstorable
+from revenant.errors import CallTimeout, RunCancelled, RunFailed, StaleClaim, Unstorable
 from tests.flows import history, served, types
 from tests.tools import eventually, rows, value
 
@@ -219,6 +219,31 @@ async def test_a_cancelled_run_takes_its_steps_back(database: str, settings: Set
             await run.result(timeout=20)
         with pytest.raises(psycopg.DatabaseError, match="does not hold any more"):
             await connection.execute("select revenant.renew_step(%s)", (token,))
+
+
+@workflow
+async def waits(flow: Flow) -> Any:
+    return await flow.signal("word")
+
+
+async def test_whoever_ends_a_step_and_does_not_commit_holds_up_that_run_alone(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail, waits) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        others = [await app.start(waits, id=f"w{number}") for number in range(8)]
+        async with await psycopg.AsyncConnection.connect(database) as slow:
+            await slow.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+            with pytest.raises(CallTimeout):
+                await run.cancel(timeout=0.5)
+            for other in others:
+                await other.signal("word", 1, timeout=20)
+                assert await other.result(timeout=20) == 1
+            await slow.rollback()
+        with pytest.raises(RunCancelled):
+            await run.result(timeout=30)
+    assert await value(connection, TASKS) == 0
 
 
 async def test_a_step_that_is_ended_while_no_worker_lives_counts_when_one_comes(

@@ -27,7 +27,8 @@ from generate_series(1, {STORED}) n
 """
 WRITE = (
     "select revenant.write_tasks_v1(%s::smallint[], %s::uuid[], %s::int[], %s::smallint[], %s::uuid[], %s::int[], "
-    "%s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[])"
+    "%s::text[], %s::text[], %s::text[], %s::text[], %s::int[], %s::text[], %s::text[], %s::timestamptz[], "
+    "%s::text[])"
 )
 NOTHING: list[Any] = []
 FIRST = {"after": "1970-01-01T00:00:00Z", "stream": "00000000-0000-0000-0000-000000000000", "op": 0, "page": PAGE}
@@ -45,9 +46,9 @@ async def stale(connection: Connection) -> Connection:
 async def test_writing_and_removing_tasks_cost_a_look_up_each(stale: Connection) -> None:
     found = await rows(stale, f"select bucket, run::text, op from revenant.run_tasks limit {PAGE}")
     keys = [list(column) for column in zip(*found, strict=True)]
-    assert await touched(stale, WRITE, *keys, *[NOTHING] * 11) < GONE * PAGE + OVERHEAD
+    assert await touched(stale, WRITE, *keys, *[NOTHING] * 12) < GONE * PAGE + OVERHEAD
     told = [["run:w"] * PAGE, ["k"] * PAGE, ["approval"] * PAGE, ["manager"] * PAGE, [1] * PAGE, ["ann"] * PAGE]
-    again = [*[NOTHING] * 3, *keys, *told, ["{}"] * PAGE, [None] * PAGE]
+    again = [*[NOTHING] * 3, *keys, *told, ["{}"] * PAGE, [None] * PAGE, ["key"] * PAGE]
     assert await touched(stale, WRITE, *again) < WRITTEN * PAGE + OVERHEAD
 
 

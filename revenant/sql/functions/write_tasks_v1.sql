@@ -1,12 +1,14 @@
 -- Promise: removes tasks that nobody has to do any more, and then writes new ones; a task that is there is written anew, unclaimed.
--- Locks: the tasks' rows, in the order given; inside an append, which holds the heads of their runs.
+-- Locks: the tasks' rows, in the order given, waited for 100 ms each; inside an append, which holds the heads of their runs.
 create or replace function revenant.write_tasks_v1(
     gone_buckets smallint[], gone_runs uuid[], gone_ops integer[],
     buckets smallint[], runs uuid[], ops integer[], kinds text[], keys text[], types text[], names text[],
     attempts integer[], assignees text[], inputs text[], dues timestamptz[], idempotencies text[]
 ) returns void language plpgsql volatile
 set plan_cache_mode = force_generic_plan
-set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off
+-- Whoever ends a step does so in a transaction of their own, however long: the other runs of the append do not wait.
+set lock_timeout = '100ms' as $$
 begin
     for i in 1 .. cardinality(gone_ops) loop
         delete from revenant.run_tasks t
