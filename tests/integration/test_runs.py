@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from revenant.app import Revenant
+from revenant.codec import bucket_of, new_id
 from revenant.config import Settings
 from revenant.errors import (
     CallTimeout,
@@ -328,6 +329,28 @@ async def test_a_message_that_no_run_can_use_costs_only_itself(
     assert await rows(connection, "select key, status from revenant.run_heads") == [("w", "waiting")]
     await app.run(waits, "w").signal("word", 1)
     assert await app.run(waits, "w").result(timeout=20) == 1
+
+
+@pytest.mark.parametrize("key", ["there", "nobody"])
+async def test_an_id_that_came_twice_costs_nobody_anything(
+    app: Revenant, worker: Worker, connection: Connection, key: str
+) -> None:
+    send = (
+        "select pg_notify('revenant_wake', hint) from revenant.send_v1(array[revenant.bucket_v1('run:waits', %s)], "
+        "'{run:waits}', array[%s], array[%s]::uuid[], '{signal}', array['{\"name\": \"other\"}'], '{revenant_x}', "
+        "'{null}') as sent (hint)"
+    )
+    run = await app.start(waits, 3600.0, id="there")
+    twice = new_id(bucket_of("run:waits", key))
+    for _ in range(2):
+        async with connection.transaction():
+            for _ in range(2):
+                await connection.execute(send, (key, key, twice))
+        await eventually(
+            lambda: value(connection, "select count(*) = 0 from revenant.messages"), what="an empty mailbox"
+        )
+    await run.signal("word", 1)
+    assert await run.result(timeout=20) == 1
 
 
 async def test_a_history_that_cannot_be_read_blocks_its_run_and_nothing_else_suffers(
