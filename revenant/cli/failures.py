@@ -5,11 +5,14 @@ from __future__ import annotations
 import click
 
 from revenant.errors import (
+    AlreadyAnswered,
     ConfigurationError,
     DatabaseUnavailable,
     Refused,
     ReplyNotFound,
     RevenantError,
+    RunEnded,
+    RunExists,
     RunNotFound,
     Unstorable,
 )
@@ -29,6 +32,9 @@ def failure(error: RevenantError) -> click.ClickException:
             return _exit(str(error), UNREACHABLE)
         case ReplyNotFound() | RunNotFound():
             return _exit(str(error), NOT_FOUND)
+        case AlreadyAnswered() | RunEnded() | RunExists():
+            # What was typed makes sense, and not where the run is by now.
+            return _exit(str(error), FAILED)
         case ConfigurationError() | Refused() | Unstorable() if not error.replied:
             # What was typed, or set, is at fault, and nothing was sent.
             return _exit(str(error), USAGE)

@@ -147,7 +147,7 @@ async def test_a_loan_ends_with_its_handler_though_it_was_not_used(database: str
     isolation = LaneIsolation(connection)
     kept = isolation.open()
     isolation.end_loan()
-    with pytest.raises(ConfigurationError, match="after its handler had ended"):
+    with pytest.raises(ConfigurationError, match="after its function had ended"):
         await kept.execute("select 1")
     await connection.close()
 
