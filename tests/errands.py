@@ -154,6 +154,14 @@ async def has_child(flow: Flow, count: int) -> Any:
 
 
 @workflow
+async def has_walking_child(flow: Flow, word: str) -> Any:
+    """Waits for a child that waits at the gate, and does a step itself."""
+    inside = await flow.child(walks, word, id=f"{flow.id}-child")
+    await flow.step(key_of_attempt, f"parent-{flow.id}")
+    return inside
+
+
+@workflow
 async def answers(flow: Flow, seconds: float) -> int:
     """A step at the gate once a signal has come."""
     await flow.signal("word", timeout=seconds)
@@ -206,6 +214,17 @@ class Shop(Entity):
         self.turn.cancel_run(waits, id, reason)
 
 
-WORKFLOWS: list[Workflow[Any, Any]] = [checkout, walks, kills, hops, waits, naps, has_child, answers, pays]
+WORKFLOWS: list[Workflow[Any, Any]] = [
+    checkout,
+    walks,
+    kills,
+    hops,
+    waits,
+    naps,
+    has_child,
+    has_walking_child,
+    answers,
+    pays,
+]
 
 app = Revenant(entities=[*ENTITIES, Shop], workflows=WORKFLOWS)

@@ -13,6 +13,9 @@ from revenant.config import Settings
 from revenant.entities.durability import Interval
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
+from revenant.errors import HandlerCrashed
+from revenant.workflows.flow import Flow
+from revenant.workflows.workflow import workflow
 
 
 class Bomb(Entity):
@@ -52,6 +55,15 @@ class LazyBomb(Bomb, durability=Interval(seconds=60)):
     """One that lives in a worker's memory."""
 
 
+@workflow
+async def opens(flow: Flow, how: str) -> str:
+    """Calls what takes its worker down."""
+    try:
+        return str(await flow.call(Revenant().ref(Bomb, flow.id).explode(how)))
+    except HandlerCrashed as error:
+        return type(error).__name__
+
+
 def _folder() -> Path:
     return Path(os.environ["REVENANT_TEST_GATE"])
 
@@ -61,6 +73,8 @@ def _say_that_it_runs() -> None:
 
 
 app = Revenant(
-    entities=[Bomb, LazyBomb], settings=Settings(handler_timeout=float(os.environ.get("POISON_TIMEOUT", "10")))
+    entities=[Bomb, LazyBomb],
+    workflows=[opens],
+    settings=Settings(handler_timeout=float(os.environ.get("POISON_TIMEOUT", "10"))),
 )
 """For worker processes."""

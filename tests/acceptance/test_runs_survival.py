@@ -22,7 +22,7 @@ from revenant.workflows.workflow import Workflow
 from tests.entities import ENTITIES, Account
 from tests.errands import WORKFLOWS, answers, has_child, hops, kills, naps, pays, waits, walks
 from tests.flows import types
-from tests.nemesis import Cable, Crew, Hand, Proxy, cut_answer, cut_before, private_server, terminate
+from tests.nemesis import Cable, Crew, Hand, Proxy, after, before, cut_answer, cut_before, private_server, terminate
 from tests.nemesis import Gate as Bars
 from tests.tools import eventually, rows, value
 
@@ -122,22 +122,6 @@ async def check_whole(connection: Connection) -> None:
 
 
 Spring = Callable[[Cable, bytes], Awaitable[None]]
-
-
-def before(kill: Callable[[], None]) -> Spring:
-    async def spring(cable: Cable, _frame: bytes) -> None:
-        kill()
-        cable.cut()
-
-    return spring
-
-
-def after(kill: Callable[[], None]) -> Spring:
-    async def spring(cable: Cable, frame: bytes) -> None:
-        cable.on_answer = kill
-        cable.server.write(frame)
-
-    return spring
 
 
 class Moment(NamedTuple):

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,14 +17,17 @@ import pytest_asyncio
 
 from revenant.app import Revenant
 from revenant.config import Settings
+from revenant.entities.durability import Interval
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
-from revenant.errors import HandlerError, RevenantError, RunCancelled
+from revenant.errors import HandlerError, RevenantError, RunCancelled, RunEnded, RunFailed
 from revenant.testing import memory_app
 from revenant.worker.worker import Worker
 from revenant.workflows.commands import Command, Complete
 from revenant.workflows.decider import Decider
 from revenant.workflows.decisions import DecisionView
+from revenant.workflows.flow import Flow
+from revenant.workflows.workflow import workflow
 from tests.entities import ENTITIES
 from tests.errands import WORKFLOWS, Order, Shop, checkout, hops, waits
 from tests.flows import types
@@ -61,13 +68,34 @@ class Careless(Entity):
         self.turn.start(Doubles, number, id="d")
 
 
-MADE: list[type[Entity]] = [*ENTITIES, Shop, Careless]
+class Lamp(Entity, durability=Interval(seconds=3600)):
+    """Lives in a worker's memory, and is written once an hour."""
+
+    shines: int = 0
+
+    @handler
+    async def shine(self) -> int:
+        self.shines += 1
+        return self.shines
+
+
+@workflow
+async def shines(flow: Flow, times: int) -> list[int]:
+    return [await flow.call(Revenant().ref(Lamp, "l").shine()) for _ in range(times)]
+
+
+@workflow(timeout=0.3)
+async def is_short(flow: Flow) -> None:
+    await flow.signal("never")
+
+
+MADE: list[type[Entity]] = [*ENTITIES, Shop, Careless, Lamp]
 
 
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
     async with Revenant(
-        entities=MADE, workflows=[*WORKFLOWS, Doubles], database_url=database, settings=settings
+        entities=MADE, workflows=[*WORKFLOWS, shines, is_short, Doubles], database_url=database, settings=settings
     ) as application:
         yield application
 
@@ -251,3 +279,74 @@ async def test_a_models_input_from_sql_is_read_by_the_workflows_type(
     await connection.execute("""select revenant.signal('checkout', 'c', 'approved', '{"by": "ada"}')""")
     assert (await app.run(checkout, "c").result(timeout=20)).payment == "paid 3"
     await app.start(checkout, Order(id="c", amount=3), id="c")
+
+
+# What connects both.
+
+
+async def test_a_relaxed_entity_is_written_before_a_run_that_calls_it_has_its_reply(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    assert await app.ref(Lamp, "l").shine() == 1
+    assert await value(connection, "select count(*) from revenant.entities where kind = 'Lamp'") == 0
+    run = await app.start(shines, 3, id="r")
+    assert await run.result(timeout=20) == [2, 3, 4]
+    assert await value(connection, "select state->>'shines' from revenant.entities where kind = 'Lamp'") == "4"
+    assert (await types(connection, "r")).count("call.answered") == 3
+
+
+async def test_a_run_whose_wake_ups_are_lost_goes_on_all_the_same(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    lost = (
+        "insert into revenant.messages (bucket, kind, key, id, handler, args) "
+        "select b, 'run:waits', 'w', revenant.new_id_v1(b), %s, %s from revenant.bucket_v1('run:waits', 'w') b"
+    )
+    await connection.execute(lost, ("start", '{"input": 3600.0}'))
+    await eventually(lambda: value(connection, "select true from revenant.run_heads"), what="a start nobody told of")
+    await connection.execute(lost, ("signal", '{"name": "word", "payload": 7}'))
+    ended = "select status = 'completed' from revenant.run_heads"
+    await eventually(lambda: value(connection, ended), what="a signal nobody told of")
+    assert await app.run(waits, "w").result(timeout=20) == 7
+
+
+@pytest.mark.parametrize("round", range(3))
+async def test_a_run_that_is_cancelled_as_its_time_runs_out_ends_once(
+    app: Revenant, worker: Worker, connection: Connection, round: int
+) -> None:
+    second = app.worker()
+    await second.start()
+    runs = await asyncio.gather(*(app.start(is_short, id=f"r{number}") for number in range(30)))
+
+    async def cancel(number: int) -> str:
+        try:
+            await runs[number].cancel(f"round {round}")
+        except RunEnded:
+            return "RunTimeout"
+        return "RunCancelled"
+
+    first = "select true from revenant.run_events where type = 'run.failed'"
+    await eventually(lambda: value(connection, first), what="the first time-out")
+    told = await asyncio.gather(*(cancel(number) for number in range(30)))
+    ends = await asyncio.gather(*(run.result(timeout=20) for run in runs), return_exceptions=True)
+    for said, end in zip(told, ends, strict=True):
+        assert isinstance(end, RunCancelled if said == "RunCancelled" else RunFailed)
+    last = "('run.completed', 'run.failed', 'run.cancelled')"
+    counts = await rows(
+        connection,
+        f"select count(*) filter (where e.type in {last}), max(e.seq) = max(e.seq) filter (where e.type in {last}) "
+        "from revenant.run_heads h join revenant.run_events e on e.run = h.run group by h.key",
+    )
+    assert counts == [(1, True)] * 30
+    assert await value(connection, "select count(*) from revenant.scheduled") == 0
+    await second.stop(drain_timeout=5)
+
+
+async def test_a_workers_workflows_are_listed_with_its_kinds(app: Revenant, worker: Worker, database: str) -> None:
+    command = [sys.executable, "-m", "revenant", "workers", "-o", "json"]
+    environment = {**os.environ, "DATABASE_URL": database}
+    listed = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, check=True, env=environment, timeout=60
+    )
+    (found,) = json.loads(listed.stdout)
+    assert {"Shop", "Lamp", "run:hops", "run:Doubles"} <= set(found["kinds"])

@@ -2,7 +2,7 @@
 
 from tests.nemesis.chance import seeded
 from tests.nemesis.crew import Crew, Hand
-from tests.nemesis.cuts import cut_answer, cut_before, hang_up, only_until
+from tests.nemesis.cuts import after, before, cut_answer, cut_before, hang_up, only_until
 from tests.nemesis.gate import Gate
 from tests.nemesis.proxy import Cable, Proxy, Trap
 from tests.nemesis.server import private_server
@@ -15,6 +15,8 @@ __all__ = [
     "Hand",
     "Proxy",
     "Trap",
+    "after",
+    "before",
     "blocked",
     "cut_answer",
     "cut_before",

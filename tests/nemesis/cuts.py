@@ -39,3 +39,23 @@ def only_until(words: bytes, then: Callable[[], None]) -> Callable[[Cable, bytes
         cable.server.write(frame[:1] + (len(body) + 4).to_bytes(4, "big") + body)
 
     return spring
+
+
+def before(kill: Callable[[], None]) -> Callable[[Cable, bytes], Awaitable[None]]:
+    """The client is killed before the statement arrives."""
+
+    async def spring(cable: Cable, _frame: bytes) -> None:
+        kill()
+        cable.cut()
+
+    return spring
+
+
+def after(kill: Callable[[], None]) -> Callable[[Cable, bytes], Awaitable[None]]:
+    """The client is killed when the statement was carried out, before it knows of that."""
+
+    async def spring(cable: Cable, frame: bytes) -> None:
+        cable.on_answer = kill
+        cable.server.write(frame)
+
+    return spring
