@@ -102,6 +102,8 @@ class LiveRun:
                 self._check(event)
             self._take(event)
         self._past = None
+        # A history says itself what was given up, but for what came while the run was blocked: no code was there then.
+        self.given_up = [number for number in self.given_up if number in self.view.operations]
         patches, self._patches = self._patches, []
         for name in patches if self.replay is not None else ():
             self.record(e.PATCH_RECORDED, None, name=name)
@@ -263,8 +265,8 @@ class LiveRun:
         dropped, self.replay.dropped = self.replay.dropped, []
         for number in dropped:
             self.operations.pop(number, None)
-            # What was asked for and dropped in one breath was never recorded; what is being read has its own events.
-            if self.unrecorded.pop(number, None) is None and self._past is None:
+            # What was asked for and dropped in one breath was never recorded.
+            if self.unrecorded.pop(number, None) is None:
                 self.given_up.append(number)
 
     def derail(self, problem: str) -> None:

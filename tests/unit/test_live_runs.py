@@ -217,6 +217,32 @@ def test_a_blocked_run_goes_on_with_the_same_attempt_when_its_code_is_back() -> 
     assert run.last().data == {"result": 7}
 
 
+@workflow(name="turns")
+async def turns(flow: Flow) -> str:
+    while True:
+        place, _ = await flow.race(flow.sleep(60), flow.signal("leave"), flow.signal("turn"))
+        if place == 1:
+            return "left"
+
+
+@workflow(name="turns")
+async def turns_otherwise(flow: Flow) -> None:
+    await flow.sleep(1)
+    await flow.signal("leave")
+
+
+def test_what_is_decided_while_a_run_is_blocked_gives_the_others_up_when_its_code_is_back() -> None:
+    run = DryRun(turns).reload(turns_otherwise)
+    run.signal("turn")
+    assert run.live.view.status == "blocked"
+    run.workflow = turns
+    run.reload(turns).send("requeue")
+    run.reload(turns).go_on()
+    assert sorted(run.open()) == [4, 5, 6], "what nobody waits for any more is recorded as given up"
+    run.signal("leave")
+    assert run.last().data == {"result": "left"}
+
+
 @workflow
 async def counts(flow: Flow) -> int:
     return 1
