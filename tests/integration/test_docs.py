@@ -248,6 +248,8 @@ async def test_the_grants_of_these_docs_suffice(roles: dict[str, str], settings:
             await sender.execute("select revenant.cast('Account', 'a', 'deposit', '{\"amount\": 2}')")
             asked = await value(sender, "select revenant.call('Account', 'a', 'deposit', '{\"amount\": 3}')")
             await eventually(lambda: rows(sender, "select * from revenant.reply(%s)", asked), what="the reply in SQL")
+            for run in ("start('hops', 'r')", "signal('hops', 'r', 'word')", "cancel_run('hops', 'r')"):
+                assert await value(sender, f"select revenant.{run}")
             await refused(sender, "select args from revenant.messages", "select * from revenant.entities")
         await eventually(lambda: balance(app, 8), what="what was sent by both roles")
         await send_from_python(roles["client"], settings)

@@ -88,6 +88,21 @@ async def checkout(flow: Flow, order: Order) -> Receipt:
     return Receipt(paid=5)
 
 
+class Shop(Entity):
+    """Its turns start runs."""
+
+    @handler
+    async def order(self, order: Order) -> None:
+        assert_type(self.turn.start(checkout, order, id="x"), str)
+        self.turn.start(without_input, id="x")
+        self.turn.start("checkout", {"id": "o"}, id="x")
+        assert_type(self.turn.signal(checkout, "x", "approved", True, signal_id="s"), str)
+        assert_type(self.turn.cancel_run("checkout", "x", "sold out"), str)
+        self.turn.start(checkout, "order-1", id="x")  # type: ignore[misc]  # an Order is wanted
+        self.turn.start(checkout, order)  # type: ignore[call-overload]  # the id is missing
+        self.turn.start(Shop, id="x")  # type: ignore[call-overload]  # a workflow is wanted
+
+
 @workflow
 async def without_input(flow: Flow) -> str:
     if flow.random() < 0.5:
