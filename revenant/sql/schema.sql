@@ -2383,7 +2383,8 @@ begin
             from revenant.messages m
             where h.looks and m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
             order by m.seq
-            limit message_limit
+            -- One more, to know whether there are more.
+            limit message_limit + 1
         ) m
         order by h.slot, m.seq
     loop
@@ -2708,7 +2709,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'a323801990304cc2c27836362ac791996fa2285b6e28b6281a9f0f99ffa144ba', 0)
+values (0, 'functions', '3376c452392b56d4abfb34c36b4af1ddb15fc505961e70140d28a6d99cc59cd3', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -25,6 +25,9 @@ from revenant.errors import (
     RunNotFound,
     WaitTimeout,
 )
+from revenant.queue.claim import MESSAGE_LIMIT
+from revenant.queue.records import Hint
+from revenant.queue.runs import UNKNOWN, visit_runs
 from revenant.worker.worker import Worker
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
@@ -329,6 +332,17 @@ async def test_a_message_that_no_run_can_use_costs_only_itself(
     assert await rows(connection, "select key, status from revenant.run_heads") == [("w", "waiting")]
     await app.run(waits, "w").signal("word", 1)
     assert await app.run(waits, "w").result(timeout=20) == 1
+
+
+async def test_a_run_with_more_messages_than_a_visit_takes_is_visited_again_at_once(connection: Connection) -> None:
+    bucket = bucket_of("run:waits", "hot")
+    send = "select revenant.cast('run:waits', 'hot', 'signal', '{\"name\": \"word\"}') from generate_series(1, %s)"
+    hint = Hint(bucket, "run:waits", "hot", 0)
+    for sent, more in ((MESSAGE_LIMIT, False), (1, True)):
+        await connection.execute(send, (sent,))
+        _, (visited,) = await visit_runs(connection, new_id(0), [hint], [UNKNOWN], forced=[False], formats=[None])
+        assert len(visited.deliveries) == MESSAGE_LIMIT
+        assert visited.more == more
 
 
 @pytest.mark.parametrize("key", ["there", "nobody"])

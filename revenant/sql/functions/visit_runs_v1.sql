@@ -70,7 +70,8 @@ begin
             from revenant.messages m
             where h.looks and m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
             order by m.seq
-            limit message_limit
+            -- One more, to know whether there are more.
+            limit message_limit + 1
         ) m
         order by h.slot, m.seq
     loop
