@@ -1304,9 +1304,9 @@ begin
 end
 $$;
 
--- Promise: runs whose owner is dead, a page of each such owner; looks only, since whoever goes on with one takes it over by its append.
+-- Promise: runs of these kinds whose owner is dead, a page of each such owner; looks only, since whoever goes on with one takes it over by its append.
 -- Locks: none.
-create or replace function revenant.find_dead_runs_v1(worker uuid, page integer)
+create or replace function revenant.find_dead_runs_v1(worker uuid, kinds text[], page integer)
 returns table (bucket smallint, kind text, key text) language plpgsql volatile
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -1318,7 +1318,10 @@ begin
         select h.owner into seen from revenant.run_heads h where h.owner > seen order by h.owner limit 1;
         exit when not found;
         continue when seen = worker or revenant.alive_v1(seen);
-        return query select h.bucket, h.kind, h.key from revenant.run_heads h where h.owner = seen limit page;
+        -- Those of other kinds do not count: whoever has them may be gone, and these would wait behind them.
+        return query select h.bucket, h.kind, h.key from revenant.run_heads h
+        where h.owner = seen and h.kind = any (kinds)
+        limit page;
     end loop;
 end
 $$;
@@ -2709,7 +2712,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '3376c452392b56d4abfb34c36b4af1ddb15fc505961e70140d28a6d99cc59cd3', 0)
+values (0, 'functions', '0f88f205600b3c8c1e5f59a89b710aede8a27c0d63b0d217fbf31b0f3ca5355d', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

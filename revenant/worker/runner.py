@@ -230,7 +230,7 @@ class Runner:
                 self._stage.drop(known)
             staged = self._admitting.block(hint, visited, error, now=self._archive.now())
         if staged is None:
-            if visited.deliveries:
+            if visited.deliveries or visited.verdict == "dead":
                 self.docket.pass_by(key, REFUSED_SECONDS)
             return None
         self._stage.add(staged)

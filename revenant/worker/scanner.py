@@ -46,7 +46,7 @@ class Scanner(Loop):
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Look once; return how long to rest."""
-        found = [hint for hint in await find_dead_runs(connection, self._worker, page=PAGE) if hint.kind in self._kinds]
+        found = await find_dead_runs(connection, self._worker, kinds=self._kinds, page=PAGE)
         if found:
             # The dead are not to be waited for.
             await self._look()

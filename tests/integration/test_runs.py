@@ -27,7 +27,7 @@ from revenant.errors import (
 )
 from revenant.queue.claim import MESSAGE_LIMIT
 from revenant.queue.records import Hint
-from revenant.queue.runs import UNKNOWN, visit_runs
+from revenant.queue.runs import UNKNOWN, find_dead_runs, visit_runs
 from revenant.worker.worker import Worker
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
@@ -343,6 +343,35 @@ async def test_a_run_with_more_messages_than_a_visit_takes_is_visited_again_at_o
         _, (visited,) = await visit_runs(connection, new_id(0), [hint], [UNKNOWN], forced=[False], formats=[None])
         assert len(visited.deliveries) == MESSAGE_LIMIT
         assert visited.more == more
+
+
+async def test_what_a_dead_worker_leaves_of_kinds_that_nobody_has_hides_nothing(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    for name in ("first", "second"):
+        await app.start(waits, 3600.0, id=name)
+        await eventually(lambda: value(connection, "select bool_and(status = 'waiting') from revenant.run_heads"))
+    await worker.stop()
+    await connection.execute("update revenant.run_heads set kind = 'run:other' where key = 'first'")
+    await connection.execute("update revenant.run_heads set owner = '00000000-0000-0000-0000-000000000001'")
+    for kind, key in (("run:other", "first"), ("run:waits", "second")):
+        found = await find_dead_runs(connection, new_id(0), kinds=[kind], page=1)
+        assert [hint.key for hint in found] == [key]
+
+
+async def test_a_dead_workers_run_of_a_newer_version_is_not_read_again_and_again(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    await app.start(waits, 3600.0, id="newer")
+    await eventually(lambda: value(connection, "select status = 'waiting' from revenant.run_heads"))
+    taken = "version = 9, fence = fence + 1, owner = '00000000-0000-0000-0000-000000000001'"
+    await connection.execute(f"update revenant.run_heads set {taken}")
+
+    async def passed_by() -> bool:
+        return any(runner.docket.passes_by(("run:waits", "newer")) for runner in worker._runners)
+
+    await eventually(passed_by, what="that the net passes it by")
+    assert await value(connection, "select status from revenant.run_heads") == "waiting"
 
 
 @pytest.mark.parametrize("key", ["there", "nobody"])

@@ -1,6 +1,6 @@
--- Promise: runs whose owner is dead, a page of each such owner; looks only, since whoever goes on with one takes it over by its append.
+-- Promise: runs of these kinds whose owner is dead, a page of each such owner; looks only, since whoever goes on with one takes it over by its append.
 -- Locks: none.
-create or replace function revenant.find_dead_runs_v1(worker uuid, page integer)
+create or replace function revenant.find_dead_runs_v1(worker uuid, kinds text[], page integer)
 returns table (bucket smallint, kind text, key text) language plpgsql volatile
 set plan_cache_mode = force_generic_plan
 set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
@@ -12,7 +12,10 @@ begin
         select h.owner into seen from revenant.run_heads h where h.owner > seen order by h.owner limit 1;
         exit when not found;
         continue when seen = worker or revenant.alive_v1(seen);
-        return query select h.bucket, h.kind, h.key from revenant.run_heads h where h.owner = seen limit page;
+        -- Those of other kinds do not count: whoever has them may be gone, and these would wait behind them.
+        return query select h.bucket, h.kind, h.key from revenant.run_heads h
+        where h.owner = seen and h.kind = any (kinds)
+        limit page;
     end loop;
 end
 $$;
