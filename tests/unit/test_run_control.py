@@ -310,6 +310,25 @@ def test_a_second_cancellation_ends_a_run_whose_undoing_is_blocked_and_says_what
     assert run.last().data == {"reason": "give up", "not_undone": [1]}
 
 
+def test_a_blocked_run_is_not_ended_by_one_cancellation_while_it_has_something_to_undo() -> None:
+    run = blocked(DryRun(undoes), undoes_otherwise)
+    asked(run, "cancel", reason="enough")
+    assert run.types[-2:] == [e.RUN_CANCELLING, e.RUN_BLOCKED]
+    assert "'undo'" in str(run.live.view.problem), "it says why, as before"
+    asked(run, "requeue")
+    run.reload(undoes)
+    attempts.recover(run.live, died=False)
+    run.go_on()
+    run.succeed(run.live.view.highest)
+    assert run.last().type == e.RUN_CANCELLED
+    assert run.last().data == {"reason": "enough"}
+    hopeless = blocked(DryRun(undoes), undoes_otherwise)
+    asked(hopeless, "cancel")
+    asked(hopeless, "cancel")
+    assert hopeless.last().type == e.RUN_CANCELLED
+    assert hopeless.last().data["not_undone"] == [1]
+
+
 def test_a_run_with_nothing_to_undo_ends_without_its_code() -> None:
     run = DryRun(works)
     run.live = codeless(run)
