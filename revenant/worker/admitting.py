@@ -14,7 +14,7 @@ from revenant.codec import digest_of, new_id
 from revenant.config import Settings
 from revenant.queue.records import Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
-from revenant.worker.blocking import block_unread
+from revenant.worker.blocking import block_unread, end_unread
 from revenant.worker.fleet import Fleet
 from revenant.worker.forked import begin_forked, forked_version
 from revenant.worker.stage import Staged, waits_of
@@ -85,13 +85,20 @@ class Admitting:
         return staged
 
     def block(self, hint: Hint, visited: VisitedRun, error: Exception, *, now: datetime) -> Staged | None:
-        """Return a run that cannot be read as one that is to be blocked; None: it is, or there is no such run yet."""
+        """Return a run that cannot be read as one that is to be blocked, or, if it is and somebody cancels it, ended.
+
+        None: it is blocked already, or there is no such run yet.
+        """
         head = visited.head
-        if head is None or head.status == "blocked" or head.status in _ENDED:
+        if head is None or head.status in _ENDED:
+            return None
+        cancels = [one for one in visited.deliveries if one.handler == "cancel"] if head.status == "blocked" else []
+        if head.status == "blocked" and not cancels:
             return None
         address = Address(hint.bucket, hint.kind, hint.key)
         workflow = self._workflows.find(hint.kind, head.version) or self._workflows.newest(hint.kind)
-        return block_unread(address, head, error, workflow=workflow, now=now, limit=self._settings.max_bytes)
+        staged = block_unread(address, head, error, workflow=workflow, now=now, limit=self._settings.max_bytes)
+        return end_unread(staged, event(*visited.events[0]), cancels) if cancels else staged
 
     def _receive(self, staged: Staged, delivery: Delivery) -> None:
         live = staged.live

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from revenant.queue.records import Delivery
 from revenant.queue.runs import Head
 from revenant.worker.stage import Staged
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
-from revenant.workflows.ending import clean
+from revenant.workflows.arguments import Unusable, read_args
+from revenant.workflows.draft import Draft
+from revenant.workflows.ending import clean, end
+from revenant.workflows.events import Event
 from revenant.workflows.live import LiveRun
+from revenant.workflows.replying import reply
+from revenant.workflows.view import View
 from revenant.workflows.workflow import Workflow
 
 LONGEST_REASON = 2000
+UNREAD = (
+    "Its history could not be read when it was cancelled: what it was to undo was not undone, and its children and "
+    "what it had asked others for were left as they are."
+)
 
 
 def block_unread(
@@ -26,6 +37,32 @@ def block_unread(
     staged = Staged(live, head.run, head.seq, head.fence, False, head.digest, head.origin, waits="[]", unreadable=True)
     live.record(e.RUN_BLOCKED, None, reason=_reason(address, "The history", error))
     return staged
+
+
+def end_unread(staged: Staged, first: Event, cancels: Sequence[Delivery]) -> Staged:
+    """Return a blocked run whose history cannot be read as one that is only to be cancelled.
+
+    Its first event can be: it says who waits for the end. Whatever came after that is left as it is.
+    """
+    live = staged.live
+    seq, version, recoveries = staged.seq, live.view.version, live.view.recoveries
+    live.draft, live.view = Draft(), View()
+    live.view.take(first)
+    live.view.seq, live.view.version, live.view.recoveries = seq, version, recoveries
+    for delivery in cancels:
+        live.draft.consumed.append((delivery.tid, delivery.seq))
+        reply(live, delivery, True)
+    end(live, e.RUN_CANCELLED, reason=_given(cancels[0]), note=UNREAD)
+    staged.waits = None
+    return staged
+
+
+def _given(cancel: Delivery) -> str | None:
+    """Return the reason that somebody gives; None where it cannot be recorded."""
+    try:
+        return read_args(cancel).get("reason")
+    except Unusable:
+        return None
 
 
 def block_stuck(stuck: Staged, error: Exception, *, now: datetime) -> Staged:

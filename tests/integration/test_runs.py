@@ -421,6 +421,12 @@ async def test_a_history_that_cannot_be_read_blocks_its_run_and_nothing_else_suf
     assert "The history of run 'gap'" in await blocked(connection, "gap")
     await whole.signal("word", 2)
     assert await whole.result(timeout=20) == 2
+    await gap.cancel("it is hopeless", timeout=30)
+    with pytest.raises(RunCancelled, match="it is hopeless"):
+        await gap.result(timeout=20)
+    assert "could not be read" in await value(
+        connection, "select data ->> 'note' from revenant.run_events where type = 'run.cancelled'"
+    )
     await connection.execute(f"update revenant.run_events set data = %s where {of}", (json.dumps(kept), "broken"))
     await broken.requeue(timeout=30)
     assert await broken.result(timeout=20) == 1
