@@ -20,6 +20,8 @@ from psycopg.pq.abc import PGconn, PGresult
 
 from revenant.queue.readiness import is_readable
 
+NET_SECONDS = 0.5
+"""How long a socket is waited for before it is looked at whatever the event loop says."""
 Rows = list[tuple[Any, ...]]
 _VOID = 2278
 """The type of what returns nothing: there is a row, and nothing in it."""
@@ -64,16 +66,14 @@ async def _exchange(pgconn: PGconn, query: bytes) -> list[PGresult]:
             # The server may want to be listened to before it reads on.
             loop.add_writer(socket, ear.hear)
             try:
-                await ear.wait()
+                await _ready(socket, ear)
             finally:
                 loop.remove_writer(socket)
             pgconn.consume_input()
         while True:
             while pgconn.is_busy():
-                await ear.wait()
+                await _ready(socket, ear)
                 pgconn.consume_input()
-                while pgconn.is_busy() and is_readable(socket):
-                    pgconn.consume_input()
             result = pgconn.get_result()
             if result is None:
                 return results
@@ -85,6 +85,12 @@ async def _exchange(pgconn: PGconn, query: bytes) -> list[PGresult]:
         raise
     finally:
         loop.remove_reader(socket)
+
+
+async def _ready(socket: int, ear: _Ear) -> None:
+    """Return when the socket has something, or has ended; asked first, since the loop may have said so already."""
+    if not is_readable(socket):
+        await ear.wait()
 
 
 class _Ear:
@@ -102,9 +108,14 @@ class _Ear:
             self._waiter.set_result(None)
 
     async def wait(self) -> None:
-        """Return when the socket has something, or takes something."""
+        """Return when the socket has something, or takes something; or once in a while, to look for oneself."""
         self._waiter = self._loop.create_future()
-        await self._waiter
+        # The net: a socket whose number was somebody else's a moment ago may not be listened to any more.
+        net = self._loop.call_later(NET_SECONDS, self.hear)
+        try:
+            await self._waiter
+        finally:
+            net.cancel()
 
 
 def _rows(connection: psycopg.AsyncConnection[Any], result: PGresult) -> Rows:

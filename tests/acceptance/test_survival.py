@@ -226,7 +226,7 @@ async def test_a_crash_of_postgres_loses_no_acknowledged_message_and_doubles_non
     with private_server() as server:
         await migrate(server.url)
         # So short that callers ask again, with the same key, while the first try may still be under way.
-        impatient = settings.model_copy(update={"call_timeout": 0.3})
+        impatient = settings.model_copy(update={"call_timeout": 0.1})
         async with (
             Crew(server.url, tmp_path) as crew,
             Revenant(entities=ENTITIES, database_url=server.url, settings=impatient) as app,
