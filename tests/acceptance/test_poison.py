@@ -97,8 +97,9 @@ async def test_a_fleet_survives_a_poisonous_call_under_its_supervisor_and_the_ca
         await call
     assert supervisor.running
     deaths = supervisor.log.read_text().count("ended with exit code 9")
-    # Under a note three, and before anybody knew of a death as many as there are processes.
-    assert DEATHS + 1 <= deaths <= DEATHS + 2
+    # Under a note three, and before anybody knew of a death as many as there are processes; a replacement that starts
+    # in that very moment may not know of it either.
+    assert DEATHS + 1 <= deaths <= DEATHS + 4
     answered = "select (error->>'answered')::boolean from revenant.dead"
     assert await rows(connection, answered) == [(True,)]
 
