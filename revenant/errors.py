@@ -16,7 +16,8 @@
     │   ├── IdempotencyConflict   the key was used before, for another message
     │   ├── UnknownWorkflow       no such workflow is registered here
     │   ├── RunExists             a run of that id was started before, with another input
-    │   ├── RunEnded              the run has ended, or is not where this makes sense
+    │   ├── RunRefused            what was asked makes no sense where the run is now
+    │   │   └── RunEnded          the run has ended
     │   ├── UpdateRefused         the run's code did not take the update
     │   └── AlreadyAnswered       somebody else has decided about the approval before
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
@@ -121,8 +122,12 @@ class RunExists(Refused):
     """A run of that id was started before, with another input; that one goes on."""
 
 
-class RunEnded(Refused):
-    """The run has ended, or what was asked makes no sense where it is; nothing of it was done."""
+class RunRefused(Refused):
+    """What was asked makes no sense where the run is now: parked, blocked, about to end; nothing of it was done."""
+
+
+class RunEnded(RunRefused):
+    """The run has ended; nothing of what was asked was done."""
 
 
 class UpdateRefused(Refused):

@@ -11,9 +11,9 @@ from revenant.errors import (
     Refused,
     ReplyNotFound,
     RevenantError,
-    RunEnded,
     RunExists,
     RunNotFound,
+    RunRefused,
     Unstorable,
 )
 
@@ -32,7 +32,7 @@ def failure(error: RevenantError) -> click.ClickException:
             return _exit(str(error), UNREACHABLE)
         case ReplyNotFound() | RunNotFound():
             return _exit(str(error), NOT_FOUND)
-        case AlreadyAnswered() | RunEnded() | RunExists():
+        case AlreadyAnswered() | RunExists() | RunRefused():
             # What was typed makes sense, and not where the run is by now.
             return _exit(str(error), FAILED)
         case ConfigurationError() | Refused() | Unstorable() if not error.replied:

@@ -12,7 +12,7 @@ from pydantic_core import from_json
 
 from revenant.client.records import Records
 from revenant.codec import ANYTHING, dump
-from revenant.errors import AlreadyAnswered, InvalidArguments, RunEnded
+from revenant.errors import AlreadyAnswered, InvalidArguments, RunRefused
 from revenant.queue.views import Row
 from revenant.workflows.approving import answered_before
 from revenant.workflows.signature import Shape
@@ -52,7 +52,7 @@ class Approval:
         Raises:
             AlreadyAnswered: somebody else has answered it before.
             InvalidArguments: the form is not of the shape that the run's code asks for.
-            RunEnded: it is not waited for any more.
+            RunRefused: it is not waited for any more, or its run is blocked; RunEnded, if that has ended.
         """
         await self._decide(approved(by, form), timeout=timeout)
 
@@ -61,7 +61,7 @@ class Approval:
 
         Raises:
             AlreadyAnswered: somebody else has answered it before.
-            RunEnded: it is not waited for any more.
+            RunRefused: it is not waited for any more, or its run is blocked; RunEnded, if that has ended.
         """
         await self._decide(rejected(by, reason), timeout=timeout)
 
@@ -108,7 +108,7 @@ async def send_decision(
     """Send a decision to a run; where that has ended since, find out whether it was decided, and by whom."""
     try:
         await send(args, timeout)
-    except RunEnded:
+    except RunRefused:
         name, stream, op = args["name"], args.get("run"), args.get("op")
         given = await records.decision(*place, name=name, stream=stream, op=op)
         if given is None:

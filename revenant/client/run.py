@@ -197,7 +197,7 @@ class Run(Generic[R]):
         """Have the run end: its steps are cancelled, and what it registered is undone.
 
         Raises:
-            RunEnded: it has ended already.
+            RunEnded: it has ended already; RunRefused: it has failed, and undoes what it did.
         """
         await self._send("cancel", {"reason": reason}, timeout)
 
@@ -205,7 +205,7 @@ class Run(Generic[R]):
         """Have the run begin nothing new until it is resumed; what is under way ends, and is recorded.
 
         Raises:
-            RunEnded: it has ended, is about to, or is blocked.
+            RunRefused: it is about to end, or is blocked; RunEnded, if it has ended.
         """
         await self._send("park", {"reason": reason}, timeout)
 
@@ -213,7 +213,7 @@ class Run(Generic[R]):
         """Have a parked run go on.
 
         Raises:
-            RunEnded: it has ended, is about to, or is blocked: then it is requeued.
+            RunRefused: it is about to end, or is blocked: then it is requeued; RunEnded, if it has ended.
         """
         await self._send("resume", {}, timeout)
 
@@ -221,7 +221,7 @@ class Run(Generic[R]):
         """Have a blocked run tried again, failed attempts at once, and deaths of workers forgotten.
 
         Raises:
-            RunEnded: it has ended, or is parked: then it is resumed.
+            RunRefused: it is parked: then it is resumed; RunEnded, if it has ended.
         """
         await self._send("requeue", {}, timeout)
 
@@ -232,7 +232,7 @@ class Run(Generic[R]):
 
         Raises:
             UnknownWorkflow: no live worker has that version.
-            RunEnded: it has ended, or is of that version and blocked.
+            RunRefused: it is of that version already, and blocked; RunEnded, if it has ended.
         """
         await self._send("migrate", {"version": version}, timeout)
 

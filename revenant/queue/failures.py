@@ -21,6 +21,7 @@ from revenant.errors import (
     RunExists,
     RunFailed,
     RunNotFound,
+    RunRefused,
     StateInvalid,
     TooLarge,
     UnknownHandler,
@@ -37,7 +38,7 @@ _PLAIN: dict[str, type[RevenantError]] = {
     for kind in (
         *(ConfigurationError, InvalidArguments, InvalidKey, NestedCall, ReadonlyBroken),
         *(TooLarge, UnknownHandler, UnknownKind),
-        *(RunEnded, RunExists, RunNotFound, UnknownWorkflow, UpdateRefused),
+        *(RunEnded, RunExists, RunNotFound, RunRefused, UnknownWorkflow, UpdateRefused),
     )
 }
 

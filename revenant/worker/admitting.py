@@ -125,7 +125,7 @@ class Admitting:
             return
         refuse(live, delivery, "RunExists", _exists(live.address))
         if (parent := read_args(delivery).get("parent")) is not None:
-            live.draft.sends.append(refused_child(parent, live.key, _exists(live.address)))
+            live.draft.sends.append(refused_child(parent, live.key, "RunExists", _exists(live.address)))
 
     # Runs that there are not yet.
 
@@ -169,7 +169,7 @@ class Admitting:
             self._refuse_late(delivery, "InvalidArguments", str(error))
             if (parent := args.get("parent")) is not None:
                 assert self._late is not None
-                self._late.sends.append(refused_child(parent, address.key, str(error)))
+                self._late.sends.append(refused_child(parent, address.key, "InvalidArguments", str(error)))
             return None
         live = self._live(address, new_id(address.bucket), workflow, now)
         parent = args.get("parent")
@@ -257,7 +257,7 @@ class Admitting:
             self._refuse_late(delivery, "RunExists", _exists(address))
             if (parent := args.get("parent")) is not None:
                 assert self._late is not None
-                self._late.sends.append(refused_child(parent, address.key, _exists(address)))
+                self._late.sends.append(refused_child(parent, address.key, "RunExists", _exists(address)))
 
     def _refuse_late(self, delivery: Delivery, error: str, text: str) -> None:
         body = to_json({"error": error, "type": error, "message": text}).decode()

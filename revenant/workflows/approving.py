@@ -26,7 +26,7 @@ def decide(run: LiveRun, delivery: Delivery, args: dict[str, Any]) -> None:
     operation = run.operations.get(found.number)
     if not isinstance(operation, ApprovalOperation):
         text = f"Run {run.key!r} is {run.view.status} and cannot read a decision now. Requeue it first."
-        refuse(run, delivery, "RunEnded", text)
+        refuse(run, delivery, "RunRefused", text)
         return
     misfit = operation.misfit(decision)
     if misfit is not None:
@@ -67,7 +67,7 @@ def _too_late(run: LiveRun, delivery: Delivery, args: Mapping[str, Any], decisio
     what = f"Approval {args.get('name')!r} of run {run.key!r}"
     if given is None:
         why = "it was not asked for yet, its deadline has passed, or the run goes on without it"
-        refuse(run, delivery, "RunEnded", f"{what} is not waited for: {why}.")
+        refuse(run, delivery, "RunRefused", f"{what} is not waited for: {why}.")
     elif given == decision:
         # The same again: whoever sent it has not heard that it was taken.
         reply(run, delivery, True)

@@ -170,12 +170,12 @@ def finished_message(parent: list[Any], run: LiveRun, last: Event) -> Envelope:
     return Envelope(bucket, kind, key, new_id(bucket), "finished", to_json(args).decode(), None, None)
 
 
-def refused_child(parent: list[Any], key: str, why: str) -> Envelope:
+def refused_child(parent: list[Any], key: str, error: str, why: str) -> Envelope:
     """Return what tells a parent that the child it asked for was not started."""
     kind, own, number, _, stream = parent
     bucket = bucket_of(kind, own)
-    error = {"error": "RunExists", "type": "RunExists", "message": why}
-    args = {"run": stream, "op": number, "id": key, "status": "failed", "error": error}
+    told = {"error": error, "type": error, "message": why}
+    args = {"run": stream, "op": number, "id": key, "status": "failed", "error": told}
     return Envelope(bucket, kind, own, new_id(bucket), "finished", to_json(args).decode(), None, None)
 
 

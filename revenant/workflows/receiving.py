@@ -131,7 +131,7 @@ def _control(run: LiveRun, delivery: Delivery, args: Details) -> None:
     if why is None:
         reply(run, delivery, True)
     else:
-        refuse(run, delivery, "RunEnded", why)
+        refuse(run, delivery, "RunRefused", why)
 
 
 def _go(run: LiveRun, delivery: Delivery, args: Details) -> None:

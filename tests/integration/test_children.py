@@ -24,6 +24,12 @@ async def double(flow: Flow, n: int) -> int:
     return 2 * n
 
 
+@workflow(name="double")
+async def anything(flow: Flow, n: Any) -> int:
+    """The same, as another application may know it."""
+    raise NotImplementedError
+
+
 @workflow
 async def unlucky(flow: Flow, n: int) -> int:
     raise ValueError(f"{n} brings no luck")
@@ -37,7 +43,9 @@ async def waiting(flow: Flow, name: str) -> str:
 @workflow
 async def parent(flow: Flow, plan: dict[str, Any]) -> Any:
     """Does what its plan says, and tells what it came to."""
-    chosen: Any = {"double": double, "unlucky": unlucky, "waiting": waiting, "parent": parent}[plan["child"]]
+    chosen: Any = {"double": double, "anything": anything, "unlucky": unlucky, "waiting": waiting, "parent": parent}[
+        plan["child"]
+    ]
     options = {name: plan[name] for name in ("id", "on_close", "wait") if name in plan}
     try:
         came = await flow.child(chosen, plan["input"], **options)
@@ -107,6 +115,9 @@ async def test_an_input_that_the_child_cannot_take_is_refused_to_the_parent(app:
     run = await app.start(parent, {"child": "double", "input": "many"}, id="wrong")
     with pytest.raises(RunFailed, match="cannot take what it was given"):
         await run.result(timeout=60)
+    # Where only the child's own code knows, the parent is told the same, and not that the id was taken.
+    run = await app.start(parent, {"child": "anything", "input": "many"}, id="unaware")
+    assert (await run.result(timeout=60))[:2] == ["failed", "InvalidArguments"]
 
 
 async def test_a_parent_that_is_cancelled_cancels_its_children_and_theirs(

@@ -20,6 +20,7 @@ from revenant.errors import (
     RunExists,
     RunFailed,
     RunNotFound,
+    RunRefused,
     UnknownWorkflow,
 )
 from revenant.workflows.events import ENDS
@@ -75,11 +76,14 @@ async def test_whatever_races_there_is_one_end_and_all_is_as_the_history_says(
                 try:
                     await door(timeout=30)
                     told[door.__name__] += 1
-                except RunEnded:
+                except RunRefused as error:
                     told["refused"] += 1
+                    # What is said to have ended has.
+                    if isinstance(error, RunEnded):
+                        assert (await run.describe()).status in ENDS.values()
             try:
                 await run.resume(timeout=30)
-            except RunEnded:
+            except RunRefused:
                 told["refused"] += 1
             return told
 
@@ -139,8 +143,9 @@ async def test_a_run_whose_version_is_nowhere_is_blocked_with_what_to_do_and_goe
         assert found.version == 3
         assert "'pack'" in (found.problem or "")
         assert "'sweep'" in (found.problem or "")
-        with pytest.raises(RunEnded, match="Requeue it"):
+        with pytest.raises(RunRefused, match="Requeue it") as refused:
             await run.migrate(3)
+        assert type(refused.value) is RunRefused, "it has not ended"
     # A deploy that is taken back: newer runs are moved to the code that is there.
     async with served(database, settings, moves.move_by_air) as app:
         run = app.run("move", "m")

@@ -152,8 +152,8 @@ def test_a_form_that_does_not_fit_is_refused_and_the_question_stands(form: Any) 
 
 def test_a_decision_before_the_question_is_refused() -> None:
     run = DryRun(twice)
-    assert outcome(approve(run, op=2)) == ("RunEnded", None)
-    assert outcome(run.send("decide", origin="x", name="boss", approved=True, by="x")) == ("RunEnded", None)
+    assert outcome(approve(run, op=2)) == ("RunRefused", None)
+    assert outcome(run.send("decide", origin="x", name="boss", approved=True, by="x")) == ("RunRefused", None)
 
 
 def test_the_oldest_question_of_a_name_is_answered_and_one_that_is_named_by_its_number_is_that_one() -> None:
@@ -169,7 +169,7 @@ def test_a_question_that_the_code_drops_is_withdrawn() -> None:
     draft = run.signal("never mind")
     assert draft.withdrawn == {1}
     assert draft.cancels == [run.live.id_of(1, "wait")]
-    assert outcome(approve(run)) == ("RunEnded", None)
+    assert outcome(approve(run)) == ("RunRefused", None)
 
 
 def test_a_deadline_may_be_a_moment() -> None:

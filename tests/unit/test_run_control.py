@@ -77,7 +77,7 @@ def refused(run: DryRun, handler: str, **args: Any) -> str:
     """Return why it is refused; nothing is recorded of it."""
     before = len(run.events)
     answer = asked(run, handler, **args)
-    assert answer["error"] == "RunEnded"
+    assert answer["error"] == ("RunEnded" if run.live.view.over else "RunRefused")
     assert len(run.events) == before
     return str(answer["message"])
 

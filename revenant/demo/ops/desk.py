@@ -8,7 +8,7 @@ from contextlib import suppress
 from revenant.app import Revenant
 from revenant.client.approving import Approval
 from revenant.demo.ops.claim import PATIENCE
-from revenant.errors import AlreadyAnswered, CallTimeout, RunEnded
+from revenant.errors import AlreadyAnswered, CallTimeout, RunRefused
 
 PAUSE = 0.02
 """Seconds between two looks at what waits."""
@@ -45,7 +45,7 @@ class Desk:
 
     async def _answer(self, approval: Approval) -> None:
         # Of one whose answer is unknown, or was given at the last look, the next look tells.
-        with suppress(AlreadyAnswered, CallTimeout, RunEnded):
+        with suppress(AlreadyAnswered, CallTimeout, RunRefused):
             if approval.about["minutes"] >= PATIENCE:
                 await approval.approve(by=self._name)
             else:
