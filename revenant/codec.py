@@ -25,6 +25,8 @@ ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer
 MAX_KEY_BYTES = 512
 _DEEPEST = 150
 MAX_KIND_BYTES = 128
+ROOT = "(root)"
+"""The path of a flaw of the whole value."""
 RUN_KIND = "run:"
 """How the kinds begin under which runs of workflows have their mailboxes."""
 
@@ -146,18 +148,19 @@ def dump(
 def explain(error: ValidationError) -> tuple[str, str]:
     """Return the path of the first flaw that pydantic found, and all of them as one line of text."""
     flaws = error.errors(include_url=False, include_input=False, include_context=False)
-    lines = [(".".join(str(part) for part in flaw["loc"]) or "(root)", flaw["msg"]) for flaw in flaws[:5]]
+    lines = [(".".join(str(part) for part in flaw["loc"]), flaw["msg"]) for flaw in flaws[:5]]
     more = f" (and {len(flaws) - 5} more)" if len(flaws) > 5 else ""
-    return lines[0][0], "; ".join(f"{path}: {text}" for path, text in lines) + more
+    return lines[0][0] or ROOT, "; ".join(f"{path}: {text}" if path else text for path, text in lines) + more
 
 
 def _explain(what: str, path: str, why: str) -> str:
-    return f"{what} cannot be stored: {path or '(root)'} {why}. Nothing was changed; mend the value there."
+    where = "it" if path in ("", ROOT) else path
+    return f"{what} cannot be stored: {where} {why}. Nothing was changed; mend the value there."
 
 
 def _unstorable(serializer: SchemaSerializer, value: object, *, what: str, cause: Exception) -> Unstorable:
-    flaw = _flaw(value, "") or ("(root)", f"is not what its type says: {_first_line(cause)}")
-    if flaw[0] == "(root)" and isinstance(value, BaseModel):
+    flaw = _flaw(value, "") or (ROOT, f"is not what its type says: {_first_line(cause)}")
+    if flaw[0] == ROOT and isinstance(value, BaseModel):
         flaw = _flawed_field(value) or flaw
     return Unstorable(_explain(what, *flaw), path=flaw[0])
 
@@ -187,7 +190,7 @@ def _flaw(value: object, path: str) -> tuple[str, str] | None:
     if isinstance(value, Sequence | set | frozenset) and not isinstance(value, str | bytes | bytearray):
         return _flaw_in(enumerate(value), path)
     why = _why_unstorable(value)
-    return None if why is None else (path or "(root)", why)
+    return None if why is None else (path or ROOT, why)
 
 
 def _flaw_in(items: Any, path: str) -> tuple[str, str] | None:
@@ -215,5 +218,6 @@ def _why_unstorable(value: object) -> str | None:
         try:
             to_json(value, bytes_mode="base64")
         except (PydanticSerializationError, ValueError):
-            return f"is a {type(value).__qualname__}, which has no JSON form"
+            name = type(value).__qualname__
+            return f"is a{'n' if name[0].lower() in 'aeiou' else ''} {name}, which has no JSON form"
     return None

@@ -8,10 +8,11 @@ from typing import Any
 
 import click
 
-from revenant.app import Revenant
+from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages
+from revenant.cli.run_finding import doubt_workflow, require_run, timeout_option
 from revenant.client.run import Run
 from revenant.eventloop import run
 from revenant.queue.approvals import approvals as all_approvals
@@ -22,11 +23,6 @@ COLUMNS = ("workflow", "run_id", "name", "assignee", "about", "asked_at", "due")
 ALL = (*COLUMNS, "form")
 """The form's JSON schema is for programs."""
 by_option = option("--by", required=True, metavar="WHO", help="Who answers; recorded in the run's history.")
-timeout_option = option(
-    "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
-)
 
 
 @click.group()
@@ -44,7 +40,7 @@ def list_approvals(
     assignee: str | None, workflow: str | None, limit: int | None, output: str, app_path: str | None
 ) -> None:
     """List the approvals that wait, the oldest first."""
-    run(_list(application(app_path), assignee, workflow, limit, output))
+    run(_list(app_path, assignee, workflow, limit, output))
 
 
 @approvals.command("approve")
@@ -80,17 +76,24 @@ def reject(
     click.echo("Rejected.", err=True)
 
 
-async def _list(app: Revenant, assignee: str | None, workflow: str | None, limit: int | None, output: str) -> None:
+async def _list(
+    app_path: str | None, assignee: str | None, workflow: str | None, limit: int | None, output: str
+) -> None:
+    app = application(app_path)
     kind = None if workflow is None else f"{KIND}{workflow}"
     async with looking(app) as connection:
         pages = limited(all_approvals(connection, assignee=assignee, kind=kind), limit)
-        await print_pages(output, COLUMNS if output == "table" else ALL, pages)
+        if not await print_pages(output, COLUMNS if output == "table" else ALL, pages):
+            await doubt_workflow(app, app_path, connection, workflow)
 
 
 def _answer(app_path: str | None, workflow: str, run_id: str, answer: Callable[[Run[Any]], Awaitable[None]]) -> None:
     app = application(app_path)
+    if app_path:
+        workflow_of(app, workflow)
 
     async def send() -> None:
+        await require_run(app, workflow, run_id)
         async with app:
             await answer(app.run(workflow, run_id))
 

@@ -56,6 +56,8 @@ class Moment(click.ParamType[datetime]):
 class Seconds(click.FloatRange):
     """Seconds to wait: a number above 0 that ends some time."""
 
+    name = "seconds"
+
     def __init__(self) -> None:
         super().__init__(min=0, max=LONGEST_WAIT, min_open=True)
 

@@ -12,11 +12,11 @@ from typing import TextIO
 
 import click
 
-from revenant.app import Revenant
 from revenant.cli.arguments import Moment
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
+from revenant.cli.run_finding import doubt_workflow
 from revenant.eventloop import run
 from revenant.queue.archive import GONE_PAGE, as_json, ended_runs, expire_runs, release
 from revenant.queue.views import Connection, Row
@@ -55,17 +55,23 @@ def export(
 
     `events` are those of its current history; `earlier` has the histories before that, the latest first.
     """
-    kind = None if workflow is None else f"{KIND}{workflow}"
-    written, removed = run(_export(application(app_path), kind, ids, before, path, remove=remove))
+    written, removed = run(_export(app_path, workflow, ids, before, path, remove=remove))
     if ids and not written:
         raise not_found(f"There is no run {', '.join(ids)}. `revenant run export` without an id writes all that ended.")
     gone = f", {removed} of them removed" if remove else ""
-    click.echo(f"{written} runs written{gone}.", err=True)
+    click.echo(f"{written} {'run' if written == 1 else 'runs'} written{gone}.", err=True)
 
 
 async def _export(
-    app: Revenant, kind: str | None, ids: Sequence[str], before: datetime | None, path: Path, *, remove: bool
+    app_path: str | None,
+    workflow: str | None,
+    ids: Sequence[str],
+    before: datetime | None,
+    path: Path,
+    *,
+    remove: bool,
 ) -> tuple[int, int]:
+    app, kind = application(app_path), None if workflow is None else f"{KIND}{workflow}"
     written = removed = 0
     async with looking(app) as connection, _opened(path) as file:
         async for page in ended_runs(connection, kind=kind, keys=ids, before=before):
@@ -77,6 +83,8 @@ async def _export(
             if remove:
                 _secure(file)
                 removed += await _remove(connection, page)
+        if not written and not ids:
+            await doubt_workflow(app, app_path, connection, workflow)
     return written, removed
 
 

@@ -147,12 +147,14 @@ def printer(output: str, columns: Sequence[str]) -> Printer:
     return made[output](columns)
 
 
-async def print_pages(output: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Row]]) -> None:
-    """Print all pages as they come."""
-    out = printer(output, columns)
+async def print_pages(output: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Row]]) -> int:
+    """Print all pages as they come; return how many rows there were."""
+    out, count = printer(output, columns), 0
     async for page in pages:
         out.page(page)
+        count += len(page)
     out.end()
+    return count
 
 
 def print_rows(output: str, columns: Sequence[str], rows: Sequence[Row]) -> None:

@@ -6,14 +6,18 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 import click
+from psycopg.errors import InsufficientPrivilege
 
 from revenant.app import Revenant
+from revenant.cli.arguments import Seconds
 from revenant.cli.failures import not_found
+from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import looking
 from revenant.client.run import Run
+from revenant.queue.facts import served
 from revenant.queue.runviews import find_runs
-from revenant.queue.views import Connection, Row
+from revenant.queue.views import Connection, Row, workers
 from revenant.workflows.workflow import KIND
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -22,7 +26,7 @@ R = TypeVar("R")
 
 timeout_option = option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     help="Seconds to wait until it is recorded; 5 unless the settings say otherwise.",
 )
 
@@ -52,6 +56,39 @@ async def find_run(connection: Connection, key: str, workflow: str | None) -> Ro
     if found:
         raise not_found(f"There is no run {key!r} of {workflow}, but one of {names}.")
     raise not_found(f"There is no run {key!r}. `revenant run ls` lists them; one that waits for a worker is not begun.")
+
+
+async def require_run(app: Revenant, workflow: str, key: str) -> None:
+    """Go on if the run has begun: what is sent to one that there is not would wait for a worker to say so.
+
+    Raises:
+        click.ClickException: there is none; it exits with 3.
+    """
+    async with looking(app) as connection:
+        try:
+            await find_run(connection, key, workflow)
+        except InsufficientPrivilege:
+            return  # a role that may send, and not look
+
+
+async def doubt_workflow(app: Revenant, app_path: str | None, connection: Connection, workflow: str | None) -> None:
+    """Nothing was found of a workflow: say so where its name may be the reason.
+
+    Raises:
+        UnknownWorkflow: the application that was named has none of that name.
+    """
+    if workflow is None:
+        return
+    if app_path:
+        workflow_of(app, workflow)
+        return
+    live = [kind.removeprefix(KIND) for kind in served(await workers(connection)) if kind.startswith(KIND)]
+    if workflow not in live:
+        click.echo(
+            f"Nothing is there of a workflow called {workflow!r}, and no live worker serves it. Live workers serve "
+            f"these workflows: {', '.join(sorted(live)) or 'none'}.",
+            err=True,
+        )
 
 
 async def with_run(

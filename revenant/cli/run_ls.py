@@ -6,11 +6,10 @@ import shlex
 
 import click
 
-from revenant.app import Revenant
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages, print_rows
-from revenant.cli.run_finding import find_run
+from revenant.cli.run_finding import doubt_workflow, find_run
 from revenant.eventloop import run
 from revenant.queue.runviews import runs, stuck_runs
 from revenant.queue.views import Row, limited
@@ -48,19 +47,27 @@ def list_runs(
     """List runs, the youngest first, a page at a time, however many there are."""
     run(
         _list(
-            application(app_path), workflow=workflow, status=status, limit=limit, after=after, output=output,
+            app_path, workflow=workflow, status=status, limit=limit, after=after, output=output,
         )
     )  # fmt: skip
 
 
 async def _list(
-    app: Revenant, *, workflow: str | None, status: str | None, limit: int | None, after: str | None, output: str
+    app_path: str | None,
+    *,
+    workflow: str | None,
+    status: str | None,
+    limit: int | None,
+    after: str | None,
+    output: str,
 ) -> None:
+    app = application(app_path)
     async with looking(app) as connection:
         behind = None if after is None else await find_run(connection, after, workflow)
         kind = None if workflow is None else f"{KIND}{workflow}"
         pages = runs(connection, kind=kind, status=status, after=behind)
-        await print_pages(output, COLUMNS, limited(pages, limit))
+        if not await print_pages(output, COLUMNS, limited(pages, limit)):
+            await doubt_workflow(app, app_path, connection, workflow)
 
 
 @click.command("stuck")
@@ -74,13 +81,16 @@ def list_stuck(*, workflow: str | None, limit: int, output: str, app_path: str |
     They are blocked or parked, have failed within a day, wait for a workflow or a version that no live worker has, or
     have an attempt under way for more than ten minutes.
     """
-    found = run(_stuck(application(app_path), workflow, limit))
+    found = run(_stuck(app_path, workflow, limit))
     print_rows(output, STUCK_COLUMNS, [{**row, "what_to_type": cure_of(row)} for row in found])
 
 
-async def _stuck(app: Revenant, workflow: str | None, limit: int) -> list[Row]:
+async def _stuck(app_path: str | None, workflow: str | None, limit: int) -> list[Row]:
+    app = application(app_path)
     async with looking(app) as connection:
-        return await stuck_runs(connection, workflow=workflow, limit=limit)
+        if not (found := await stuck_runs(connection, workflow=workflow, limit=limit)):
+            await doubt_workflow(app, app_path, connection, workflow)
+        return found
 
 
 def cure_of(row: Row) -> str:

@@ -10,11 +10,11 @@ import click
 from pydantic_core import to_json
 
 from revenant.app import Revenant
-from revenant.cli.arguments import json_of
+from revenant.cli.arguments import Seconds, json_of
+from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application
 from revenant.eventloop import run
-from revenant.workflows.workflow import KIND
 
 
 @click.command()
@@ -24,7 +24,7 @@ from revenant.workflows.workflow import KIND
 @option("--wait", is_flag=True, envvar="REVENANT_RUN_START_WAIT", help="Wait for its end, and print the result.")
 @option(
     "--timeout",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(),
     help="Seconds to wait: for its start to be recorded, or, with --wait, for its end.",
 )
 @app_option()
@@ -33,12 +33,13 @@ def start(
 ) -> None:
     """Start a run of WORKFLOW under ID, with one JSON document as its input, or an object of named values.
 
-    The id is the idempotency key: the same start again is the same run. With --app the input is checked by the
-    workflow's annotation before anything is sent.
+    The id is the idempotency key: the same start again is the same run. With --app the workflow has to be
+    one of the application's, and the input is checked by its annotation, before anything is sent.
     """
     app = application(app_path)
     given = input_of(words)
-    _check(app, workflow, given)
+    if app_path:
+        workflow_of(app, workflow).check_input(given)
     printed = run(_start(app, workflow, id, given, timeout, wait=wait))
     click.echo(printed)
 
@@ -56,12 +57,6 @@ def input_of(words: Sequence[str]) -> Any:
                     f"{words[0]!r} is neither JSON nor of the form NAME=VALUE; text in JSON is '\"text\"'."
                 ) from None
     return json.loads(json_of(words, None))
-
-
-def _check(app: Revenant, workflow: str, given: Any) -> None:
-    versions = app.workflows.kinds.get(f"{KIND}{workflow}")
-    if versions:
-        versions[max(versions)].read_input(given)
 
 
 async def _start(app: Revenant, workflow: str, id: str, given: Any, timeout: float | None, *, wait: bool) -> str:

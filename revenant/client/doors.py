@@ -11,7 +11,7 @@ from revenant.codec import is_id
 from revenant.config import LONGEST_WAIT
 from revenant.entities.context import running
 from revenant.entities.message import Message
-from revenant.errors import ConfigurationError, ReplyNotFound
+from revenant.errors import ConfigurationError, InvalidArguments, ReplyNotFound
 
 
 def seconds_of(timeout: object, default: float) -> float:
@@ -57,6 +57,22 @@ def reader_of(returns: Any) -> TypeAdapter[Any]:
             f"returns={returns!r} is no type that a reply can be read as: give one such as int, or leave it out. "
             "The reply was not touched."
         ) from error
+
+
+def named(what: str, name: object, id: object) -> dict[str, str]:
+    """Return how a signal or an update is told from others: by its name, and by an id if it has one.
+
+    Raises:
+        InvalidArguments: one of them is no text, or empty: all such signals would be the same.
+    """
+    given = {"name": name} if id is None else {"name": name, "id": id}
+    for part, value in given.items():
+        if not isinstance(value, str) or not value:
+            raise InvalidArguments(
+                f"The {part} of {'an' if what == 'update' else 'a'} {what} is text that is not empty, and this one is "
+                f"{value!r}. Nothing was sent."
+            )
+    return given  # type: ignore[return-value]  # they are text by now
 
 
 def check_connection(message: Message[Any], connection: object, wanted: type, elsewhere: str) -> None:

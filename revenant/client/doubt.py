@@ -4,15 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from pydantic_core import from_json
+
+from revenant.codec import RUN_KIND
 from revenant.entities.message import Message
 from revenant.errors import CallTimeout, DatabaseUnavailable
 from revenant.queue.connection import unavailable
 from revenant.queue.records import Envelope
+from revenant.queue.runs import result_id
 from revenant.sql import address
 
 
 def no_reply(message: Message[Any], envelope: Envelope, when: str) -> CallTimeout:
     """Return the error of a call that may have been handled."""
+    if message.kind.startswith(RUN_KIND):
+        return _no_answer(message, envelope, when)
     waits = f"app.reply({envelope.id!r}) waits on for it"
     if envelope.digest is None:
         safe = f"{waits}; to send a new one, without an idempotency_key, may do it twice."
@@ -24,6 +30,54 @@ def no_reply(message: Message[Any], envelope: Envelope, when: str) -> CallTimeou
         "(workers give it handler_timeout, 10 s unless it is set; timeout= waits longer), or its reply may be on its "
         f"way. {safe}",
         message_id=envelope.id,
+    )
+
+
+def _no_answer(message: Message[Any], envelope: Envelope, when: str) -> CallTimeout:
+    """Return the error of what was sent to a run: most of it has a key of its own, and may be sent again."""
+    workflow = message.kind.removeprefix(RUN_KIND)
+    what = f"Run {message.key!r} of {workflow}"
+    said = "was not confirmed to be started" if message.handler == "start" else f"has not answered {message.handler!r}"
+    again = _AGAIN.get(message.handler, "To send it again may do it twice")
+    if message.handler in ("signal", "update") and from_json(message.args).get("id") is None:
+        again = (
+            f"The same {message.handler} again, without an id, may count twice: app.reply({envelope.id!r}) waits on "
+            "for this one; the next one is safe with an id of its own"
+        )
+    return CallTimeout(
+        f"{what} {said} {when}. Whether the message was taken is unknown: it may wait for a live worker that serves "
+        f"{workflow} (`revenant workers` lists them), or the answer may be on its way. {again}.",
+        message_id=envelope.id,
+    )
+
+
+_AGAIN = {
+    "start": "The same start again is safe, and is the same run: the id is the key",
+    "signal": "The same signal again is safe: with its id it counts once",
+    "update": "The same update again is safe: with its id it counts once, and has the same answer",
+    "decide": "The same decision again is safe: one is recorded",
+    "cancel": "To cancel it again is safe: it is done once",
+    "park": "To park it again is safe: it is done once",
+    "resume": "To resume it again is safe: it is done once",
+    "requeue": "To requeue it again is safe: what goes on is left as it is",
+    "migrate": "To migrate it again is safe: it is done once",
+}
+
+
+def no_result(kind: str, key: str, when: str, *, known: bool | None) -> CallTimeout:
+    """Return the error of somebody who waited for a run's end; `known` says whether it has begun, None: who knows."""
+    workflow = kind.removeprefix(RUN_KIND)
+    if known is False:
+        truth = (
+            f"There is no such run yet. Start it, look at the id, or have a worker serve {workflow} (`revenant "
+            "workers` lists them)."
+        )
+    else:
+        doubt = "It has not ended" if known else "What has become of it is not known now"
+        truth = f"{doubt}: run.result() waits on, and `revenant run show` tells where it is."
+    return CallTimeout(
+        f"Run {key!r} of {workflow} has no result {when}. {truth}",
+        message_id=result_id(kind, key),
     )
 
 

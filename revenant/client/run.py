@@ -10,15 +10,15 @@ from typing import Any, Generic, TypeVar
 from pydantic_core import from_json, to_json
 
 from revenant.client.approving import approved, rejected, send_decision
-from revenant.client.doors import reader_of
+from revenant.client.doors import named, reader_of
+from revenant.client.doubt import no_result
 from revenant.client.records import Records
 from revenant.client.reducing import reduced_view
 from revenant.client.results import Ends
 from revenant.codec import ANYTHING, dump
 from revenant.entities.message import Message
-from revenant.errors import CallTimeout, RunNotFound
+from revenant.errors import RevenantError, RunNotFound
 from revenant.queue.failures import error_of
-from revenant.queue.runs import result_id
 from revenant.queue.runviews import SeenRun
 from revenant.workflows.decider import DeciderWorkflow
 from revenant.workflows.description import RunDescription, describe
@@ -26,6 +26,8 @@ from revenant.workflows.events import Event, read_event
 
 R = TypeVar("R")
 Caller = Callable[[Message[Any], float | None], Awaitable[Any]]
+LOOK_SECONDS = 1.0
+"""How long to look, past its own time-out, for why there is no result."""
 
 
 class Run(Generic[R]):
@@ -80,7 +82,7 @@ class Run(Generic[R]):
 
         Raises:
             RunFailed: it failed; RunCancelled, if it was cancelled.
-            CallTimeout: it has not ended yet, or is not there. It goes on; ask again.
+            CallTimeout: it has not ended yet, or is not there; the text says which. Ask again.
         """
         waiting = self._results.expect(self._kind, self.id)
         try:
@@ -90,16 +92,20 @@ class Run(Generic[R]):
             if not limit.expired() and not error.args:
                 raise
             when = error.args[0] if error.args else f"after {timeout:g} s"
-            raise CallTimeout(
-                f"Run {self.id!r} of {self.workflow} has no result {when}. It goes on, if it was started: "
-                "run.result() waits on, and `revenant run show` tells where it is.",
-                message_id=result_id(self._kind, self.id),
-            ) from None
+            raise no_result(self._kind, self.id, when, known=await self._is_known()) from None
         finally:
             self._results.forget(waiting)
         if reply.status == "error":
             raise error_of(from_json(reply.body))
         return self._read(from_json(reply.body))
+
+    async def _is_known(self) -> bool | None:
+        """Return whether the run has begun; None: that cannot be told now."""
+        try:
+            async with asyncio.timeout(LOOK_SECONDS):
+                return await self._records.view(self._kind, self.id) is not None
+        except (RevenantError, TimeoutError):
+            return None
 
     async def signal(
         self, name: str, payload: Any = None, *, id: str | None = None, timeout: float | None = None
@@ -111,8 +117,8 @@ class Run(Generic[R]):
             InvalidArguments: the payload is not of the shape that the run's code waits for.
             RunNotFound: there is no such run.
         """
-        args = {"name": name, "payload": self._jsonable(payload, name)}
-        return bool(await self._send("signal", args if id is None else {**args, "id": id}, timeout))
+        args = {**named("signal", name, id), "payload": self._jsonable(payload, name)}
+        return bool(await self._send("signal", args, timeout))
 
     async def update(
         self,
@@ -133,9 +139,8 @@ class Run(Generic[R]):
             RunEnded: the run has ended, or ended before it answered.
             CallTimeout: there is no answer yet; the run has the update, or will have it. Send it again with its `id`.
         """
-        args = {"name": name, "payload": self._jsonable(payload, name)}
-        read = reader_of(returns).validate_json
-        return await self._send("update", args if id is None else {**args, "id": id}, timeout, read=read)
+        args = {**named("update", name, id), "payload": self._jsonable(payload, name)}
+        return await self._send("update", args, timeout, read=reader_of(returns).validate_json)
 
     async def state(self) -> Any:
         """Return what the run's code has shown last, by `flow.show()`; None: nothing yet. Nothing is woken for it.

@@ -56,9 +56,9 @@ def run_signal(
     if signal_id is not None:
         given["id"] = signal_id
     for what in given.keys() - {"payload"}:
-        if not isinstance(given[what], str):
+        if not isinstance(given[what], str) or not given[what]:
             raise ConfigurationError(
-                f"{door}() takes a signal's {what} as text, not {given[what]!r}. Nothing was sent."
+                f"{door}() takes a signal's {what} as text that is not empty, not {given[what]!r}. Nothing was sent."
             )
     return _message(run_kind(workflow, door), id, "signal", given, what=f"The signal {name!r}", limit=limit)
 

@@ -26,6 +26,7 @@ from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.ending import refused_child
 from revenant.workflows.events import ENDS, event
 from revenant.workflows.lasting import clock_of, start_clock
+from revenant.workflows.late import ended, missing
 from revenant.workflows.live import LiveRun
 from revenant.workflows.receiving import receive
 from revenant.workflows.registry import Workflows
@@ -139,8 +140,7 @@ class Admitting:
             elif delivery.handler == "start":
                 staged = self._started(address, delivery, now)
             else:
-                text = f"There is no run {address.key!r} of {address.workflow}; {delivery.handler!r} did nothing."
-                self._refuse_late(delivery, "RunNotFound", text)
+                self._refuse_late(delivery, "RunNotFound", missing(address, delivery.handler))
         return staged
 
     def _is_elsewhere(self, address: Address, delivery: Delivery) -> bool:
@@ -164,7 +164,7 @@ class Admitting:
             args = read_args(delivery)
             if forked_version(delivery) is not None:
                 return self._fork(address, delivery, args, now)
-            workflow.read_input(args.get("input"))
+            workflow.check_input(args.get("input"))
         except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
             self._refuse_late(delivery, "InvalidArguments", str(error))
             if (parent := args.get("parent")) is not None:
@@ -240,10 +240,8 @@ class Admitting:
     # Messages that reach no run.
 
     def _answer_late(self, address: Address, head: Head, delivery: Delivery) -> None:
-        what = f"Run {address.key!r} of {address.workflow}"
         if delivery.handler != "start":
-            text = f"{what} has ended ({head.status}); {delivery.handler!r} did nothing."
-            self._refuse_late(delivery, "RunEnded", text)
+            self._refuse_late(delivery, "RunEnded", ended(address, head.status, delivery.handler))
             return
         try:
             given, args = _digest(delivery), read_args(delivery)

@@ -41,6 +41,8 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 """What must be of a type before it is looked at; what is not there is None."""
 _SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}")
 """What JSON text may hold and a history may not: characters and numbers that jsonb does not store."""
+_NAMED = ("signal", "update")
+"""What is taken by its name, and counts once by its id."""
 _PARENT = (str, str, int, bool, str)
 """Kind, key, operation, whether it waits, and its stream."""
 
@@ -69,6 +71,8 @@ def read_args(delivery: Delivery) -> dict[str, Any]:
     for name, kinds in _NEEDS.get(delivery.handler, {}).items():
         if not isinstance(args.get(name), kinds):
             raise Unusable(f"{what} has {name!r} as {args.get(name)!r}. Nothing was done; the client's doors send it.")
+    if delivery.handler in _NAMED and not (args["name"] and args.get("id") != ""):
+        raise Unusable(f"{what} has an empty name or id. Nothing was done; give it a name, and an id or none.")
     parent = args.get("parent")
     if delivery.handler == "start" and parent is not None and tuple(map(type, parent)) != _PARENT:
         raise Unusable(f"{what} names its parent as {parent!r}. Nothing was done; flow.child() starts children.")

@@ -11,6 +11,7 @@ from revenant.workflows.approving import decide
 from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.controlling import CONTROLS
 from revenant.workflows.lasting import time_out
+from revenant.workflows.late import ended
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import Misfit, WaitOperation
 from revenant.workflows.outside import expire, take_step
@@ -40,12 +41,7 @@ def receive(run: LiveRun, delivery: Delivery) -> None:
 
 
 def _too_late(run: LiveRun, delivery: Delivery) -> None:
-    refuse(
-        run,
-        delivery,
-        "RunEnded",
-        f"Run {run.key!r} of {run.address.workflow} has ended ({run.view.status}); {delivery.handler!r} did nothing.",
-    )
+    refuse(run, delivery, "RunEnded", ended(run.address, run.view.status, delivery.handler))
 
 
 def _fire(run: LiveRun, delivery: Delivery, args: Details) -> None:

@@ -41,7 +41,7 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
         """
-        return WaitOperation(name, Shape(type, of=f"The signal {name!r}"), seconds_of(timeout))
+        return WaitOperation(_named(name, "signal"), Shape(type, of=f"The signal {name!r}"), seconds_of(timeout))
 
     @overload
     def update(
@@ -79,7 +79,7 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
         """
-        shape = Shape(type, of=f"The update {name!r}")
+        shape = Shape(type, of=f"The update {_named(name, 'update')!r}")
         return UpdateOperation(name, shape, seconds_of(timeout), validator=validator, limit=self._limit)
 
     @overload
@@ -126,5 +126,16 @@ class Waits(ABC):
             raise ConfigurationError(f"flow.approval(deadline=…) takes a datetime with a time zone, and got {at!r}.")
         after = None if isinstance(deadline, datetime) else seconds_of(deadline)
         told = from_json(dump(ANYTHING, about, what=f"What approval {name!r} is about", limit=self._limit))
-        shape = Shape(form, of=f"The form of approval {name!r}")
+        shape = Shape(form, of=f"The form of approval {_named(name, 'approval')!r}")
         return ApprovalOperation(name, shape, assignee=assignee, about=told, after=after, at=at)
+
+
+def _named(name: object, door: str) -> str:
+    """Return the name of what is waited for.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    if isinstance(name, str) and name:
+        return name
+    raise ConfigurationError(f'flow.{door}() takes a name, and got {name!r}. Give it text, such as flow.{door}("go").')

@@ -8,8 +8,10 @@ from datetime import timedelta
 from functools import cached_property
 from typing import Any, Generic, TypeVar, overload
 
-from revenant.codec import RUN_KIND
-from revenant.errors import ConfigurationError
+from pydantic import ValidationError
+
+from revenant.codec import RUN_KIND, explain
+from revenant.errors import ConfigurationError, InvalidArguments
 from revenant.workflows.decisions import DecisionView
 from revenant.workflows.flow import Flow
 from revenant.workflows.signature import Shape, Signature
@@ -94,6 +96,22 @@ class Workflow(Generic[I, R]):
         """
         args = self.signature.write([given] if self.takes_input or given is not None else [], limit=limit)
         return args[0] if args else None
+
+    def check_input(self, given: Any) -> None:
+        """Refuse what no run can be started with; `given` is what JSON holds.
+
+        Raises:
+            InvalidArguments: it does not fit the annotation.
+        """
+        if not self.takes_input:
+            return
+        try:
+            self.signature.parameters[0].read(given)
+        except ValidationError as error:
+            raise InvalidArguments(
+                f"Workflow {self.name} cannot be started with that input: {explain(error)[1]}. Nothing was started; "
+                "give it an input that fits its annotation."
+            ) from None
 
     def read_input(self, recorded: Any) -> I:
         """Return the input that was recorded.

@@ -196,9 +196,9 @@ async def test_a_turn_starts_a_decider_by_its_class(app: Revenant, worker: Worke
         ("start", "a name that is too long", "must be text of 1 to"),
         ("start", "no id", "is empty"),
         ("start", "nan", r"input of hops cannot be stored: input is nan"),
-        ("signal", "payload", r"payload\.deep\.0 is a object"),
-        ("signal", "name", "takes a signal's name as text, not 7"),
-        ("signal", "signal_id", "takes a signal's id as text, not 7"),
+        ("signal", "payload", r"payload\.deep\.0 is an object"),
+        ("signal", "name", "takes a signal's name as text that is not empty, not 7"),
+        ("signal", "signal_id", "takes a signal's id as text that is not empty, not 7"),
         ("cancel", 7, "takes its reason as text, and got 7"),
     ],
 )

@@ -1,0 +1,121 @@
+"""`revenant run` in words: what is refused before it is sent, and what is said when there is nothing, or no answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+from click.testing import CliRunner, Result
+
+from revenant.app import Revenant
+from revenant.cli import main
+from revenant.config import Settings
+from revenant.worker.worker import Worker
+from tests.acceptance import command
+from tests.moves import move, move_by_air, stay
+
+KNOWN = "This application has: move, stay."
+
+
+@pytest_asyncio.fixture
+async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
+    async with Revenant(workflows=[move, move_by_air, stay], database_url=database, settings=settings) as application:
+        yield application
+
+
+async def revenant(url: str, *words: str) -> Result:
+    environment = {"DATABASE_URL": url, "REVENANT_APP": None}
+    return await asyncio.to_thread(CliRunner().invoke, main, list(words), env=environment)
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run", "start", "mvoe", "m", '"a vase"'),
+        ("approvals", "approve", "mvoe", "m", "manager", "--by", "ann"),
+        ("approvals", "reject", "mvoe", "m", "manager", "--by", "ann"),
+        ("approvals", "ls", "--workflow", "mvoe"),
+        ("run", "ls", "--workflow", "mvoe"),
+        ("run", "stuck", "--workflow", "mvoe"),
+        ("run", "export", "--workflow", "mvoe"),
+    ],
+)
+def test_a_workflow_that_the_application_does_not_have_is_2_and_those_that_it_has_are_named(
+    database: str, words: tuple[str, ...]
+) -> None:
+    refused = command.revenant(*words, url=database, REVENANT_APP="tests.moves:both")
+    assert refused.returncode == 2, refused.stdout
+    assert f"No workflow is called 'mvoe'. {KNOWN}" in refused.stderr
+
+
+@pytest.mark.parametrize("words", [("run", "ls"), ("run", "stuck"), ("run", "export"), ("approvals", "ls")])
+async def test_without_an_application_an_empty_list_of_what_nobody_serves_gets_a_word(
+    app: Revenant, worker: Worker, database: str, words: tuple[str, ...]
+) -> None:
+    unknown = await revenant(database, *words, "--workflow", "mvoe")
+    assert unknown.exit_code == 0
+    assert "Nothing is there of a workflow called 'mvoe', and no live worker serves it." in unknown.stderr
+    assert "these workflows: move, stay." in unknown.stderr
+    served = await revenant(database, *words, "--workflow", "stay")
+    assert (served.exit_code, "Nothing is there" in served.stderr) == (0, False)
+
+
+async def test_nothing_is_sent_to_the_approval_of_a_run_that_there_is_not(database: str) -> None:
+    # No worker serves it: what is sent would wait for its time-out.
+    missing = await revenant(database, "approvals", "approve", "move", "m-9", "manager", "--by", "ann")
+    assert (missing.exit_code, "There is no run 'm-9'" in missing.stderr) == (3, True)
+
+
+async def test_an_input_that_does_not_fit_is_refused_in_words_for_a_new_run(
+    app: Revenant, worker: Worker, database: str
+) -> None:
+    start = ("run", "start", "move", "m", "7")
+    here = await asyncio.to_thread(command.revenant, *start, url=database, REVENANT_APP="tests.moves:both")
+    there = await revenant(database, *start)
+    assert (here.returncode, there.exit_code) == (2, 1)
+    for said in (here.stderr, there.stderr):
+        assert (
+            "Workflow move cannot be started with that input: Input should be a valid string. Nothing was started; "
+            "give it an input that fits its annotation." in said
+        )
+    none = await revenant(database, "run", "ls", "-o", "json")
+    assert json.loads(none.stdout) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("start", "stay", "s", '"here"'), "The same start again is safe, and is the same run: the id is the key."),
+        (("signal", "m", "go"), "The same signal again, without an id, may count twice"),
+        (("signal", "m", "go", "--id", "g"), "The same signal again is safe: with its id it counts once."),
+        (("park", "m"), "To park it again is safe: it is done once."),
+        (("cancel", "m"), "To cancel it again is safe: it is done once."),
+    ],
+)
+async def test_when_no_answer_comes_it_says_what_may_be_typed_again(
+    app: Revenant, database: str, words: tuple[str, ...], said: str
+) -> None:
+    serving = app.worker()
+    await serving.start()
+    await app.start(move, "a vase", id="m", timeout=20)
+    await serving.stop()
+    late = await revenant(database, "run", *words, "--timeout", "0.3")
+    assert late.exit_code == 1
+    assert said in late.stderr
+    assert "idempotency_key" not in late.stderr
+
+
+async def test_names_and_ids_that_are_empty_are_refused(app: Revenant, worker: Worker, database: str) -> None:
+    await app.start(move, "a vase", id="m", timeout=20)
+    for words in (("signal", "m", ""), ("signal", "m", "go", "--id", "")):
+        empty = await revenant(database, "run", *words)
+        assert (empty.exit_code, "text that is not empty, and this one is ''" in empty.stderr) == (2, True)
+
+
+async def test_one_run_is_written_in_the_singular(app: Revenant, worker: Worker, database: str) -> None:
+    await (await app.start(stay, "here", id="s", timeout=20)).cancel()
+    written = await revenant(database, "run", "export")
+    assert written.stderr == "1 run written.\n"
