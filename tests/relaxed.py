@@ -117,6 +117,12 @@ class Rock(Entity, idle_timeout=0.05):
         self.count += 1
         return self.count
 
+    @handler
+    async def where(self) -> int:
+        """Return the process that handles it."""
+        self.count += 1
+        return os.getpid()
+
 
 class Boulder(Entity):
     """Is strict, and heavy."""
