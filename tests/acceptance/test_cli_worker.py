@@ -20,6 +20,7 @@ from tests.acceptance.command import APP, ROOT, Running, environment, is_alive, 
 from tests.entities import Account
 
 pytestmark = pytest.mark.acceptance
+IN_A_TURN = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
 
 
 def query(url: str, text: str) -> list[tuple[Any, ...]]:
@@ -73,10 +74,28 @@ def test_sigint_lets_the_running_turn_finish(database: str) -> None:
         with running("worker", "--app", APP, "--jobs", "0", url=database) as worker:
             worker.until_said("Ready:")
             message = rv.cast(rv.ref(Account, "slow").pause(1.0), idempotency_key="once")
-            wait_for(lambda: query(database, "select 1 from pg_stat_activity where state = 'idle in transaction'"))
+            wait_for(lambda: query(database, IN_A_TURN))
             worker.send(signal.SIGINT)
             assert worker.ends() == 0
         assert rv.reply(message) == 1, "the turn that ran was committed"
+
+
+def test_a_turn_that_outlasts_the_drain_is_given_up_and_its_message_is_handled_by_another(database: str) -> None:
+    words = ("worker", "--app", APP, "--jobs", "0")
+    with Revenant(entities=[Account], database_url=database).sync() as rv:
+        with running(*words, "--drain-timeout", "0.5", url=database) as worker:
+            worker.until_said("Ready:")
+            rv.cast(rv.ref(Account, "slow").pause(8.0))
+            message = rv.cast(rv.ref(Account, "slow").deposit(5), idempotency_key="once")
+            wait_for(lambda: query(database, IN_A_TURN))
+            began = time.monotonic()
+            worker.send(signal.SIGTERM)
+            assert worker.ends() == 0
+            assert time.monotonic() - began < 6, "it waited for its turn"
+        assert waiting(database) == 2, "both messages are still there"
+        query(database, "update revenant.messages set args = '{\"seconds\": 0}' where handler = 'pause' returning 1")
+        with running(*words, url=database):
+            assert rv.reply(message, timeout=20) == 6, "one for the pause, which counts once, and five"
 
 
 def test_a_second_signal_exits_at_once(database: str) -> None:
@@ -86,7 +105,7 @@ def test_a_second_signal_exits_at_once(database: str) -> None:
     ):
         worker.until_said("Ready:")
         rv.cast(rv.ref(Account, "slow").pause(20.0))
-        wait_for(lambda: query(database, "select 1 from pg_stat_activity where state = 'idle in transaction'"))
+        wait_for(lambda: query(database, IN_A_TURN))
         worker.send(signal.SIGTERM)
         worker.until_said("Draining")
         began = time.monotonic()

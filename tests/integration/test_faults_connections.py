@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -17,10 +19,12 @@ from revenant.codec import new_id
 from revenant.config import Settings
 from revenant.errors import ReplyNotFound
 from revenant.queue import listener
+from revenant.queue.connection import connect
+from revenant.queue.mailbox import enqueue
 from revenant.worker import sweeper
 from revenant.worker.worker import Worker
 from tests.entities import ENTITIES, Account
-from tests.nemesis import Cable, Proxy, terminate
+from tests.nemesis import Cable, Proxy, private_server, terminate
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -279,3 +283,50 @@ async def test_a_listener_that_is_lost_does_not_deafen_whoever_has_its_sockets_n
 
 
 async def _no_ping(_channel: str, _payload: str) -> None: ...
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems name these options otherwise, or have them not")
+async def test_both_ends_of_a_line_find_out_within_some_ten_seconds_that_the_others_host_is_lost() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    with private_server({"listen_addresses": "127.0.0.1", "port": str(port)}):
+        line = await connect(f"postgresql://postgres@127.0.0.1:{port}/postgres", role="test", idle_in_transaction=7)
+        async with line:
+            for setting, wanted in {
+                "tcp_user_timeout": "10000",
+                "tcp_keepalives_idle": "5",
+                "tcp_keepalives_interval": "2",
+                "tcp_keepalives_count": "3",
+                "client_connection_check_interval": "5s",
+                "idle_in_transaction_session_timeout": "7s",
+            }.items():
+                assert await value(line, f"show {setting}") == wanted, setting
+            with socket.socket(fileno=os.dup(line.fileno())) as ours:
+                assert ours.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+                options = (socket.TCP_USER_TIMEOUT, socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL, socket.TCP_KEEPCNT)
+                assert [ours.getsockopt(socket.IPPROTO_TCP, option) for option in options] == [10_000, 5, 2, 3]
+
+
+async def test_thousands_of_callers_of_one_process_share_one_ear_and_one_mouth(
+    app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    many, batches = 3000, 0
+
+    async def counted(*given: Any, **more: Any) -> list[str]:
+        nonlocal batches
+        batches += 1
+        return await enqueue(*given, **more)
+
+    monkeypatch.setattr("revenant.client.sender.enqueue", counted)
+    calls = asyncio.gather(*(app.call(app.ref(Account, str(n % 500)).deposit(1), timeout=60) for n in range(many)))
+    mine = (
+        "select application_name, count(*) from pg_stat_activity where datname = current_database() "
+        "and application_name in ('revenant/client', 'revenant/listener', 'revenant/reader') group by 1 order by 1"
+    )
+    seen: set[tuple[Any, ...]] = set()
+    while not calls.done():
+        seen |= set(await rows(connection, mine))
+        await asyncio.sleep(0.01)
+    assert sorted(await calls) == sorted(n // 500 + 1 for n in range(many))
+    assert seen == {("revenant/client", 1), ("revenant/listener", 1)}
+    assert batches < many / 10, "each of them sent by itself"

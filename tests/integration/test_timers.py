@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from statistics import median
 from typing import Any
 from uuid import uuid4
 
@@ -281,3 +282,24 @@ async def same(app: Revenant, key: str, wanted: set[str]) -> bool:
     found = await app.ref(Alarmed, key).read()
     assert len(found) == len(set(found))
     return set(found) == wanted
+
+
+async def test_what_is_due_is_handled_within_50_ms(app: Revenant, worker: Worker, connection: Connection) -> None:
+    """By the database's clock, from due to committed: of several tries, since others may keep a machine busy."""
+    many = 15
+    for attempt in range(5):
+        start = await value(connection, "select clock_timestamp()") + timedelta(seconds=0.2)
+        due = {f"{attempt}-{number}": start + timedelta(seconds=0.037 * number) for number in range(many)}
+        await asyncio.gather(*(app.cast(app.ref(Alarmed, key).ring(), at=at) for key, at in due.items()))
+        committed = "select key, updated_at from revenant.entities where starts_with(key, %s)"
+        await eventually(lambda a=attempt: count_of(connection, f"{a}-", many), what="all timers")
+        late = [at - due[key] for key, at in await rows(connection, committed, f"{attempt}-")]
+        assert min(late) >= timedelta(0), "before its time"
+        if median(late) < timedelta(milliseconds=50):
+            return
+    pytest.fail(f"half of what was due came {median(late)} late or more")
+
+
+async def count_of(connection: Connection, prefix: str, wanted: int) -> bool:
+    query = "select count(*) = %s from revenant.entities where starts_with(key, %s)"
+    return bool(await value(connection, query, wanted, prefix))
