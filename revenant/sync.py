@@ -12,7 +12,6 @@ from typing import Any, Literal, Protocol, Self, TypeVar, overload
 
 import psycopg
 
-from revenant.blocking import BlockingRuns
 from revenant.client.doors import check_connection
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.entities.due import due_of
@@ -23,6 +22,7 @@ from revenant.entities.ref import Ref
 from revenant.errors import ConfigurationError
 from revenant.eventloop import run
 from revenant.queue.mailbox import transactional_send
+from revenant.sync_runs import BlockingRuns
 
 E = TypeVar("E", bound=Entity)
 R = TypeVar("R")

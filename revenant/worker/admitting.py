@@ -14,7 +14,7 @@ from revenant.codec import digest_of, new_id
 from revenant.config import Settings
 from revenant.queue.records import Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
-from revenant.worker.blocking import block_unread, end_unread
+from revenant.worker.blocked import block_unread, end_unread
 from revenant.worker.fleet import Fleet
 from revenant.worker.forked import begin_forked, forked_version
 from revenant.worker.stage import Staged, waits_of

@@ -24,7 +24,7 @@ from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Key
 from revenant.worker.appending import Append, part_of
 from revenant.worker.archive import Archive
-from revenant.worker.blocking import block_stuck
+from revenant.worker.blocked import block_stuck
 from revenant.worker.came import Came
 from revenant.worker.docket import Docket
 from revenant.worker.holding import Holding

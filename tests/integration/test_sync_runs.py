@@ -8,10 +8,10 @@ import inspect
 import pytest
 
 from revenant.app import Revenant
-from revenant.blocking import BlockingRun
 from revenant.client.run import Run
 from revenant.config import Settings
 from revenant.errors import RunCancelled, RunEnded, RunExists
+from revenant.sync_runs import BlockingRun
 from revenant.workflows.flow import Flow
 from revenant.workflows.workflow import workflow
 from tests.flows import served

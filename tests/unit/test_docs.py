@@ -75,6 +75,22 @@ def test_the_readme_shows_the_procfile_as_it_is() -> None:
         assert (ROOT / "Procfile").read_text() in [block.text for block in blocks(page)]
 
 
+def test_the_map_of_the_rooms_has_all_of_them_and_nothing_that_is_not_there() -> None:
+    page, package = DOCS / "explanation/rooms.md", Path(revenant.__file__).parent
+    rooms = {path.name + "/" * path.is_dir() for path in package.iterdir() if not path.name.startswith(("__", "py."))}
+    assert {word for cells in rows(page.read_text()) for word in ticked(cells[0])} == rooms
+    for word in ticked(prose(page)):
+        if re.fullmatch(r"[a-z_]+/[\w/]+\.(py|sql)", word):
+            assert (package / word).is_file(), word
+    for room in ("worker", "workflows"):
+        words = ticked(sections(page, 2)[f"Inside {'the ' * (room == 'worker')}{room}"])
+        missing = [word for word in words if "/" not in word and not (package / room / f"{word}.py").is_file()]
+        assert missing == [], f"of {room}/"
+    named = set(ticked(sections(page, 2)["Inside the worker"]))
+    unnamed = {path.stem for path in (package / "worker").glob("[a-z]*.py")} - named - {"worker"}
+    assert unnamed == set(), "give them a place in docs/explanation/rooms.md"
+
+
 def test_every_promise_names_tests_that_exist() -> None:
     promises = rows(sections(ROOT / "README.md", 2)["What is promised, and which tests hold it"])
     assert [cells[0] for cells in promises] == [str(number) for number in range(1, 12)]

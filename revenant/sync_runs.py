@@ -1,4 +1,4 @@
-"""Blocking: the doors to workflows for blocking code: the async application's own, and its handle of a run."""
+"""Runs for blocking code: the doors by which `Sync` starts and finds them, and a handle of one; each of them waits."""
 
 from __future__ import annotations
 

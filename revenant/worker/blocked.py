@@ -1,4 +1,4 @@
-"""Blocking: a run that cannot be read, or gone on with at all, is blocked where it stands; nothing else suffers."""
+"""Blocked: a run that cannot be read, or gone on with at all, is blocked where it stands; nothing else suffers."""
 
 from __future__ import annotations
 
