@@ -64,6 +64,20 @@ async def opens(flow: Flow, how: str) -> str:
         return type(error).__name__
 
 
+async def block(how: str) -> None:
+    """Hold the event loop up, in a step."""
+    _say_that_it_runs()
+    time.sleep(600)  # noqa: ASYNC251 # what a careless step does
+
+
+@workflow
+async def blocks(flow: Flow, where: str) -> None:
+    """Holds the event loop up: in a step, or in its own code."""
+    if where == "code":
+        time.sleep(600)  # noqa: ASYNC251 # what careless code does
+    await flow.step(block, where)
+
+
 def _folder() -> Path:
     return Path(os.environ["REVENANT_TEST_GATE"])
 
@@ -74,7 +88,7 @@ def _say_that_it_runs() -> None:
 
 app = Revenant(
     entities=[Bomb, LazyBomb],
-    workflows=[opens],
+    workflows=[opens, blocks],
     settings=Settings(handler_timeout=float(os.environ.get("POISON_TIMEOUT", "10"))),
 )
 """For worker processes."""

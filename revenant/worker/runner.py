@@ -34,7 +34,6 @@ from revenant.worker.stage import Stage, Staged
 from revenant.worker.stepping import Stepping
 from revenant.workflows import attempts
 from revenant.workflows import events as e
-from revenant.workflows.advancing import advance
 from revenant.workflows.ending import release
 
 log = logging.getLogger("revenant.runs")
@@ -67,14 +66,14 @@ class Runner:
         self._counters = counters
         self._watch = watch
         self._ready = ready
-        self._stage = Stage()
+        self.stage = Stage()
         self.docket = Docket(lambda key: True)
         self._came: deque[Came] = deque()
         self._progress = Progress(worker=worker, wake=self.docket.wake)
-        self._holding = Holding(stage=self._stage, docket=self.docket, came=self._came)
+        self._holding = Holding(stage=self.stage, docket=self.docket, came=self._came)
         within = (archive.transacting, self._holding)
         self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note, within=within)
-        self._task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
         self._forced: set[Key] = set()
@@ -84,14 +83,14 @@ class Runner:
 
     async def start(self) -> None:
         """Begin to serve."""
-        if self._task is None:
+        if self.task is None:
             self._draining = self._stopped = False
-            self._task = asyncio.create_task(self._forever(), name=f"revenant-{self._name}")
+            self.task = asyncio.create_task(self._forever(), name=f"revenant-{self._name}")
 
     async def stop(self, *, timeout: float = 0.0) -> None:
         """Let attempts end within `timeout` seconds, hand the rest over, and hang up; safe before start and twice."""
         self._draining = True
-        task, self._task = self._task, None
+        task, self.task = self.task, None
         if task is not None:
             until = time.monotonic() + timeout
             while self._stepping.busy and time.monotonic() < until and not task.done():  # noqa: ASYNC110 # bounded
@@ -101,13 +100,13 @@ class Runner:
             await asyncio.wait({task}, timeout=max(0.5, until - time.monotonic()))
             await end(task)
         await self._stepping.close()
-        for staged in self._stage:
-            self._stage.drop(staged)
+        for staged in self.stage:
+            self.stage.drop(staged)
         await self._archive.stop()
 
     def has(self, key: Key) -> bool:
         """Whether this runner has attempts of that run under way."""
-        staged = self._stage.find(key)
+        staged = self.stage.find(key)
         return staged is not None and staged.owned
 
     @property
@@ -154,7 +153,7 @@ class Runner:
             for staged in touched:
                 self._give_back(staged)
             raise
-        self._stage.tidy()
+        self.stage.tidy()
 
     async def _round(self, touched: dict[Staged, None]) -> None:
         await self._keep_progress()
@@ -168,10 +167,10 @@ class Runner:
         for _ in range(len(self._came)):
             self._take_in(self._came.popleft(), touched)
         while self._anew:
-            if (fresh := self._stage.find(self._anew.pop())) is not None:
+            if (fresh := self.stage.find(self._anew.pop())) is not None:
                 touched[fresh] = None
         if self._stopped:
-            for staged in self._stage:
+            for staged in self.stage:
                 if staged.held is None and (staged.owned or not staged.live.draft.empty):
                     touched[staged] = None
         late = self._admitting.take_late()
@@ -188,7 +187,7 @@ class Runner:
         self._progress.due = False
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
-        here = [self._stage.find((hint.kind, hint.key)) for hint in hints]
+        here = [self.stage.find((hint.kind, hint.key)) for hint in hints]
         known = [UNKNOWN if staged is None else staged.known for staged in here]
         forced = [(hint.kind, hint.key) in self._forced for hint in hints]
         formats = [self._admitting.format_of(hint.kind) for hint in hints]
@@ -207,11 +206,11 @@ class Runner:
                 self.docket.add([hint])
 
     def _admit(self, hint: Hint, visited: VisitedRun) -> Staged | None:
-        key = (hint.kind, hint.key)
-        known = self._stage.find(key)
+        self.stage.current = key = (hint.kind, hint.key)
+        known = self.stage.find(key)
         if visited.verdict == "elsewhere":
             if known is not None:
-                self._stage.drop(known)
+                self.stage.drop(known)
             self.docket.pass_by(key, FOREIGN_SECONDS)
             self._watch([hint])
             return None
@@ -220,26 +219,27 @@ class Runner:
             return None
         if known is not None and not visited.known:
             log.warning("Run %s(%r) was gone on with elsewhere; it is read again.", hint.kind, hint.key)
-            self._stage.drop(known)
+            self.stage.drop(known)
             known = None
         try:
             staged = self._admitting.admit(hint, visited, known, now=self._archive.now())
         except Exception as error:
             log.exception("Run %s(%r) cannot be read; it is blocked, and nothing else suffers.", *key)
             if known is not None:
-                self._stage.drop(known)
+                self.stage.drop(known)
             staged = self._admitting.block(hint, visited, error, now=self._archive.now())
         if staged is None:
             if visited.deliveries or visited.verdict == "dead":
                 self.docket.pass_by(key, REFUSED_SECONDS)
             return None
-        self._stage.add(staged)
-        self._stage.used(staged)
+        self.stage.add(staged)
+        self.stage.used(staged)
         return staged
 
     def _take_in(self, came: Came, touched: dict[Staged, None]) -> None:
         staged = came.staged
-        if self._stage.find(staged.key) is not staged:
+        self.stage.current = staged.key
+        if self.stage.find(staged.key) is not staged:
             return
         if not self._holding.take(came):
             return
@@ -278,7 +278,7 @@ class Runner:
         staged.live.now = self._archive.now()
         try:
             if not staged.unreadable:
-                advance(staged.live)
+                self.stage.advance(staged)
             if self._stopped or (self._draining and not staged.tasks):
                 release(staged.live)
             return None if staged.live.draft.empty else part_of(staged)
@@ -288,9 +288,9 @@ class Runner:
 
     def _block(self, staged: Staged, error: Exception) -> Append:
         """Put a run in this one's place that is only to be blocked, and return that."""
-        self._stage.drop(staged)
+        self.stage.drop(staged)
         blocked = block_stuck(staged, error, now=self._archive.now())
-        self._stage.add(blocked)
+        self.stage.add(blocked)
         return part_of(blocked)
 
     async def _apart(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
@@ -308,7 +308,7 @@ class Runner:
                     part.staged.live.draft = part.draft
                     left.append(self._block(part.staged, ValueError(brief(error))))
                 else:
-                    self._stage.drop(part.staged)
+                    self.stage.drop(part.staged)
                     self.docket.pass_by(part.staged.key, REFUSED_SECONDS)
                     asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._read_again, part.staged)
             else:
@@ -322,10 +322,10 @@ class Runner:
         for op in draft.stops:
             self._stepping.stop(staged, op)
         if staged.live.view.over or staged.unreadable:
-            self._stage.drop(staged)
+            self.stage.drop(staged)
             return
         if draft.events and draft.events[-1].type == e.RUN_CONTINUED:
-            self._stage.add(self._admitting.begin_anew(staged, now=self._archive.now()))
+            self.stage.add(self._admitting.begin_anew(staged, now=self._archive.now()))
             self._anew.append(staged.key)
             self.docket.wake()
             return
@@ -342,7 +342,7 @@ class Runner:
 
     def _give_back(self, staged: Staged) -> None:
         """Forget a run, and read it again if there is anything to be done about it."""
-        self._stage.drop(staged)
+        self.stage.drop(staged)
         self._read_again(staged)
 
     def _read_again(self, staged: Staged) -> None:

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from revenant.queue.runs import Known
 from revenant.worker.agenda import Key
+from revenant.workflows.advancing import advance
 from revenant.workflows.live import LiveRun
 from revenant.workflows.view import View
 
@@ -98,6 +99,8 @@ class Stage:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[Key, Staged] = OrderedDict()
+        self.current: Key | None = None
+        """The run that was looked at last: while its runner has the event loop, its code does."""
 
     def __len__(self) -> int:
         return len(self._runs)
@@ -126,6 +129,11 @@ class Stage:
             task.cancel()
         staged.tasks.clear()
         staged.live.put_aside()
+
+    def advance(self, staged: Staged) -> None:
+        """Take a run as far as it goes."""
+        self.current = staged.key
+        advance(staged.live)
 
     def tidy(self) -> None:
         """Forget the longest unused of the runs that nothing is under way of."""

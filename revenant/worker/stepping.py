@@ -12,6 +12,7 @@ from revenant.worker.attempt import RunningAttempt, Within
 from revenant.worker.came import Came
 from revenant.worker.stage import Staged
 from revenant.worker.threads import Threads
+from revenant.worker.underway import attempt_name
 from revenant.workflows.attempts import function_of
 from revenant.workflows.draft import Start
 from revenant.workflows.operation import StepOperation
@@ -50,7 +51,9 @@ class Stepping:
 
     def start(self, staged: Staged, start: Start) -> None:
         """Begin an attempt that is recorded."""
-        task = asyncio.create_task(self._run(staged, start), name=f"revenant-step-{start.op}")
+        address, step = staged.live.address, staged.live.view.operations[start.op].name
+        name = attempt_name(address.workflow, address.key, step, start.attempt)
+        task = asyncio.create_task(self._run(staged, start), name=name)
         self._tasks.add(task)
         staged.tasks[start.op] = task
         task.add_done_callback(self._tasks.discard)

@@ -1,6 +1,6 @@
-"""Watchdog: a thread that notices when a handler blocks the event loop: first it says where, then it ends the process.
+"""Watchdog: a thread that notices when a handler or a step blocks the event loop: it says where, then ends the process.
 
-Invariant: no process keeps its entities locked by a loop that stands still, even where the interpreter's lock is held.
+Invariant: no loop that stands still keeps entities or runs from others, even where the interpreter's lock is held.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ HUNG = 1
 class Watchdog:
     """Watches the running event loop from a thread; made in the loop's own thread.
 
-    `limit` (seconds) is how long the loop may stand still. `running` says which messages are being handled.
+    `limit` (seconds) is how long the loop may stand still. `running` says which message or step has it.
     """
 
     def __init__(self, *, handler_timeout: float, running: Callable[[], str]) -> None:
@@ -91,8 +91,8 @@ class Watchdog:
             )
         if still > self._limit:
             log.critical(
-                "The event loop has stood still for %.1f s: this process ends now, so that others get its entities. "
-                "Handled: %s. It is here:\n%s",
+                "The event loop has stood still for %.1f s: this process ends now, so that others get its entities and "
+                "runs. Handled: %s. It is here:\n%s",
                 *(still, self._running(), self._stack()),
             )
             os._exit(HUNG)

@@ -49,6 +49,7 @@ from revenant.worker.scanner import Scanner
 from revenant.worker.suspects import Suspects
 from revenant.worker.sweeper import Sweeper
 from revenant.worker.switchboard import Switchboard
+from revenant.worker.underway import under_way
 from revenant.worker.watch import Watch
 from revenant.workflows.registry import Workflows
 
@@ -82,6 +83,7 @@ class Worker:
         self.id = new_id(0)
         self.counters = Counters()
         self._settings = settings
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._kinds = sorted((*registry.kinds, *workflows.kinds))
         self._jobs = jobs
         self._desk = Link(url=url, role="desk")
@@ -227,6 +229,7 @@ class Worker:
 
     async def start(self) -> None:
         """Begin to serve; Postgres need not be reachable yet."""
+        self._loop = asyncio.get_running_loop()
         await self._listener.start()
         await self._heartbeat.start()
         for loop in self.loops:
@@ -242,9 +245,14 @@ class Worker:
         log.info("Worker %s serves %s with %d lanes.", self.id, ", ".join(self._kinds), len(self._lanes))
 
     def running(self) -> str:
-        """Return the ids of the messages that are being handled, for a person to read."""
-        runners: list[Lane | Residence] = [*self._lanes, *self._residences]
-        return ", ".join(runner.current for runner in runners if runner.current) or "no message"
+        """Return which message, step or run has the event loop, for a person to read; for any thread."""
+        turning: list[Lane | Residence] = [*self._lanes, *self._residences]
+        return under_way(
+            None if self._loop is None else asyncio.current_task(self._loop),
+            attempts=[task for runner in self._runners for task in runner.attempts],
+            runs={runner.task: runner.stage.current for runner in self._runners},
+            messages=[one.current for one in turning if one.current],
+        )
 
     def wrong(self) -> str:
         """Return why this worker does not take messages now; empty when it does. For any thread."""

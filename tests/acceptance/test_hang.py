@@ -87,6 +87,26 @@ async def test_a_handler_that_blocks_the_event_loop_is_named_and_its_process_end
 
 
 @pytest.mark.parametrize(
+    ("where", "named"),
+    [
+        ("step", "step block of run blocks('b'), attempt 1."),
+        ("code", "the code of run blocks('b'), outside any step."),
+    ],
+)
+@pytest.mark.usefixtures("gate")
+async def test_a_step_or_a_runs_code_that_blocks_the_event_loop_is_named(
+    database: str, connection: Connection, tmp_path: Path, where: str, named: str
+) -> None:
+    async with Crew(database, tmp_path, app="tests.poison:app") as crew:
+        hung = await crew.hire(environment=QUICK)
+        await connection.execute("select revenant.start('blocks', 'b', %s)", (f'"{where}"',))
+        await eventually(lambda: not hung.running, seconds=30, what="the end of the worker")
+        said = hung.log.read_text()
+        assert f"something blocks it. Handled: {named}" in said
+        assert f"so that others get its entities and runs. Handled: {named}" in said
+
+
+@pytest.mark.parametrize(
     "how", ["time.sleep(600)", "ctypes.PyDLL(None).sleep(600)"], ids=["Python that waits", "C that holds the lock"]
 )
 def test_whatever_blocks_the_loop_is_ended(how: str) -> None:
