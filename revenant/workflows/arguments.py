@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from revenant.codec import ANYTHING, dump
+from revenant.codec import ANYTHING, RUN_KIND, check_key, dump
 from revenant.errors import RevenantError
 from revenant.queue.records import Delivery
 
@@ -45,6 +45,9 @@ _NAMED = ("signal", "update")
 """What is taken by its name, and counts once by its id."""
 _PARENT = (str, str, int, bool, str)
 """Kind, key, operation, whether it waits, and its stream."""
+_LONGEST_KIND = 128
+MOST = 2**31 - 1
+"""Operations, attempts and versions are counted from 1 to what Postgres holds as an integer."""
 
 
 class Unusable(BaseException):
@@ -69,11 +72,39 @@ def read_args(delivery: Delivery) -> dict[str, Any]:
     if not isinstance(args, dict):
         raise Unusable(f"The arguments of {what} are no JSON object. Nothing was done; send an object.")
     for name, kinds in _NEEDS.get(delivery.handler, {}).items():
-        if not isinstance(args.get(name), kinds):
+        if not _is(args.get(name), kinds):
             raise Unusable(f"{what} has {name!r} as {args.get(name)!r}. Nothing was done; the client's doors send it.")
     if delivery.handler in _NAMED and not (args["name"] and args.get("id") != ""):
         raise Unusable(f"{what} has an empty name or id. Nothing was done; give it a name, and an id or none.")
-    parent = args.get("parent")
-    if delivery.handler == "start" and parent is not None and tuple(map(type, parent)) != _PARENT:
-        raise Unusable(f"{what} names its parent as {parent!r}. Nothing was done; flow.child() starts children.")
+    if delivery.handler == "start":
+        _check_start(args, what)
+    if delivery.handler == "answer" and args["status"] != "ok" and not isinstance(args.get("body"), dict):
+        raise Unusable(f"{what} has an error as {args.get('body')!r}. Nothing was done; entities answer by themselves.")
     return args
+
+
+def _is(value: object, kinds: type | tuple[type, ...]) -> bool:
+    if type(value) is bool:
+        # To Python it is a number, and to Postgres it is not.
+        return bool in (kinds if isinstance(kinds, tuple) else (kinds,))
+    return isinstance(value, kinds) and not (isinstance(value, int) and abs(value) > MOST)
+
+
+def _check_start(args: dict[str, Any], what: str) -> None:
+    parent, version = args.get("parent"), args.get("version")
+    if parent is not None and not _is_parent(parent):
+        raise Unusable(f"{what} names its parent as {parent!r}. Nothing was done; flow.child() starts children.")
+    if args.get("events") is not None and (version is None or version < 1):
+        raise Unusable(f"{what} has a history, and its version as {version!r}. Nothing was done; app.fork() sends it.")
+
+
+def _is_parent(parent: list[Any]) -> bool:
+    """Whether that can be told of an end: it has an address."""
+    if tuple(map(type, parent)) != _PARENT or not 0 < parent[2] <= MOST:
+        return False
+    kind, key = parent[:2]
+    try:
+        check_key(RUN_KIND, key)
+        return str(kind).startswith(RUN_KIND) and len(RUN_KIND) < len(kind.encode()) <= _LONGEST_KIND
+    except (RevenantError, UnicodeEncodeError):
+        return False

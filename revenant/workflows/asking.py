@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from revenant.codec import bucket_of
+from revenant.codec import bucket_of, check_key
 from revenant.errors import Unstorable
 from revenant.queue.records import Envelope, Scheduled
 from revenant.queue.runs import run_origin
@@ -120,7 +120,7 @@ def _id(made: str, kind: str, key: str) -> str:
 
 def _child(run: LiveRun, number: int, operation: ChildOperation[Any]) -> None:
     kind = f"{KIND}{operation.workflow}"
-    key = run.child_id(number, operation.id)
+    key = check_key(operation.workflow, run.child_id(number, operation.id))
     told = {"name": operation.name, "id": key, "input": operation.input, "on_close": operation.on_close}
     run.record(e.CHILD_STARTED, number, **told, wait=operation.wait)
     args: dict[str, Any] = {"input": operation.input}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from revenant.errors import ConfigurationError
 from revenant.workflows import events as e
+from revenant.workflows.arguments import MOST
 from revenant.workflows.events import ASKS, Event
 from revenant.workflows.lasting import clock_of
 from revenant.workflows.view import View
@@ -90,7 +91,7 @@ def begins_with(told: Sequence[Sequence[Any]], workflow: Workflow[Any, Any], ver
     """
     try:
         history = [
-            e.read_event({"seq": seq, "type": type, "op": op, "at": at, "data": data})
+            _checked(e.read_event({"seq": seq, "type": type, "op": op, "at": at, "data": data}))
             for seq, (type, op, at, data) in enumerate(told, 1)
         ]
         first = history[0]
@@ -100,6 +101,22 @@ def begins_with(told: Sequence[Sequence[Any]], workflow: Workflow[Any, Any], ver
     if first.type != e.RUN_STARTED:
         raise ValueError(f"What it is to begin with is no history: it begins with {first.type}. Fork by app.fork().")
     return history
+
+
+def _checked(event: Event) -> Event:
+    """Return what a history may hold behind its beginning, before its end.
+
+    Raises:
+        ValueError: it may not.
+    """
+    type_, data, op = cast(tuple[object, object, object], (event.type, event.data, event.op))
+    if op is None:
+        may = event.seq == 1 or type_ in (*_KEPT[1:], e.PATCH_RECORDED)
+    else:
+        may = type(op) is int and 0 < op <= MOST and isinstance(type_, str) and type_ != ""
+    if not (may and isinstance(data, dict) and event.at.tzinfo is not None):
+        raise ValueError(f"its event {event.seq} is {event.type!r} of operation {event.op!r}")
+    return event
 
 
 def _names(asked: Mapping[int | None, Event]) -> str:

@@ -120,6 +120,15 @@ async def test_an_input_that_the_child_cannot_take_is_refused_to_the_parent(app:
     assert (await run.result(timeout=60))[:2] == ["failed", "InvalidArguments"]
 
 
+@pytest.mark.parametrize("id", [None, "", "x" * 513])
+async def test_an_id_that_is_none_fails_the_parent_and_says_why(app: Revenant, worker: Worker, id: str | None) -> None:
+    """One that is made of the parent's own may be too long, too."""
+    plan = {"child": "double", "input": 1} if id is None else {"child": "double", "input": 1, "id": id}
+    run = await app.start(parent, plan, id="p" * 512)
+    with pytest.raises(RunFailed, match="512 is the limit|is empty"):
+        await run.result(timeout=60)
+
+
 async def test_a_parent_that_is_cancelled_cancels_its_children_and_theirs(
     app: Revenant, worker: Worker, connection: Connection
 ) -> None:
