@@ -8,6 +8,7 @@ import json
 import logging
 import shlex
 import signal
+import socket
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from revenant.cli import main
-from tests.acceptance.command import APP, COMMAND, ROOT, environment, revenant, running, wait_for
+from tests.acceptance.command import APP, COMMAND, ROOT, environment, is_alive, revenant, running, wait_for
 
 pytestmark = pytest.mark.acceptance
 FORMATS = ("table", "json", "ndjson", "csv")
@@ -188,8 +189,12 @@ def test_delete_goes_through_the_mailbox_and_not_found_is_3(served: str) -> None
     with psycopg.connect(served) as connection:
         assert connection.execute("select from revenant.messages").fetchall() == []
     fleet = parsed(within(served, "workers", "-o", "ndjson").stdout, "ndjson")
-    assert [row["alive"] for row in fleet] == [True]
-    assert "Account" in fleet[0]["kinds"]
+    one, *others = fleet
+    assert (one["alive"], one["lanes"], one["host"], others) == (True, 1, socket.gethostname(), [])
+    assert is_alive(one["pid"])
+    assert "Account" in one["kinds"]
+    assert 0 <= one["heartbeat_age"] < 8
+    wait_for(lambda: parsed(within(served, "workers", "-o", "json").stdout, "json")[0]["turns"] > 0)
 
 
 def test_delete_sends_nothing_where_there_is_neither_state_nor_a_worker(stocked: str) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from pathlib import Path
 
 import pytest
 
 from revenant.demo.data import default_data
 from revenant.demo.flight import Flight
+from revenant.demo.fold import Fold
 from revenant.demo.logbook import COLUMNS, LINE_LIMIT, BadRow, Logbook
 from revenant.errors import ConfigurationError
 
@@ -107,3 +109,21 @@ def test_the_demo_s_own_file_has_27_004_flights_and_no_bad_row() -> None:
     logbook = Logbook(default_data())
     flights, bad = read(logbook)
     assert (len(flights), bad, logbook.check()) == (27_004, [], 27_004)
+
+
+def test_a_file_is_never_in_memory_as_a_whole(tmp_path: Path) -> None:
+    def most(rows: int) -> int:
+        """Return the bytes that reading so many rows, and folding them, has in memory at a time."""
+        logbook = book(tmp_path, gzip.compress(f"{HEADER}\n".encode() + f"{GOOD}\n".encode() * rows))
+        tracemalloc.start()
+        try:
+            fold = Fold()
+            assert logbook.check() == rows
+            for flight in logbook.flights(lambda _: None):
+                fold.add(flight)
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    few, many = most(1_000), most(15_000)
+    assert many - few < 50_000, "fifteen times as much to read, 750 kB more"
