@@ -13,6 +13,8 @@ import pytest
 
 from revenant.app import Revenant
 from revenant.codec import bucket_of
+from revenant.entities.entity import Entity
+from revenant.entities.handler import handler
 from revenant.errors import (
     CallTimeout,
     HandlerError,
@@ -159,6 +161,29 @@ async def test_a_handler_knows_its_key_message_and_time(app: Revenant, worker: W
     key, message_id, now, attempt = await app.ref(Account, "a").who()
     assert (key, attempt, len(message_id)) == ("a", 1, 36)
     assert abs(now - datetime.now(UTC)) < timedelta(minutes=1)
+
+
+class Stubborn(Entity):
+    """Gets through at its third attempt, and remembers by which id it was asked."""
+
+    @handler
+    async def push(self) -> None:
+        asked.append((self.turn.message_id, self.turn.attempt))
+        if self.turn.attempt < 3:
+            raise ValueError("not yet")
+
+
+asked: list[tuple[str, int]] = []
+
+
+async def test_a_message_has_one_id_at_all_its_attempts(database: str, settings: Any) -> None:
+    async with Revenant(entities=[Stubborn], database_url=database, settings=settings) as app:
+        worker = app.worker()
+        await worker.start()
+        message_id = await app.cast(app.ref(Stubborn, "s").push())
+        await eventually(lambda: len(asked) == 3, what="the third attempt")
+        await worker.stop(drain_timeout=5)
+    assert asked == [(message_id, 1), (message_id, 2), (message_id, 3)]
 
 
 async def test_a_deleted_entity_starts_afresh(app: Revenant, worker: Worker, connection: Connection) -> None:
@@ -404,7 +429,7 @@ async def test_a_handler_that_hangs_is_cancelled(database: str, settings: Any) -
         await worker.stop()
 
 
-async def test_ten_thousand_messages_of_one_entity_hold_up_nobody_for_ever(app: Revenant, worker: Worker) -> None:
+async def test_thousands_of_messages_of_one_entity_hold_up_nobody_for_ever(app: Revenant, worker: Worker) -> None:
     hot = app.ref(Account, "hot")
     casts = asyncio.gather(*(app.cast(hot.deposit(1)) for _ in range(3000)))
     others = await asyncio.gather(*(app.ref(Account, f"o{n}").deposit(1) for n in range(100)))
