@@ -68,7 +68,7 @@ async def _claim_one(
 
 
 def claim_parameters(hints: Sequence[Hint], vsns: Mapping[str, int], *, most: int) -> dict[str, Any]:
-    """Return the parameters of `claim_v1`."""
+    """Return the parameters that `claim_v1` and `claim_v2` share."""
     return {
         **columns([hint[:3] for hint in hints], ("buckets", "kinds", "keys")),
         # Reading starts at the entity's mark, or at the named number where that is lower: a message may have

@@ -75,7 +75,7 @@ class Reply(NamedTuple):
 
 
 class Scheduled(NamedTuple):
-    """A message that becomes due later: `delay` seconds from now, or at `due`; the order of `schedule_v1`."""
+    """A message that becomes due later: `delay` seconds from now, or at `due`; the order of `schedule_v2`."""
 
     bucket: int
     kind: str
