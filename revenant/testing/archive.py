@@ -166,9 +166,10 @@ class MemoryArchive:
         ]
         return given[-1] if given else None
 
-    async def settle_late(self, settlement: Settlement) -> None:
+    async def settle_late(self, settlements: Sequence[Settlement]) -> None:
         """Answer messages that reach no run."""
-        self._store.settle(settlement)
+        for settlement in settlements:
+            self._store.settle(settlement)
 
     async def keep(self, progress: Progress, *, ended: Collection[tuple[Staged, int]], all: bool) -> None:
         """Do nothing: what attempts have said of themselves stands with their run in memory."""

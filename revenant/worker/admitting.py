@@ -45,7 +45,7 @@ class Admitting:
         self._workflows = workflows
         self._settings = settings
         self._versions = Versions(workflows=workflows, fleet=fleet)
-        self._late: Settlement | None = None
+        self._late: list[Settlement] = []
         self._formats = {
             kind: FORMAT
             for kind, versions in workflows.kinds.items()
@@ -56,9 +56,9 @@ class Admitting:
         """Return which snapshots of such runs can be read; None: none, since some of their code is no decider."""
         return self._formats.get(kind)
 
-    def take_late(self) -> Settlement | None:
-        """Return the answers to messages that reach no run, with the messages themselves; None: there are none."""
-        late, self._late = self._late, None
+    def take_late(self) -> list[Settlement]:
+        """Return the answers to messages that reach no run, each with its message."""
+        late, self._late = self._late, []
         return late
 
     def admit(self, hint: Hint, visited: VisitedRun, known: Staged | None, *, now: datetime) -> Staged | None:
@@ -168,8 +168,7 @@ class Admitting:
         except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
             self._refuse_late(delivery, "InvalidArguments", str(error))
             if (parent := args.get("parent")) is not None:
-                assert self._late is not None
-                self._late.sends.append(refused_child(parent, address.key, "InvalidArguments", str(error)))
+                self._late[-1].sends.append(refused_child(parent, address.key, "InvalidArguments", str(error)))
             return None
         live = self._live(address, new_id(address.bucket), workflow, now)
         parent = args.get("parent")
@@ -254,16 +253,15 @@ class Admitting:
         else:
             self._refuse_late(delivery, "RunExists", _exists(address))
             if (parent := args.get("parent")) is not None:
-                assert self._late is not None
-                self._late.sends.append(refused_child(parent, address.key, "RunExists", _exists(address)))
+                self._late[-1].sends.append(refused_child(parent, address.key, "RunExists", _exists(address)))
 
     def _refuse_late(self, delivery: Delivery, error: str, text: str) -> None:
         body = to_json({"error": error, "type": error, "message": text}).decode()
         self._reply_late(delivery, Reply(delivery.id, "error", 0, body))
 
     def _reply_late(self, delivery: Delivery, answer: Reply) -> None:
-        late = self._late = self._late or Settlement()
-        late.consumed.append((delivery.tid, delivery.seq))
+        late = Settlement(consumed=[(delivery.tid, delivery.seq)])
+        self._late.append(late)
         if delivery.origin is not None:
             late.replies.append((answer, self._settings.reply_ttl))
             late.wakes.setdefault(delivery.origin, []).append(answer)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import psycopg
 
@@ -20,13 +20,13 @@ from revenant.queue.connection import refuses_data
 from revenant.queue.link import Link, brief
 from revenant.queue.mailbox import notify
 from revenant.queue.progress import drop_progress
-from revenant.queue.records import Reply, Settlement
-from revenant.queue.replies import fetch_replies
+from revenant.queue.records import Settlement
 from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs, read_heads, result_channel
 from revenant.queue.settle import id_payloads
 from revenant.queue.snapshots import SnapshotWrite, write_snapshots
 from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
 from revenant.worker.jobs import defer_jobs
+from revenant.worker.late import known_replies, unknown
 from revenant.worker.stage import Staged
 from revenant.worker.telling import tell_committed
 from revenant.workflows.draft import Draft
@@ -35,7 +35,6 @@ from revenant.workflows.results import result_reply
 from revenant.workflows.snapshot import FORMAT
 
 log = logging.getLogger("revenant.runs")
-More = TypeVar("More")
 LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
 
 
@@ -110,17 +109,6 @@ class Appending:
             lost += gone
         return done, lost
 
-    async def settle_late(self, settlement: Settlement) -> None:
-        """Answer messages that came for runs that have ended, or that there are not, and take them from the mailbox."""
-        connection = await self._link.connection()
-        try:
-            lost = await append_runs(connection, self._worker, [], [], settlement)
-        except psycopg.errors.UniqueViolation as error:
-            settlement.replies = _unknown(settlement.replies, await self._known_replies([settlement.replies], error))
-            lost = await append_runs(connection, self._worker, [], [], settlement)
-        if lost is not None:
-            log.debug("Late messages were answered by another worker.")
-
     async def append_within(self, connection: psycopg.AsyncConnection[Any], part: Append) -> bool:
         """Commit one run's part in the transaction that is open there; return false if somebody else has the run.
 
@@ -160,18 +148,10 @@ class Appending:
 
     async def _leave_out_known_replies(self, parts: Sequence[Append], error: psycopg.Error) -> None:
         """An id came twice, which only happens where somebody gave it by hand: the first one's reply stands."""
-        known = await self._known_replies([part.draft.replies for part in parts], error)
-        for part in parts:
-            part.draft.replies = _unknown(part.draft.replies, known)
-
-    async def _known_replies(self, replies: Sequence[Sequence[tuple[Reply, Any]]], error: psycopg.Error) -> set[str]:
-        """Return which of these are given already; the error, if there is none, and no id is here twice."""
         connection = await self._link.connection()
-        ids = [reply.id for some in replies for reply, _ in some]
-        known = {reply.id for reply in await fetch_replies(connection, ids)}
-        if not known and len(set(ids)) == len(ids):
-            raise error
-        return known
+        known = await known_replies(connection, [part.draft.replies for part in parts], error)
+        for part in parts:
+            part.draft.replies = unknown(part.draft.replies, known)
 
     async def _written(self, parts: list[Append]) -> list[Append]:
         """An append got no answer: return those that turn out to be written, and tell their callers to look."""
@@ -195,16 +175,6 @@ class Appending:
             except LOST as error:
                 log.warning("Callers were not told (%s); they look for themselves.", brief(error))
         return written
-
-
-def _unknown(replies: Sequence[tuple[Reply, More]], known: set[str]) -> list[tuple[Reply, More]]:
-    """Return the first reply of each id that is not known, and note it as known."""
-    found: list[tuple[Reply, More]] = []
-    for one in replies:
-        if one[0].id not in known:
-            known.add(one[0].id)
-            found.append(one)
-    return found
 
 
 def part_of(staged: Staged) -> Append:

@@ -13,6 +13,7 @@ from revenant.queue.records import Hint, Settlement
 from revenant.queue.rest import STANDS_STILL
 from revenant.queue.runs import Known, VisitedRun, visit_runs
 from revenant.worker.appending import Append, Appending
+from revenant.worker.late import Late
 from revenant.worker.progress import Progress
 from revenant.worker.stage import Staged
 from revenant.worker.transacting import Transacting
@@ -40,8 +41,8 @@ class Archive(Protocol):
     async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
         """Commit what these runs have come to; return the parts that are committed, and the runs that others have."""
 
-    async def settle_late(self, settlement: Settlement) -> None:
-        """Answer messages that reach no run."""
+    async def settle_late(self, settlements: Sequence[Settlement]) -> None:
+        """Answer messages that reach no run, each by a settlement of its own."""
 
     async def keep(self, progress: Progress, *, ended: Collection[tuple[Staged, int]], all: bool) -> None:
         """Write what attempts have said of themselves."""
@@ -63,6 +64,7 @@ class PostgresArchive:
         self.transacting: Transacting | None = Transacting(
             url=url, role=role.replace("runner", "transaction"), settings=settings, appending=self._appending
         )
+        self._late = Late(link=self._link, worker=worker)
         self._clock = (datetime.now(UTC), time.monotonic())
         self._stands_still = STANDS_STILL in url
 
@@ -89,9 +91,9 @@ class PostgresArchive:
         """Commit what these runs have come to, in one transaction."""
         return await self._appending.append(parts)
 
-    async def settle_late(self, settlement: Settlement) -> None:
-        """Answer messages that reach no run."""
-        await self._appending.settle_late(settlement)
+    async def settle_late(self, settlements: Sequence[Settlement]) -> None:
+        """Answer messages that reach no run, each by a settlement of its own."""
+        await self._late.settle(settlements)
 
     async def keep(self, progress: Progress, *, ended: Collection[tuple[Staged, int]], all: bool) -> None:
         """Write what attempts have said of themselves."""

@@ -173,8 +173,7 @@ class Runner:
             for staged in self.stage:
                 if staged.held is None and (staged.owned or not staged.live.draft.empty):
                     touched[staged] = None
-        late = self._admitting.take_late()
-        if late is not None:
+        if late := self._admitting.take_late():
             await self._archive.settle_late(late)
         await self._go_on(list(touched))
         self._holding.let_through(self._archive.now, stopped=self._stopped)

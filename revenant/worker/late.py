@@ -1,0 +1,79 @@
+"""Late: answers to messages for runs that have ended, or that there are not, together with the messages.
+
+Invariant: one that somebody else has answered costs only itself; one whose answer is not known to be written stays.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import psycopg
+
+from revenant.queue.connection import refuses_data
+from revenant.queue.link import Link, brief
+from revenant.queue.records import Reply, Settlement
+from revenant.queue.replies import fetch_replies
+from revenant.queue.runs import append_runs
+
+log = logging.getLogger("revenant.runs")
+More = TypeVar("More")
+
+
+class Late:
+    """What one runner answers in place of runs."""
+
+    def __init__(self, *, link: Link, worker: str) -> None:
+        self._link = link
+        self._worker = worker
+
+    async def settle(self, settlements: Sequence[Settlement]) -> None:
+        """Write these in one commit; where one of them cannot be, each in its own."""
+        connection = await self._link.connection()
+        try:
+            if await self._write(connection, settlements) or len(settlements) == 1:
+                return
+            for one in settlements:
+                await self._write(connection, [one])
+        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
+            if refuses_data(error):
+                raise
+            log.warning("Late messages may not be answered yet (%s); the net finds those that are not.", brief(error))
+            await self._link.reset(error, only=connection)
+
+    async def _write(self, connection: psycopg.AsyncConnection[Any], settlements: Sequence[Settlement]) -> bool:
+        """Commit these together; return whether all of their messages were still there."""
+        together = Settlement()
+        for one in settlements:
+            together.absorb(one)
+        try:
+            lost = await append_runs(connection, self._worker, [], [], together)
+        except psycopg.errors.UniqueViolation as error:
+            known = await known_replies(connection, [one.replies for one in settlements], error)
+            for one in settlements:
+                one.replies = unknown(one.replies, known)
+            together.replies = [reply for one in settlements for reply in one.replies]
+            lost = await append_runs(connection, self._worker, [], [], together)
+        return lost is None
+
+
+async def known_replies(
+    connection: psycopg.AsyncConnection[Any], replies: Sequence[Sequence[tuple[Reply, Any]]], error: psycopg.Error
+) -> set[str]:
+    """Return which of these are given already; raise the error, if there is none, and no id is here twice."""
+    ids = [reply.id for some in replies for reply, _ in some]
+    known = {reply.id for reply in await fetch_replies(connection, ids)}
+    if not known and len(set(ids)) == len(ids):
+        raise error
+    return known
+
+
+def unknown(replies: Sequence[tuple[Reply, More]], known: set[str]) -> list[tuple[Reply, More]]:
+    """Return the first reply of each id that is not known, and note it as known."""
+    found: list[tuple[Reply, More]] = []
+    for one in replies:
+        if one[0].id not in known:
+            known.add(one[0].id)
+            found.append(one)
+    return found
