@@ -83,7 +83,7 @@ async def _list(
     kind = None if workflow is None else f"{KIND}{workflow}"
     async with looking(app) as connection:
         pages = limited(all_approvals(connection, assignee=assignee, kind=kind), limit)
-        if not await print_pages(output, COLUMNS if output == "table" else ALL, pages):
+        if not await print_pages(output, COLUMNS if output == "table" else ALL, pages, short=("about",)):
             await doubt_workflow(app, app_path, connection, workflow)
 
 

@@ -94,7 +94,7 @@ async def _each(app: Revenant, deed: Deed, ids: Sequence[str] | None) -> list[st
 
 async def _list(app: Revenant, kind: str | None, limit: int | None, output: str) -> None:
     async with looking(app) as connection:
-        await print_pages(output, COLUMNS, limited(dead_letters(connection, kind=kind), limit))
+        await print_pages(output, COLUMNS, limited(dead_letters(connection, kind=kind), limit), short=("message",))
 
 
 async def _show(app: Revenant, message_id: str) -> Row | None:

@@ -6,7 +6,7 @@ import csv
 import io
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -21,6 +21,8 @@ from revenant.cli.option import option
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
 FORMATS = ("table", "json", "ndjson", "csv")
+SHORT = 100
+"""Characters that a table shows of a text that may be of any length."""
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -40,8 +42,10 @@ def output_option(command: F) -> F:
 class Printer(ABC):
     """Prints rows of the same columns; `end` closes what has to be closed."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
+    def __init__(self, columns: Sequence[str], *, short: Collection[str] = ()) -> None:
         self.columns = columns
+        self.short = short
+        """Columns of which a table shows the beginning only: their longest cell would push the others away."""
 
     @abstractmethod
     def page(self, rows: Iterable[Row]) -> None:
@@ -50,6 +54,11 @@ class Printer(ABC):
     def json(self, row: Row) -> str:
         """Return a row as one line of JSON."""
         return to_json({name: row[name] for name in self.columns}).decode()
+
+    def text(self, row: Row, name: str) -> str:
+        """Return a cell of a table."""
+        text = _visible(row[name])
+        return text if name not in self.short or len(text) <= SHORT else f"{text[: SHORT - 1]}…"
 
     def end(self) -> None:  # noqa: B027 # most formats have nothing to close
         """Finish."""
@@ -83,8 +92,8 @@ class NdjsonPrinter(Printer):
 class CsvPrinter(Printer):
     """RFC 4180, with the columns' names first."""
 
-    def __init__(self, columns: Sequence[str]) -> None:
-        super().__init__(columns)
+    def __init__(self, columns: Sequence[str], *, short: Collection[str] = ()) -> None:
+        super().__init__(columns, short=short)
         self._line(columns)
 
     def page(self, rows: Iterable[Row]) -> None:
@@ -105,7 +114,7 @@ class TextPrinter(Printer):
 
     def page(self, rows: Iterable[Row]) -> None:
         """Print some lines; the columns' names above the first."""
-        lines = [[_visible(row[name]) for name in self.columns] for row in rows]
+        lines = [[self.text(row, name) for name in self.columns] for row in rows]
         if self.widths is None:
             lines.insert(0, [_title(name).upper() for name in self.columns])
             self.widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
@@ -130,7 +139,7 @@ class RichPrinter(Printer):
         for name in self.columns:
             table.add_column(_title(name), overflow="fold")
         for row in rows:
-            table.add_row(*(_cell(row[name]) for name in self.columns))
+            table.add_row(*(_cell(self.text(row, name)) for name in self.columns))
         Console(file=sys.stdout).print(table)
         self.printed = True
 
@@ -140,16 +149,18 @@ class RichPrinter(Printer):
             click.echo("Nothing found.", err=True)
 
 
-def printer(output: str, columns: Sequence[str]) -> Printer:
-    """Return the printer of a format; a table has frames only on a terminal."""
+def printer(output: str, columns: Sequence[str], *, short: Collection[str] = ()) -> Printer:
+    """Return the printer of a format; a table has frames on a terminal, and of `short` columns the beginning."""
     table = RichPrinter if sys.stdout.isatty() else TextPrinter
     made: dict[str, type[Printer]] = {"json": JsonPrinter, "ndjson": NdjsonPrinter, "csv": CsvPrinter, "table": table}
-    return made[output](columns)
+    return made[output](columns, short=short)
 
 
-async def print_pages(output: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Row]]) -> int:
+async def print_pages(
+    output: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Row]], *, short: Collection[str] = ()
+) -> int:
     """Print all pages as they come; return how many rows there were."""
-    out, count = printer(output, columns), 0
+    out, count = printer(output, columns, short=short), 0
     async for page in pages:
         out.page(page)
         count += len(page)
@@ -157,9 +168,9 @@ async def print_pages(output: str, columns: Sequence[str], pages: AsyncIterator[
     return count
 
 
-def print_rows(output: str, columns: Sequence[str], rows: Sequence[Row]) -> None:
+def print_rows(output: str, columns: Sequence[str], rows: Sequence[Row], *, short: Collection[str] = ()) -> None:
     """Print rows that are all at hand."""
-    out = printer(output, columns)
+    out = printer(output, columns, short=short)
     if rows:
         out.page(rows)
     out.end()
@@ -205,6 +216,5 @@ def _visible(value: Any) -> str:
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _cell(value: Any) -> Text:
-    text = _visible(value)
+def _cell(text: str) -> Text:
     return Text(text, style=_STYLES.get(text, ""))

@@ -82,7 +82,7 @@ def list_stuck(*, workflow: str | None, limit: int, output: str, app_path: str |
     have an attempt under way for more than ten minutes.
     """
     found = run(_stuck(app_path, workflow, limit))
-    print_rows(output, STUCK_COLUMNS, [{**row, "what_to_type": cure_of(row)} for row in found])
+    print_rows(output, STUCK_COLUMNS, [{**row, "what_to_type": cure_of(row)} for row in found], short=("problem",))
 
 
 async def _stuck(app_path: str | None, workflow: str | None, limit: int) -> list[Row]:
@@ -94,5 +94,7 @@ async def _stuck(app_path: str | None, workflow: str | None, limit: int) -> list
 
 
 def cure_of(row: Row) -> str:
-    """Return what to type about a run that is stuck."""
-    return _CURES[row["reason"]].format(id=shlex.quote(row["id"]), new=shlex.quote(f"{row['id']}-again"))
+    """Return what to type about a run that is stuck; where no step failed, there is none to go on from."""
+    failed_by_code = row["reason"] == "failed" and not row["step_failed"]
+    cure = "revenant run show {id}" if failed_by_code else _CURES[row["reason"]]
+    return cure.format(id=shlex.quote(row["id"]), new=shlex.quote(f"{row['id']}-again"))

@@ -23,7 +23,10 @@ EVENT_COLUMNS = ("seq", "at", "type", "op", "data")
 @output_option
 @app_option()
 def show(*, id: str, workflow: str | None, output: str, app_path: str | None) -> None:
-    """Show the run ID: where it stands, and a timeline of its steps, waits and timers."""
+    """Show the run ID: where it stands, and a timeline of its steps, waits and timers.
+
+    Above it are why it was cancelled, parked or blocked, what ended it, and what could not be undone.
+    """
     _, found = run(with_run(application(app_path), id, workflow, lambda found: found.describe()))
     if output == "table":
         print_timeline(found)

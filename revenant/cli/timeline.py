@@ -42,10 +42,7 @@ def heading(run: RunDescription) -> Iterator[str]:
         f"version {run.version}, {run.events} events, started {run.started_at:%Y-%m-%d %H:%M:%S %Z}, "
         f"{'took' if run.ended_at else 'last changed after'} {_seconds(run.started_at, until)}"
     )
-    if run.problem:
-        yield f"why: {_plain(run.problem)}"
-    if run.error:
-        yield f"error: {_plain(_words(run.error))}"
+    yield from _reasons(run)
     if run.owner is not None:
         where = f"{run.owner.host}, process {run.owner.pid}" if run.owner.host else "no worker that is known"
         yield f"owner: {run.owner.id} ({where}{'' if run.owner.alive else ', dead'})"
@@ -62,6 +59,24 @@ def heading(run: RunDescription) -> Iterator[str]:
         yield f"forked from: {_plain(str(run.forked_from.get('id')))}, before operation {run.forked_from.get('op')}"
     if run.earlier:
         yield f"earlier histories: {len(run.earlier)}"
+
+
+def _reasons(run: RunDescription) -> Iterator[str]:
+    """Yield why it stands there or has ended so, and what of the undoing has not come about."""
+    if run.problem:
+        yield f"why: {_plain(run.problem)}"
+    if run.reason:
+        yield f"reason: {_plain(run.reason)}"
+    if run.error:
+        yield f"error: {_plain(_words(run.error))}"
+    names = {one.number: one.name for one in run.operations}
+    for failed in run.undo_errors:
+        what = f"{_plain(failed['name'])} (operation {failed['op']})"
+        yield f"undoing failed: {what}: {_plain(_words(failed['error']))}"
+    for number in run.not_undone:
+        yield f"not undone: {_plain(names.get(number, 'what it was'))} (operation {number})"
+    if run.note:
+        yield f"note: {_plain(run.note)}"
 
 
 def bar(run: RunDescription, one: OperationDescription) -> str:

@@ -219,14 +219,18 @@ def _dead(traffic: Traffic) -> Finding:
 
 
 def _stuck(traffic: Traffic) -> Finding:
-    if not traffic.stuck:
-        return Finding("runs", "ok", "None is stuck")
-    told = ", ".join(f"{count:,} {_REASONS.get(reason, reason)}" for reason, count in sorted(traffic.stuck.items()))
-    return Finding("runs", "warn", f"Runs do not go on by themselves: {told}", "revenant run stuck")
+    failed = traffic.stuck.get("failed", 0)
+    # That a run fails is an end like others, and may be what it is for; its errors are its application's.
+    ends = f"{failed:,} failed within a day" if failed else ""
+    stuck = {reason: count for reason, count in sorted(traffic.stuck.items()) if reason != "failed"}
+    if not stuck:
+        return Finding("runs", "ok", f"None is stuck; {ends}" if ends else "None is stuck")
+    told = ", ".join(f"{count:,} {_REASONS.get(reason, reason)}" for reason, count in stuck.items())
+    found = f"Runs do not go on by themselves: {told}{'; ' if ends else ''}{ends}"
+    return Finding("runs", "warn", found, "revenant run stuck")
 
 
 _REASONS = {
-    "failed": "failed within a day",
     "no version": "of a version that no live worker has",
     "no worker": "of a workflow that no live worker has",
     "slow": "with an attempt under way for more than ten minutes",

@@ -73,9 +73,17 @@ class RunDescription:
     """Why it is parked or blocked."""
     closing: str | None
     """`cancelling` or `failing` while what it did is being undone."""
+    reason: str | None
+    """Why it was cancelled, where somebody said so."""
     input: Any
     result: Any
     error: dict[str, Any] | None
+    not_undone: tuple[int, ...]
+    """Of a run that has ended: what was registered to be undone, by its operations, and was not even tried."""
+    undo_errors: tuple[dict[str, Any], ...]
+    """What was to be undone and failed for good: `op`, `name` and `error` of each."""
+    note: str | None
+    """What else its last event says of the end."""
     shown: Any
     """What its code shows: `run.state()`."""
     operations: tuple[OperationDescription, ...]
@@ -121,11 +129,14 @@ def describe(
         view.take(event)
     last = view.end.data if view.end is not None else {}
     first = view.started.data if view.started is not None else {}
+    closing = view.closing.data if view.closing is not None else {}
     owner = row["owner"]
     return RunDescription(
         workflow=kind.removeprefix(KIND), id=key, status=row["status"], version=row["version"], problem=row["problem"],
         closing=None if view.closing is None or view.over else view.closing.type.partition(".")[2],
         input=view.input, result=last.get("result"), error=last.get("error"), shown=row["view"],
+        reason=last.get("reason") or closing.get("reason"), not_undone=tuple(last.get("not_undone") or ()),
+        undo_errors=tuple(view.undo_errors), note=last.get("note"),
         operations=_operations(view, events),
         signals={name: len(waiting) for name, waiting in view.signals.waiting.items() if waiting},
         events=row["seq"],

@@ -13,16 +13,38 @@ from click.testing import CliRunner, Result
 from revenant.app import Revenant
 from revenant.cli import main
 from revenant.config import Settings
+from revenant.errors import RunFailed
 from revenant.worker.worker import Worker
+from revenant.workflows.flow import Flow
+from revenant.workflows.retry import Retry
+from revenant.workflows.workflow import workflow
 from tests.acceptance import command
 from tests.moves import move, move_by_air, stay
 
 KNOWN = "This application has: move, stay."
 
 
+LONG = "no bank, " * 500
+
+
+async def charge() -> None:
+    """Fail at length."""
+    raise ValueError(LONG)
+
+
+@workflow
+async def fails(flow: Flow, where: str) -> None:
+    """Fails in a step, or in its own code."""
+    if where == "step":
+        await flow.step(charge, retry=Retry(attempts=1))
+    raise LookupError(LONG)
+
+
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
-    async with Revenant(workflows=[move, move_by_air, stay], database_url=database, settings=settings) as application:
+    async with Revenant(
+        workflows=[move, move_by_air, stay, fails], database_url=database, settings=settings
+    ) as application:
         yield application
 
 
@@ -58,7 +80,7 @@ async def test_without_an_application_an_empty_list_of_what_nobody_serves_gets_a
     unknown = await revenant(database, *words, "--workflow", "mvoe")
     assert unknown.exit_code == 0
     assert "Nothing is there of a workflow called 'mvoe', and no live worker serves it." in unknown.stderr
-    assert "these workflows: move, stay." in unknown.stderr
+    assert "these workflows: fails, move, stay." in unknown.stderr
     served = await revenant(database, *words, "--workflow", "stay")
     assert (served.exit_code, "Nothing is there" in served.stderr) == (0, False)
 
@@ -119,3 +141,21 @@ async def test_one_run_is_written_in_the_singular(app: Revenant, worker: Worker,
     await (await app.start(stay, "here", id="s", timeout=20)).cancel()
     written = await revenant(database, "run", "export")
     assert written.stderr == "1 run written.\n"
+
+
+async def test_what_is_stuck_stays_a_table_however_long_its_errors_and_forks_only_help_where_a_step_failed(
+    app: Revenant, worker: Worker, database: str
+) -> None:
+    for where in ("step", "code"):
+        with pytest.raises(RunFailed):
+            await (await app.start(fails, where, id=f"in {where}", timeout=20)).result(timeout=20)
+    table = await revenant(database, "run", "stuck")
+    assert max(map(len, table.stdout.splitlines())) < 250
+    assert "…  revenant run" in table.stdout
+    lines = await revenant(database, "run", "stuck", "-o", "ndjson")
+    found = [json.loads(line) for line in lines.stdout.splitlines()]
+    assert {row["id"]: row["what_to_type"] for row in found} == {
+        "in step": "revenant run fork 'in step' 'in step-again'",
+        "in code": "revenant run show 'in code'",
+    }
+    assert all(LONG in row["problem"] for row in found)

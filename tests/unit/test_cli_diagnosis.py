@@ -151,6 +151,17 @@ def test_dead_letters_and_a_wrong_clock_are_warnings() -> None:
     assert "7.0 s behind" in findings(facts)["clock"].found
 
 
+def test_runs_that_failed_are_told_and_are_no_warning() -> None:
+    facts = replace(SOUND, traffic=replace(QUIET, stuck={"failed": 1_200}))
+    assert findings(facts)["runs"].status == "ok"
+    assert findings(facts)["runs"].found == "None is stuck; 1,200 failed within a day"
+    mixed = findings(replace(SOUND, traffic=replace(QUIET, stuck={"failed": 3, "blocked": 1})))["runs"]
+    assert (mixed.status, mixed.found) == (
+        "warn",
+        "Runs do not go on by themselves: 1 blocked; 3 failed within a day",
+    )
+
+
 def test_runs_that_do_not_go_on_are_a_warning_that_says_why() -> None:
     facts = replace(SOUND, traffic=replace(QUIET, stuck={"blocked": 2, "no version": 1}))
     assert statuses(facts) == {"runs": "warn"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from revenant.cli.timeline import WIDTH, bar, heading, print_timeline
+from revenant.workflows import events as e
 from revenant.workflows.description import RunDescription, describe
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
@@ -68,3 +69,47 @@ def test_what_a_run_holds_cannot_write_to_the_terminal(capsys: pytest.CaptureFix
     assert "recoveries: 2" in said
     assert "messages that wait: 3" in said
     assert "earlier histories: 1" in said
+
+
+async def undo(what: str) -> None: ...
+
+
+@workflow(name="undoes")
+async def undoes(flow: Flow) -> None:
+    await flow.on_failure(undo, "one")
+    await flow.on_failure(undo, "two")
+    await flow.signal("go")
+
+
+def ended_row(run: DryRun, status: str) -> dict[str, Any]:
+    first, last = run.events[0].at, run.events[-1].at
+    return {
+        "run": run.run, "version": 1, "status": status, "seq": len(run.events), "fence": 1, "recoveries": 0,
+        "view": None, "problem": None, "started_at": first, "updated_at": last, "ended_at": last, "expires_at": None,
+        "owner": None, "host": None, "pid": None, "alive": False, "messages": 0,
+    }  # fmt: skip
+
+
+def test_why_a_run_was_cancelled_and_what_was_not_undone_stand_above_the_timeline() -> None:
+    run = DryRun(undoes)
+    run.send("cancel", reason="the customer\nwent")
+    closing = describe(undoes.kind, "r", ended_row(run, "running"), run.events, earlier=[])
+    assert (closing.closing, closing.reason) == ("cancelling", "the customer\nwent")
+    while run.types[-1] != e.RUN_CANCELLED:
+        run.fail(run.live.view.highest, "Broken", retryable=False)
+    found = describe(undoes.kind, "r", ended_row(run, "cancelled"), run.events, earlier=[])
+    assert [one["op"] for one in found.undo_errors] == [2, 1]
+    lines = list(heading(found))
+    assert "reason: the customer\\nwent" in lines
+    assert "undoing failed: undo (operation 2): Broken: no" in lines
+
+
+def test_what_was_not_even_tried_to_be_undone_is_named() -> None:
+    run = DryRun(undoes)
+    run.tell("cancel", reason="enough")
+    run.live.undos.clear()
+    run.go_on()
+    assert run.types[-1] == e.RUN_CANCELLED
+    found = describe(undoes.kind, "r", ended_row(run, "cancelled"), run.events, earlier=[])
+    assert (found.reason, found.not_undone) == ("enough", (1, 2))
+    assert "not undone: undo (operation 1)" in list(heading(found))
