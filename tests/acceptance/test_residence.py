@@ -17,9 +17,10 @@ import pytest_asyncio
 from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.entities.entity import Entity
-from revenant.errors import HandlerCrashed
+from revenant.errors import CallTimeout, DatabaseUnavailable, HandlerCrashed
+from revenant.sql import migrate
 from tests.acceptance.command import revenant
-from tests.nemesis import Crew, Hand
+from tests.nemesis import Crew, Hand, private_server
 from tests.nemesis import Gate as Bars
 from tests.relaxed import KINDS, Lamp, Rock, Stone
 from tests.tools import eventually, rows, value
@@ -210,3 +211,43 @@ async def test_a_message_that_kills_its_worker_is_set_aside(app: Revenant, conne
         await app.call(app.ref(Lamp, "a").exit_process(), timeout=30)
     assert sum(hand.running for hand in hands) == 1
     assert await app.call(app.ref(Lamp, "a").shine(), durability="strict", timeout=30) == 2
+
+
+async def test_a_crash_of_postgres_loses_no_cast_and_doubles_nothing_though_a_call_may_be_gone(
+    tmp_path: Path, settings: Settings
+) -> None:
+    """Replies of relaxed entities do not wait for the disk: what they said may be lost with Postgres, and no more."""
+    with private_server() as server:
+        await migrate(server.url)
+        async with (
+            Crew(server.url, tmp_path, app="tests.relaxed:app") as crew,
+            Revenant(entities=KINDS, database_url=server.url, settings=settings) as app,
+        ):
+            hands = await pair(crew)
+            cast, called, unknown, over = [0] * 4, [0] * 4, [0] * 4, asyncio.Event()
+
+            async def send(number: int) -> None:
+                while not over.is_set():
+                    lamp = app.ref(Lamp, str(number))
+                    try:
+                        await app.cast(lamp.shine(1000))
+                        cast[number] += 1
+                        await app.call(lamp.shine(), timeout=2)
+                        called[number] += 1
+                    except (CallTimeout, DatabaseUnavailable):
+                        unknown[number] += 1
+
+            sending = asyncio.gather(*map(send, range(4)))
+            await eventually(lambda: min(called) > 5, what="traffic")
+            await asyncio.to_thread(server.stop, "immediate")
+            await asyncio.to_thread(server.start)
+            seen = list(called)
+            await eventually(lambda: all(now > before for now, before in zip(called, seen, strict=True)), seconds=60)
+            over.set()
+            await sending
+            for number in range(4):
+                shines = await app.call(app.ref(Lamp, str(number)).shine(0), durability="strict", timeout=30)
+                casts, calls = divmod(shines, 1000)
+                assert cast[number] <= casts <= cast[number] + unknown[number]
+                assert calls <= called[number] + unknown[number]
+            assert all(hand.running for hand in hands)
