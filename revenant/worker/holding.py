@@ -73,11 +73,16 @@ class Holding:
                 staged.live.now = now()
                 asked.answer.set_result(part_of_event(staged, asked.op, asked.attempt, asked.result))
 
-    def put_off(self, hints: Iterable[Hint]) -> list[Hint]:
-        """Return the hints to runs that are not held; the others come again when their runs are free."""
+    def put_off(self, hints: Iterable[Hint], *, draining: bool = False) -> list[Hint]:
+        """Return the hints to runs that are not held; the others come again when their runs are free.
+
+        `draining`: only those to runs that nobody else can go on with yet are returned; others hear of the rest.
+        """
         free: list[Hint] = []
         for hint in hints:
             staged = self._stage.find((hint.kind, hint.key))
+            if draining and (staged is None or not staged.owned):
+                continue
             if staged is None or staged.held is None:
                 free.append(hint)
             else:

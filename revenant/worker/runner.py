@@ -157,7 +157,7 @@ class Runner:
 
     async def _round(self, touched: dict[Staged, None]) -> None:
         await self._keep_progress()
-        hints = [] if self._draining else self._holding.put_off(self.docket.take(BATCH_RUNS))
+        hints = [] if self._stopped else self._holding.put_off(self.docket.take(BATCH_RUNS), draining=self._draining)
         if hints:
             try:
                 await self._visit(hints, touched)
@@ -232,7 +232,6 @@ class Runner:
                 self.docket.pass_by(key, REFUSED_SECONDS)
             return None
         self.stage.add(staged)
-        self.stage.used(staged)
         return staged
 
     def _take_in(self, came: Came, touched: dict[Staged, None]) -> None:
@@ -318,6 +317,7 @@ class Runner:
     def _after(self, part: Append) -> None:
         """What is recorded is done: attempts begin, others end."""
         staged, draft = part.staged, part.draft
+        self.stage.used(staged)
         for op in draft.stops:
             self._stepping.stop(staged, op)
         if staged.live.view.over or staged.unreadable:

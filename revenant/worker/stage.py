@@ -95,10 +95,12 @@ def waits_of(view: View) -> str:
 
 
 class Stage:
-    """Runs by their addresses, the latest used ones last."""
+    """Runs by their addresses; to keep one, or to forget the longest unused, costs the same however many there are."""
 
     def __init__(self) -> None:
-        self._runs: OrderedDict[Key, Staged] = OrderedDict()
+        self._runs: dict[Key, Staged] = {}
+        self._idle: OrderedDict[Key, Staged] = OrderedDict()
+        """Those that nothing was under way of when they were used last, the longest unused first."""
         self.current: Key | None = None
         """The run that was looked at last: while its runner has the event loop, its code does."""
 
@@ -115,16 +117,21 @@ class Stage:
     def add(self, staged: Staged) -> None:
         """Keep a run."""
         self._runs[staged.key] = staged
+        self.used(staged)
 
     def used(self, staged: Staged) -> None:
         """Note that something was done about it now."""
-        if staged.key in self._runs:
-            self._runs.move_to_end(staged.key)
+        if self._runs.get(staged.key) is not staged:
+            return
+        self._idle.pop(staged.key, None)
+        if not staged.owned:
+            self._idle[staged.key] = staged
 
     def drop(self, staged: Staged) -> None:
         """Forget a run; its code unwinds, and its attempts end."""
         if self._runs.get(staged.key) is staged:
             del self._runs[staged.key]
+            self._idle.pop(staged.key, None)
         for task in staged.tasks.values():
             task.cancel()
         staged.tasks.clear()
@@ -137,12 +144,12 @@ class Stage:
 
     def tidy(self) -> None:
         """Forget the longest unused of the runs that nothing is under way of."""
-        spare = len(self._runs) - MOST_IDLE
-        if spare <= 0:
-            return
-        for staged in self:
-            if spare <= 0:
-                return
-            if not staged.owned and staged.live.draft.empty:
+        for _ in range(len(self._idle) - MOST_IDLE):
+            key, staged = self._idle.popitem(last=False)
+            if staged.owned:
+                # It has got attempts since; it is idle again when they have ended.
+                continue
+            if staged.live.draft.empty:
                 self.drop(staged)
-                spare -= 1
+            else:
+                self._idle[key] = staged
