@@ -10,29 +10,9 @@ from typing import Any
 
 import click
 
-from revenant.cli.approvals import approvals
-from revenant.cli.bench import bench
-from revenant.cli.call import call
-from revenant.cli.cancel import cancel
-from revenant.cli.cast import cast
-from revenant.cli.check import check
-from revenant.cli.dead import dead
-from revenant.cli.delete import delete
-from revenant.cli.demo import demo
-from revenant.cli.dev import dev
 from revenant.cli.failures import CLOSED_PIPE, INTERRUPTED, failure
-from revenant.cli.history import history
-from revenant.cli.ls import ls
-from revenant.cli.migrate import migrate
 from revenant.cli.options import configure_logging
-from revenant.cli.passivate import passivate
-from revenant.cli.run import run
-from revenant.cli.schedules import schedules
-from revenant.cli.show import show
-from revenant.cli.upgrade import upgrade
-from revenant.cli.views import views
-from revenant.cli.worker import worker
-from revenant.cli.workers import workers
+from revenant.cli.shelf import Shelf
 from revenant.errors import RevenantError
 
 
@@ -41,9 +21,6 @@ class Root(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; see `failures.py` for the exit codes."""
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
-            # See revenant_command.py: from here on it is an exception, and told in words.
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         if isinstance(sys.stdout, io.TextIOWrapper):
             sys.stdout.reconfigure(errors="backslashreplace")
         try:
@@ -65,12 +42,17 @@ class Root(click.Group):
         return result
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which they were added: what one needs first comes first."""
+        """Return the commands in the order in which they stand on the shelf: what one needs first comes first."""
         return list(self.commands)
 
 
 @click.group(
     cls=Root,
+    commands=Shelf(
+        *("worker", "dev", "migrate", "upgrade", "views", "call", "cast", "cancel", "show"),
+        *("history", "ls", "passivate", "delete", "workers", "schedules", "run", "approvals", "dead", "check"),
+        *("demo", "bench"),
+    ),
     context_settings={"auto_envvar_prefix": "REVENANT", "help_option_names": ["-h", "--help"]},
 )
 @click.version_option(package_name="revenant-py", prog_name="revenant")
@@ -81,11 +63,7 @@ def main() -> None:
     words to stderr; exit codes are 0 ok, 1 failed, 2 usage, 3 not found, 4 database unreachable. Every option is
     also an environment variable.
     """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        # See revenant_command.py: the command is imported, and from here on Ctrl-C is an exception, and told in words.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     configure_logging("error")
-
-
-for command in (
-    *(worker, dev, migrate, upgrade, views, call, cast, cancel, show),
-    *(history, ls, passivate, delete, workers, schedules, run, approvals, dead, check, demo, bench),
-):
-    main.add_command(command)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -145,6 +147,22 @@ def test_every_command_has_help_and_every_option_a_variable() -> None:
         assert invoke(*path, "--help").exit_code == 0
         assert (command.help or "").strip().endswith((".", ":")) or "." in (command.help or "")
     assert main.context_settings["auto_envvar_prefix"] == "REVENANT"
+
+
+def test_a_command_starts_without_what_only_others_need() -> None:
+    heavy = ("rich", "revenant.bench", "revenant.demo", "revenant.trial", "revenant.testing")
+    code = (
+        f"import sys; from revenant.cli import main; main.commands['worker'], main.commands['call']; "
+        f"print([name for name in {heavy} if name in sys.modules])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout == "[]\n"
+
+
+def test_a_command_that_does_not_exist_is_refused_with_those_that_are_like_it() -> None:
+    result = invoke("wrkers")
+    assert result.exit_code == 2
+    assert "No such command 'wrkers'" in result.stderr
 
 
 def test_listings_take_an_output_format() -> None:
