@@ -1,4 +1,7 @@
-"""The real command in subprocesses: run to its end, or kept running and watched."""
+"""The command in processes of its own: run to its end, or kept running and watched.
+
+They begin in the nursery, which spares them the imports; `anew` is for tests of how the command starts: as users do.
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import IO, TypeVar
+
+from tests.nursery import Process, nursery
 
 T = TypeVar("T")
 ROOT = Path(__file__).parent.parent.parent
@@ -26,23 +31,31 @@ def environment(url: str | None, **more: str) -> dict[str, str]:
     return {**kept, **({"DATABASE_URL": url} if url else {}), **more}
 
 
-def revenant(*words: str, url: str | None, **more: str) -> subprocess.CompletedProcess[str]:
+def revenant(*words: str, url: str | None, anew: bool = False, **more: str) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
-    return subprocess.run(
-        [*COMMAND, *words],
-        cwd=ROOT,
-        env=environment(url, **more),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
+        process = _begin(words, environment(url, **more), stdout, stderr, anew=anew)
+        try:
+            code = process.wait(60)
+        finally:
+            process.kill()
+        for file in (stdout, stderr):
+            file.seek(0)
+        return subprocess.CompletedProcess([*COMMAND, *words], code, stdout.read(), stderr.read())
+
+
+def _begin(
+    words: Sequence[str], environment: dict[str, str], stdout: IO[str], stderr: IO[str], *, anew: bool
+) -> Process:
+    if anew:
+        return subprocess.Popen([*COMMAND, *words], cwd=ROOT, env=environment, stdout=stdout, stderr=stderr)
+    return nursery().begin(words, environment=environment, stdout=stdout, stderr=stderr)
 
 
 class Running:
     """A command that runs; its stderr is in a file, so that it never blocks."""
 
-    def __init__(self, process: subprocess.Popen[str], log: Path) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self.process = process
         self._log = log
 
@@ -64,19 +77,12 @@ class Running:
 
 
 @contextmanager
-def running(*words: str, url: str, **more: str) -> Iterator[Running]:
+def running(*words: str, url: str, anew: bool = False, **more: str) -> Iterator[Running]:
     """Start the command, and see to it that it is gone afterwards."""
     with tempfile.TemporaryDirectory() as folder:
         log = Path(folder) / "stderr"
-        with log.open("w") as stderr:
-            process = subprocess.Popen(
-                [*COMMAND, *words],
-                cwd=ROOT,
-                env=environment(url, **more),
-                stdout=subprocess.DEVNULL,
-                stderr=stderr,
-                text=True,
-            )
+        with log.open("w") as stderr, open(os.devnull, "w") as nothing:
+            process = _begin(words, environment(url, **more), nothing, stderr, anew=anew)
         try:
             yield Running(process, log)
         finally:

@@ -102,7 +102,7 @@ def stocked(database: str) -> str:
 
 
 def test_a_call_prints_its_reply_and_exits_by_what_came_of_it(served: str) -> None:
-    replied = revenant("call", "Account", "a", "deposit", "amount=5", url=served)
+    replied = revenant("call", "Account", "a", "deposit", "amount=5", url=served, anew=True)
     assert (replied.returncode, replied.stdout, replied.stderr) == (0, "5\n", "")
     words = within(served, "call", "Account", "a", "note", "word=a b").stdout
     assert json.loads(words) == ["a b"]
@@ -145,7 +145,7 @@ def ctrl_c_counts() -> Iterator[None]:
 @pytest.mark.usefixtures("ctrl_c_counts")
 def test_ctrl_c_ends_a_waiting_call_without_a_traceback(database: str) -> None:
     with (
-        running("call", "Account", "a", "deposit", "amount=5", "--timeout", "30", url=database) as call,
+        running("call", "Account", "a", "deposit", "amount=5", "--timeout", "30", url=database, anew=True) as call,
         psycopg.connect(database, autocommit=True) as connection,
     ):
         wait_for(lambda: connection.execute("select from revenant.messages").fetchall())
@@ -312,7 +312,7 @@ def test_an_unreachable_database_is_4_and_its_password_stays_secret(url: str) ->
 
 
 def test_a_url_that_cannot_be_read_is_said_without_quoting_it() -> None:
-    ended = revenant("ls", url="postgres//somebody:pa55word@127.0.0.1/nowhere")
+    ended = revenant("ls", url="postgres//somebody:pa55word@127.0.0.1/nowhere", anew=True)
     assert ended.returncode == 2
     assert "cannot be read" in ended.stderr
     assert "pa55word" not in ended.stderr

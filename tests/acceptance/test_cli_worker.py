@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from typing import Any
 
 import psycopg
@@ -16,11 +17,14 @@ from psycopg.conninfo import make_conninfo
 
 from revenant.app import Revenant
 from revenant.sql import address
-from tests.acceptance.command import APP, ROOT, Running, environment, is_alive, revenant, running, wait_for
+from tests.acceptance import command
+from tests.acceptance.command import APP, ROOT, Running, environment, is_alive, wait_for
 from tests.entities import Account
 
 pytestmark = pytest.mark.acceptance
 IN_A_TURN = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
+revenant = partial(command.revenant, anew=True)
+running = partial(command.running, anew=True)
 
 
 def query(url: str, text: str) -> list[tuple[Any, ...]]:

@@ -109,6 +109,7 @@ def test_without_the_extra_it_says_what_to_install(database: str, tmp_path: Path
             "--processes",
             processes,
             url=database,
+            anew=True,
             PYTHONPATH=_without_prometheus(tmp_path),
         )
         assert ended.returncode == 1

@@ -51,7 +51,7 @@ def world(app: Revenant, connection: Connection, crew: Crew, gate: Gate) -> tupl
 async def ended(hand: Hand) -> int:
     """Wait for a worker's end, and return its exit code."""
     await eventually(lambda: not hand.running, seconds=30, what="the end of the worker")
-    return int(hand.process.returncode)
+    return hand.process.wait()
 
 
 @pytest.mark.parametrize(("kind", "how"), [(Bomb, "exit"), (Bomb, "segfault"), (LazyBomb, "exit")])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,16 +11,14 @@ from typing import Self
 
 import psycopg
 
+from tests.nursery import Process, nursery
 from tests.tools import eventually, rows
-
-ROOT = Path(__file__).parent.parent.parent
-COMMAND = [sys.executable, "-m", "revenant", "worker"]
 
 
 class Hand:
-    """A worker process of its own, by the command that users run; its group is what gets the signals."""
+    """A worker process of its own, with the command that users run; its group is what gets the signals."""
 
-    def __init__(self, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, process: Process, log: Path) -> None:
         self.process = process
         self.log = log
 
@@ -97,14 +93,12 @@ class Crew:
         kept = {name: word for name, word in os.environ.items() if not name.startswith("REVENANT_")}
         gate = {name: word for name, word in os.environ.items() if name == "REVENANT_TEST_GATE"}
         with log.open("wb") as file:
-            process = subprocess.Popen(
-                [*COMMAND, "--app", app or self._app, *(options or ("--lanes", "2"))],
-                cwd=ROOT,
-                env={**kept, **gate, "DATABASE_URL": url or self.url, **(environment or {})},
-                stdin=subprocess.DEVNULL,
+            process = nursery().begin(
+                ["worker", "--app", app or self._app, *(options or ("--lanes", "2"))],
+                environment={**kept, **gate, "DATABASE_URL": url or self.url, **(environment or {})},
                 stdout=file,
                 stderr=file,
-                start_new_session=True,
+                session=True,
             )
         hand = Hand(process, log)
         self.hands.append(hand)
