@@ -6,7 +6,7 @@ from revenant.errors import RevenantError
 from revenant.workflows import events as e
 from revenant.workflows.asking import ask
 from revenant.workflows.attempts import begin_ready
-from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing, not_undone
+from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing, not_undone, register
 from revenant.workflows.live import LiveRun
 from revenant.workflows.updating import refuse_early
 
@@ -69,6 +69,7 @@ def _ask(run: LiveRun) -> None:
         try:
             ask(run, number, operation)
         except RevenantError as error:
+            register(run)
             run.put_aside()
             fail(run, error_of(error))
             return

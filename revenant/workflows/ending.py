@@ -13,10 +13,12 @@ from revenant.queue.records import Envelope
 from revenant.workflows import events as e
 from revenant.workflows import tasks
 from revenant.workflows.approving import withdraw
+from revenant.workflows.asking import ask
 from revenant.workflows.commands import Failing
 from revenant.workflows.events import Event
 from revenant.workflows.flow import ContinueAsNew
 from revenant.workflows.live import LiveRun
+from revenant.workflows.operation import UndoOperation
 from revenant.workflows.replay import Answer
 from revenant.workflows.updating import end_updates
 from revenant.workflows.view import View
@@ -86,11 +88,19 @@ def finish(run: LiveRun, came_to: Answer) -> None:
 
 def fail(run: LiveRun, error: dict[str, Any]) -> None:
     """The run fails; what is to be undone comes first."""
+    register(run)
     if run.view.undos:
         run.record(e.RUN_FAILING, None, error=error)
     else:
         _give_up_all(run)
         end(run, e.RUN_FAILED, error=error)
+
+
+def register(run: LiveRun) -> None:
+    """Record what the code has registered to be undone and could not say: the run is parked, or ends in that breath."""
+    for number, operation in sorted(run.unrecorded.items()):
+        if isinstance(operation, UndoOperation):
+            ask(run, number, operation)
 
 
 def not_undone(view: View) -> list[int]:

@@ -61,6 +61,14 @@ async def undoes_otherwise(flow: Flow) -> int:
 
 
 @workflow
+async def undoes_behind(flow: Flow) -> None:
+    """Registers what undoes a step when that is done, and goes on to the next one."""
+    for number in (1, 2):
+        await flow.step(work, number)
+        await flow.on_failure(undo, f"step {number}")
+
+
+@workflow
 async def waits(flow: Flow) -> Any:
     return await flow.signal("go")
 
@@ -336,3 +344,33 @@ def test_a_run_with_nothing_to_undo_ends_without_its_code() -> None:
     run.go_on()
     assert run.types[-1] == e.RUN_CANCELLED
     assert e.RUN_BLOCKED not in run.types
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["here", "read again"])
+def test_a_run_that_is_cancelled_while_it_is_parked_undoes_what_its_code_has_come_to(again: bool) -> None:
+    run = DryRun(undoes_behind)
+    asked(run, "park")
+    run.succeed(1, 1)
+    if again:
+        run.reload()
+    asked(run, "cancel", reason="enough")
+    assert run.types[-4:] == [e.UNDO_REGISTERED, e.RUN_CANCELLING, e.STEP_SCHEDULED, e.ATTEMPT_STARTED]
+    assert run.events[-2].data["input"] == ["step 1"]
+    run.reload()
+    assert run.live.problem is None
+    attempts.recover(run.live, died=True)
+    run.go_on()
+    run.succeed(run.live.view.highest)
+    assert run.last().type == e.RUN_CANCELLED
+    assert "not_undone" not in run.last().data
+
+
+def test_a_run_that_ends_in_the_breath_in_which_a_step_is_done_undoes_that_step() -> None:
+    run = DryRun(undoes_behind)
+    attempts.succeeded(run.live, 1, 1, 1)
+    asked(run, "cancel")
+    assert e.UNDO_REGISTERED in run.types
+    late = DryRun(undoes_behind)
+    attempts.succeeded(late.live, 1, 1, 1)
+    late.fire(0, "timeout")
+    assert late.types[-4:] == [e.UNDO_REGISTERED, e.RUN_FAILING, e.STEP_SCHEDULED, e.ATTEMPT_STARTED]
