@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -37,6 +38,8 @@ class Bomb(Entity):
                 os._exit(9)
             case "segfault":
                 ctypes.string_at(0)
+            case "memory":
+                os.kill(os.getpid(), signal.SIGKILL)  # as the system does where there is none left
             case "sleep":
                 time.sleep(600)  # noqa: ASYNC251 # what a careless handler does
         return self.steps

@@ -54,12 +54,12 @@ async def ended(hand: Hand) -> int:
     return hand.process.wait()
 
 
-@pytest.mark.parametrize(("kind", "how"), [(Bomb, "exit"), (Bomb, "segfault"), (LazyBomb, "exit")])
+@pytest.mark.parametrize(("kind", "how"), [(Bomb, "exit"), (Bomb, "segfault"), (LazyBomb, "memory")])
 async def test_a_message_that_kills_its_worker_is_set_aside_after_three_deaths_and_others_go_on(
     world: tuple[Revenant, Connection, Crew], kind: type[Bomb], how: str
 ) -> None:
     app, connection, crew = world
-    code = {"exit": 9, "segfault": -signal.SIGSEGV}[how]
+    code = {"exit": 9, "segfault": -signal.SIGSEGV, "memory": -signal.SIGKILL}[how]
     first = await crew.hire()
     assert await app.ref(kind, "b").step() == 1
     poison = await app.cast(app.ref(kind, "b").explode(how))
