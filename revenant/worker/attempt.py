@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from typing import Any
 
@@ -45,7 +45,9 @@ class RunningAttempt:
         tell: Callable[[Came, str, float], None],
         say: Callable[[Staged, int, int, str], None],
         within: Within | None = None,
+        alone: Callable[[], Awaitable[None]],
     ) -> None:
+        self._alone = alone
         self._limit = limit
         self._within = within
         self._tell_all = tell
@@ -70,6 +72,7 @@ class RunningAttempt:
         """Run the function, and tell what it came to; only a cancellation from outside is not told of."""
         self._limits.begin()
         try:
+            await self._alone()
             if self._within is not None:
                 came = await self._transact(*self._within)
             else:
@@ -149,7 +152,8 @@ class RunningAttempt:
         if step.is_async:
             return await step.function(*args)
         context = copy_context()
-        return await threads.run(lambda: context.run(step.function, *args))
+        which = self._staged.live.run, self._start.op, self._start.attempt
+        return await threads.run(lambda: context.run(step.function, *args), name=which)
 
     @property
     def _asked(self) -> dict[str, Any]:

@@ -1,11 +1,12 @@
-"""Holding: runs that are left aside while an attempt of theirs commits its own SQL together with its event.
+"""Holding: runs that are left aside: an attempt of theirs commits its own SQL, or their append is to be tried again.
 
-Invariant: nothing is appended to a run that is held but by the attempt that it is held for.
+Invariant: nothing is appended to a run that is held but what it is held for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
@@ -17,6 +18,11 @@ from revenant.worker.came import Came
 from revenant.worker.docket import Docket
 from revenant.worker.stage import Stage, Staged
 from revenant.workflows.attempts import is_current
+
+_SLACK = 0.01
+"""Seconds by which a timer may be early."""
+POSTPONED = (0, 0)
+"""No operation: what is to be written is there, and was refused."""
 
 
 class Asked(NamedTuple):
@@ -31,7 +37,7 @@ class Asked(NamedTuple):
 
 
 class Holding:
-    """The runs of one runner that are held, one attempt each, and what comes for them meanwhile."""
+    """The runs of one runner that are held, for one attempt or append each, and what comes for them meanwhile."""
 
     def __init__(self, *, stage: Stage, docket: Docket, came: deque[Came]) -> None:
         self._stage = stage
@@ -39,6 +45,8 @@ class Holding:
         self._came = came
         self._asked: deque[Asked] = deque()
         self._behind: dict[Staged, list[Came | Hint | Asked]] = {}
+        self._postponed: dict[Staged, tuple[float, Append]] = {}
+        """What is to be appended, and when (monotonic seconds)."""
 
     async def hold(self, staged: Staged, op: int, attempt: int, result: Any) -> Append | None:
         """Return what the attempt is to append, once nothing else is on its way; None: nobody waits for it."""
@@ -72,6 +80,29 @@ class Holding:
                 staged.held = asked.op, asked.attempt
                 staged.live.now = now()
                 asked.answer.set_result(part_of_event(staged, asked.op, asked.attempt, asked.result))
+
+    def postpone(self, part: Append, seconds: float) -> None:
+        """Hold a run whose append was refused, with its attempts under way, until that is tried again."""
+        staged = part.staged
+        staged.held = POSTPONED
+        self._behind.setdefault(staged, [])
+        self._postponed[staged] = time.monotonic() + seconds, part
+        asyncio.get_running_loop().call_later(seconds, self._docket.wake)
+
+    def take_postponed(self, *, last: bool) -> list[Append]:
+        """Return what is to be tried again now; `last`: all of it."""
+        if not self._postponed:
+            return []
+        now = time.monotonic() + _SLACK
+        due = [staged for staged, (at, _) in self._postponed.items() if last or at <= now]
+        parts = [self._postponed.pop(staged)[1] for staged in due]
+        return [part for part in parts if self._stage.find(part.staged.key) is part.staged]
+
+    def written(self, staged: Staged) -> None:
+        """What was postponed is in the database: what has come for the run meanwhile is gone on with."""
+        if staged.held == POSTPONED:
+            staged.held = None
+            self._release(staged)
 
     def put_off(self, hints: Iterable[Hint], *, draining: bool = False) -> list[Hint]:
         """Return the hints to runs that are not held; the others come again when their runs are free.

@@ -16,15 +16,13 @@ import psycopg
 
 from revenant.config import Settings
 from revenant.eventloop import end
-from revenant.queue.connection import refuses_data
-from revenant.queue.link import brief
 from revenant.queue.records import Hint
 from revenant.queue.runs import UNKNOWN, VisitedRun
 from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Key
+from revenant.worker.apart import REFUSED_SECONDS, Apart
 from revenant.worker.appending import Append, part_of
 from revenant.worker.archive import Archive
-from revenant.worker.blocked import block_stuck
 from revenant.worker.came import Came
 from revenant.worker.docket import Docket
 from revenant.worker.holding import Holding
@@ -41,8 +39,6 @@ BATCH_RUNS = 256
 """Runs that are visited at once."""
 FOREIGN_SECONDS = 1.0
 """How long a run that another worker has attempts of is left to it by the net."""
-REFUSED_SECONDS = 5.0
-"""How long the net passes by a run whose append Postgres refuses."""
 
 
 class Runner:
@@ -71,6 +67,9 @@ class Runner:
         self._came: deque[Came] = deque()
         self._progress = Progress(worker=worker, wake=self.docket.wake)
         self._holding = Holding(stage=self.stage, docket=self.docket, came=self._came)
+        self._apart = Apart(
+            archive=archive, stage=self.stage, docket=self.docket, holding=self._holding, read_again=self._read_again
+        )  # fmt: skip
         within = (archive.transacting, self._holding)
         self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note, within=within)
         self.task: asyncio.Task[None] | None = None
@@ -257,13 +256,10 @@ class Runner:
 
     async def _go_on(self, touched: Sequence[Staged]) -> None:
         parts = [part for staged in touched if (part := self._advanced(staged)) is not None]
+        parts += self._holding.take_postponed(last=self._stopped)
         if not parts:
             return
-        try:
-            done, lost = await self._archive.append(parts)
-        except psycopg.Error as error:
-            log.warning("An append was refused (%s); its %d runs are appended apart.", brief(error), len(parts))
-            done, lost = await self._apart(parts)
+        done, lost = await self._apart.append(parts)
         for staged in lost:
             self._lose(staged)
         for part in done:
@@ -282,41 +278,12 @@ class Runner:
             return None if staged.live.draft.empty else part_of(staged)
         except Exception as error:
             log.exception("Run %s(%r) cannot be gone on with; it is blocked, and nothing else suffers.", *staged.key)
-            return self._block(staged, error)
-
-    def _block(self, staged: Staged, error: Exception) -> Append:
-        """Put a run in this one's place that is only to be blocked, and return that."""
-        self.stage.drop(staged)
-        blocked = block_stuck(staged, error, now=self._archive.now())
-        self.stage.add(blocked)
-        return part_of(blocked)
-
-    async def _apart(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
-        """One of these cannot be written: append each by itself, so that only the guilty one stays behind."""
-        done: list[Append] = []
-        lost: list[Staged] = []
-        left = deque(parts)
-        while left:
-            part = left.popleft()
-            try:
-                written, gone = await self._archive.append([part])
-            except psycopg.Error as error:
-                log.error("Run %s(%r): Postgres refuses its events: %s.", *part.staged.key, brief(error))  # noqa: TRY400 # its words quote what was sent
-                if refuses_data(error) and not part.staged.unreadable:
-                    part.staged.live.draft = part.draft
-                    left.append(self._block(part.staged, ValueError(brief(error))))
-                else:
-                    self.stage.drop(part.staged)
-                    self.docket.pass_by(part.staged.key, REFUSED_SECONDS)
-                    asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._read_again, part.staged)
-            else:
-                done += written
-                lost += gone
-        return done, lost
+            return self._apart.block(staged, error)
 
     def _after(self, part: Append) -> None:
         """What is recorded is done: attempts begin, others end."""
         staged, draft = part.staged, part.draft
+        self._holding.written(staged)
         self.stage.used(staged)
         for op in draft.stops:
             self._stepping.stop(staged, op)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from revenant import telemetry
 from revenant.config import Settings
@@ -18,6 +18,8 @@ from revenant.workflows.draft import Start
 from revenant.workflows.operation import StepOperation
 
 log = logging.getLogger("revenant.step")
+Which = tuple[str, int, int]
+"""An attempt: its stream, its operation, and its number."""
 
 
 class Stepping:
@@ -38,6 +40,7 @@ class Stepping:
         self._within = within
         self._threads = Threads(most=settings.step_threads)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._running: dict[Which, asyncio.Task[None]] = {}
 
     @property
     def busy(self) -> bool:
@@ -53,10 +56,24 @@ class Stepping:
         """Begin an attempt that is recorded."""
         address, step = staged.live.address, staged.live.view.operations[start.op].name
         name = attempt_name(address.workflow, address.key, step, start.attempt)
-        task = asyncio.create_task(self._run(staged, start), name=name)
+        which = staged.live.run, start.op, start.attempt
+        earlier = self._running.get(which)
+        task = asyncio.create_task(self._run(staged, start, lambda: self._alone(which, earlier)), name=name)
         self._tasks.add(task)
-        staged.tasks[start.op] = task
-        task.add_done_callback(self._tasks.discard)
+        staged.tasks[start.op] = self._running[which] = task
+        task.add_done_callback(lambda _: self._ended(which, task))
+
+    def _ended(self, which: Which, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if self._running.get(which) is task:
+            del self._running[which]
+
+    async def _alone(self, which: Which, earlier: asyncio.Task[None] | None) -> None:
+        """Wait until the same attempt is over that was begun here before, and whose run was read again since."""
+        if earlier is not None:
+            await asyncio.wait({earlier})
+        if (left := self._threads.left(which)) is not None:
+            await asyncio.wait({left})
 
     def stop(self, staged: Staged, op: int) -> None:
         """End an attempt that nobody waits for any more."""
@@ -72,7 +89,7 @@ class Stepping:
             await asyncio.wait(self._tasks, timeout=1)
         self._threads.close()
 
-    async def _run(self, staged: Staged, start: Start) -> None:
+    async def _run(self, staged: Staged, start: Start, alone: Callable[[], Awaitable[None]]) -> None:
         operation = function_of(staged.live, start.op)
         if operation is None:
             error = {"error": "RunFailed", "type": "UnknownStep", "message": "no code of it is known here"}
@@ -82,7 +99,7 @@ class Stepping:
             within = self._within if isinstance(operation, StepOperation) and operation.transaction else None
             running = RunningAttempt(
                 staged=staged, start=start, operation=operation, limit=self._limit, tell=self._tell, say=self._said,
-                within=within,
+                within=within, alone=alone,
             )  # fmt: skip
             if telemetry.handlers:
                 telemetry.emit("step.start", {}, _place(staged, start.op, start.attempt, operation.step.name))

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 log = logging.getLogger("revenant.step")
@@ -22,6 +22,7 @@ class _Work:
         self.call = call
         self.loop = asyncio.get_running_loop()
         self.came: asyncio.Future[tuple[Any, BaseException | None]] = self.loop.create_future()
+        self.ended: asyncio.Future[None] = self.loop.create_future()
 
 
 class Threads:
@@ -32,8 +33,13 @@ class Threads:
         self._most = most
         self._idle: list[queue.SimpleQueue[_Work | None]] = []
         self._closed = False
+        self._left: dict[Hashable, asyncio.Future[None]] = {}
 
-    async def run(self, call: Callable[[], Any]) -> Any:
+    def left(self, name: Hashable) -> asyncio.Future[None] | None:
+        """Return when the call of that name ends which was left to itself; None: there is none."""
+        return self._left.get(name)
+
+    async def run(self, call: Callable[[], Any], *, name: Hashable = None) -> Any:
         """Return what the call returns, in a thread; one that is cancelled goes on, and nobody hears of it."""
         async with self._places:
             work = _Work(call)
@@ -43,6 +49,8 @@ class Threads:
                 value, error = await work.came
             except asyncio.CancelledError:
                 log.debug("A thread is left to itself: what it runs cannot be cancelled.")
+                self._left[name] = work.ended
+                work.ended.add_done_callback(lambda _: self._left.pop(name, None))
                 raise
         if error is not None:
             raise error
@@ -77,6 +85,7 @@ class Threads:
     ) -> None:
         if not work.came.done():
             work.came.set_result((value, error))
+        work.ended.set_result(None)
         if self._closed or len(self._idle) >= self._most:
             inlet.put(None)
         else:
