@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -115,6 +115,15 @@ def halve(claim: Claim) -> list[Hint]:
 def from_its_first(entity: Claimed) -> Hint:
     """Return the hint to all that was claimed of an entity and not handled."""
     return Hint(entity.bucket, entity.kind, entity.key, entity.deliveries[0].seq)
+
+
+def leave_out(claim: Claim, keys: Collection[tuple[str, str]]) -> list[Hint]:
+    """Take these entities, by kind and key, out of a claim; return the hints to them."""
+    if not keys:
+        return []
+    out = [entity for entity in claim.entities if (entity.kind, entity.key) in keys]
+    claim.entities[:] = [entity for entity in claim.entities if (entity.kind, entity.key) not in keys]
+    return [from_its_first(entity) for entity in out]
 
 
 async def give_back(connection: psycopg.AsyncConnection[Any]) -> None:

@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 3, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 4, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -467,6 +467,33 @@ from found f where f.reason is not null;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (3, 'workflows', '12b8b1bc3d5e8537568c2bb5002d749305bd3bb06779f1fcd2819609d4cf028a', 1);
+
+-- 0004_notes.sql
+-- Promise: what cautious workers have in hand: a row for each turn that runs, found by the others when its worker has died.
+-- Locks: creates a new relation only; takes no lock on anything that exists.
+
+-- Unlogged: it has to outlive a worker, not the server, and costs no WAL.
+create unlogged table revenant.notes (
+    worker uuid not null,
+    -- Which connection of the worker runs the turn: it has one turn at a time.
+    lane text not null,
+    -- The connection that wrote the note: when its backend is gone, so is the worker.
+    backend_pid integer not null,
+    backend_start timestamptz not null,
+    -- An element for each entity of the turn: its messages from the first to the last number.
+    buckets smallint[] not null,
+    kinds text[] collate "C" not null,
+    keys text[] collate "C" not null,
+    firsts bigint[] not null,
+    lasts bigint[] not null,
+    noted_at timestamptz not null default now(),
+    primary key (worker, lane),
+    check (cardinality(buckets) = cardinality(kinds) and cardinality(buckets) = cardinality(keys)),
+    check (cardinality(buckets) = cardinality(firsts) and cardinality(buckets) = cardinality(lasts))
+) with (fillfactor = 20, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (4, 'notes', '9821047d0f2cd45d2a4c876060d1d7547a2838d6e79fb1f831cf0599917b50de', 1);
 
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
@@ -1641,6 +1668,38 @@ begin
 end
 $$;
 
+-- Promise: notes what a worker is about to handle together; returns the places (from 1) of the entities to leave out: with a message under suspicion.
+-- Locks: those of suspect_noted_v1; then the lane's own note.
+create or replace function revenant.note_turn_v1(
+    worker uuid, lane text, buckets smallint[], kinds text[], keys text[], firsts bigint[], lasts bigint[]
+) returns setof integer language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    -- It has to outlive this process, not the server.
+    perform set_config('synchronous_commit', 'off', true);
+    perform revenant.suspect_noted_v1(note_turn_v1.worker);
+    insert into revenant.notes as n (
+        worker, lane, backend_pid, backend_start, buckets, kinds, keys, firsts, lasts, noted_at
+    )
+    select note_turn_v1.worker, note_turn_v1.lane, a.pid, a.backend_start, note_turn_v1.buckets, note_turn_v1.kinds,
+        note_turn_v1.keys, note_turn_v1.firsts, note_turn_v1.lasts, revenant.now()
+    from pg_stat_get_activity(pg_backend_pid()) a
+    on conflict on constraint notes_pkey do update
+    set backend_pid = excluded.backend_pid, backend_start = excluded.backend_start, buckets = excluded.buckets,
+        kinds = excluded.kinds, keys = excluded.keys, firsts = excluded.firsts, lasts = excluded.lasts,
+        noted_at = excluded.noted_at;
+    return query
+    select distinct h.slot::integer
+    from unnest(
+        note_turn_v1.buckets, note_turn_v1.kinds, note_turn_v1.keys, note_turn_v1.firsts, note_turn_v1.lasts
+    ) with ordinality as h (bucket, kind, key, first, last, slot)
+    join revenant.suspects s on s.bucket = h.bucket and s.kind = h.kind and s.key = h.key
+        and s.seq between h.first and h.last
+    where s.worker <> note_turn_v1.worker;
+end
+$$;
+
 -- Promise: the clock that decides due times; tests set it, for one connection or for all of a database, in testing mode.
 -- Locks: none.
 create or replace function revenant.now() returns timestamptz language plpgsql volatile parallel safe as $$
@@ -2213,6 +2272,57 @@ begin
 end
 $$;
 
+-- Promise: the messages that wait still, of all that dead workers had noted together, become suspects: charged with nothing, but where one was all that its worker had in hand.
+-- Locks: an advisory lock, if there is such a note; then those notes; then the messages' rows in suspects, in order.
+create or replace function revenant.suspect_noted_v1(worker uuid) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    -- Nobody in particular: never a worker that has a row.
+    nobody constant uuid := '00000000-0000-0000-0000-000000000000';
+    left_behind uuid[];
+    lanes text[];
+begin
+    if not exists (select from revenant.notes n where n.worker <> suspect_noted_v1.worker) then
+        return;
+    end if;
+    select array_agg(n.worker), array_agg(n.lane) into left_behind, lanes
+    from revenant.notes n
+    where n.worker <> suspect_noted_v1.worker and (
+        not revenant.alive_v1(n.worker) or not exists (
+            -- Another role's start time is hidden (null): then the pid alone has to do.
+            select from pg_stat_get_activity(n.backend_pid) a
+            where coalesce(a.backend_start, n.backend_start) = n.backend_start
+        )
+    );
+    if left_behind is null then
+        return;
+    end if;
+    -- Whoever comes second waits, so that it sees the suspects of the first.
+    perform pg_advisory_xact_lock(hashtextextended('revenant.notes', 7));
+    insert into revenant.suspects (bucket, id, kind, key, seq, worker)
+    select f.bucket, f.id, f.kind, f.key, f.seq,
+        case when count(*) over (partition by f.worker) = 1 then f.worker else nobody end
+    from (
+        select distinct on (m.bucket, m.id) m.bucket, m.id, m.kind, m.key, m.seq, n.worker
+        from unnest(left_behind, lanes) as dead (worker, lane)
+        join revenant.notes n on n.worker = dead.worker and n.lane = dead.lane
+        cross join lateral unnest(n.buckets, n.kinds, n.keys, n.firsts, n.lasts) as h (bucket, kind, key, first, last)
+        cross join lateral (
+            select m.bucket, m.id, m.kind, m.key, m.seq
+            from revenant.messages m
+            where m.bucket = h.bucket and m.kind = h.kind and m.key = h.key and m.seq between h.first and h.last
+        ) m
+        order by m.bucket, m.id
+    ) f
+    order by f.bucket, f.id
+    on conflict on constraint suspects_pkey do nothing;
+    delete from revenant.notes n
+    using unnest(left_behind, lanes) as dead (worker, lane)
+    where n.worker = dead.worker and n.lane = dead.lane;
+end
+$$;
+
 -- Promise: reads one page of a bucket's replies from an id on, removes those that have expired; returns the last id, null at the end.
 -- Locks: the rows it deletes, SKIP LOCKED: it waits for nobody.
 create or replace function revenant.tidy_replies_v1(bucket smallint, after uuid, page integer) returns uuid
@@ -2713,7 +2823,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '0f88f205600b3c8c1e5f59a89b710aede8a27c0d63b0d217fbf31b0f3ca5355d', 0)
+values (0, 'functions', 'd067ca8c347afbeaa568fb756ab842428f701632e0c164db4be88c6428a315c5', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

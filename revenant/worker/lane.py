@@ -9,7 +9,6 @@ import asyncio
 import logging
 import random
 from collections.abc import Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime
 from typing import cast
@@ -20,15 +19,15 @@ from revenant import telemetry
 from revenant.config import Settings
 from revenant.entities.context import Turn
 from revenant.entities.failure import Sentence, ended_transaction, refused_by_postgres
-from revenant.entities.outcome import EntityTurn, Left
 from revenant.entities.registry import Registry
 from revenant.entities.turn import PASSIVATE, Rules, run_turn
 from revenant.errors import Conflict
 from revenant.eventloop import end
-from revenant.queue.claim import ENTITY_LIMIT, from_its_first, give_back, halve, recall_replies
+from revenant.queue.claim import ENTITY_LIMIT, from_its_first, give_back, halve, leave_out, recall_replies
 from revenant.queue.link import Link, brief
 from revenant.queue.records import Claim, Claimed, Delivery, Hint, Settlement
 from revenant.queue.traces import take_traces
+from revenant.worker.aftermath import Aftermath
 from revenant.worker.agenda import Agenda
 from revenant.worker.ahead import Ahead
 from revenant.worker.budget import Budget
@@ -49,8 +48,6 @@ from revenant.worker.watch import Watch
 log = logging.getLogger("revenant.lane")
 BATCH_ENTITIES = 128
 """Entities that a turn claims at most."""
-BLOCKED_SECONDS = 5.0
-"""How long the net passes by an entity whose messages cannot be handled here now."""
 
 
 @dataclass(slots=True)
@@ -93,6 +90,7 @@ class Lane:
         self._settings = settings
         self._agenda = agenda
         self._partners = partners
+        self._aftermath = Aftermath(agenda=agenda, partners=partners)
         self._watch = watch
         self._fleet = fleet
         self._ahead = ahead
@@ -164,7 +162,7 @@ class Lane:
         again: list[Hint] = []
         for hint in hints:
             try:
-                again += await self._caution.take_apart(hint, self.run_once)
+                again += await self._caution.take_one(hint, self.run_once)
             except (TransactionEnded, TransactionSpoilt) as error:
                 again += await self._condemn(error, [hint])
             except ENDS:
@@ -186,10 +184,10 @@ class Lane:
         await self._link.reset()
         return list(hints)
 
-    async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, noted: bool = False) -> list[Hint]:
+    async def run_once(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, alone: bool = False) -> list[Hint]:
         """Run one turn over what the hints name; return what should be looked at again.
 
-        `noted`: its one message is noted before its handler runs, by whoever is cautious.
+        `alone`: its one message is handled with no other beside it in this process.
         """
         connection = cast(LaneConnection, await self._link.connection())
         self._busy, self._current = True, ""
@@ -198,8 +196,7 @@ class Lane:
         again = [hints[slot] for slot in claimed.later]
         self._watch.add(hints[slot] for slot in claimed.locked)
         self._ahead.note(hints[slot] for slot in claimed.newer)
-        for slot in claimed.newer:
-            self._agenda.block((hints[slot].kind, hints[slot].key), BLOCKED_SECONDS)
+        self._aftermath.pass_by(hints[slot] for slot in claimed.newer)
         if not claimed.entities:
             await give_back(connection)
             warm.leave()
@@ -212,7 +209,8 @@ class Lane:
             await take_traces(connection, [one.id for entity in claimed.entities for one in entity.deliveries])
         settlement = Settlement()
         try:
-            async with self._caution.noting(claimed) if noted else _UNNOTED:
+            async with self._caution.noting(claimed.entities, lane=self._link.role, alone=alone) as suspected:
+                again += leave_out(claimed, suspected)
                 await self._handle(connection, claimed, settlement, again, loan=loan, warm=warm)
                 if not settlement.consumed:
                     await give_back(connection)
@@ -253,11 +251,11 @@ class Lane:
             self._ledger.book(settlement, done, vsn=definition.entity_vsn)
             stuck = Stuck.of(done, again)
             if stuck is None:
-                self._look_after(done, again, loan, changed=done.changed)
+                again += self._aftermath.look_after(done, loan, changed=done.changed)
             else:
                 again[:] = stuck.without_own(again)
                 deleted = await self._tell_callers(connection, stuck, rules, settlement, again)
-                self._look_after(done, again, loan, changed=deleted)
+                again += self._aftermath.look_after(done, loan, changed=deleted)
 
     async def _tell_callers(
         self, connection: LaneConnection, stuck: Stuck, rules: Rules, settlement: Settlement, again: list[Hint]
@@ -274,19 +272,6 @@ class Lane:
                 again.append(stuck.hint)
                 break
         return False
-
-    def _look_after(self, done: EntityTurn, again: list[Hint], loan: Loan, *, changed: bool) -> None:
-        entity = done.claimed
-        again += self._partners.look_after(done, loan)
-        left = [outcome for outcome in done.outcomes if isinstance(outcome, Left)]
-        if left:
-            log.warning(
-                "%s(%r): %d message(s) stay in the mailbox: %s.", entity.kind, entity.key, len(left), _WHY[left[0].why]
-            )
-        if left and not (changed and left[-1].why == "state"):
-            self._agenda.block((entity.kind, entity.key), BLOCKED_SECONDS)
-        elif left or (done.unreached and done.awaits is None):
-            again.append(_all_of(entity))
 
     def _rules(self, connection: LaneConnection, now: datetime, loan: Loan) -> Rules:
         isolation = LaneIsolation(connection)
@@ -316,14 +301,3 @@ class Lane:
             prove=self._settings.validate_state,
             lender=loan,
         )
-
-
-_UNNOTED = nullcontext()
-_WHY = {
-    "state": "the stored state does not fit the class; callers are told StateInvalid",
-    "elsewhere": "this worker does not know their handler and another one does",
-}
-
-
-def _all_of(entity: Claimed) -> Hint:
-    return Hint(entity.bucket, entity.kind, entity.key, 0)

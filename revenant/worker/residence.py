@@ -10,6 +10,8 @@ import logging
 import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any, NamedTuple
 
 import psycopg
 
@@ -23,17 +25,18 @@ from revenant.errors import Conflict
 from revenant.eventloop import end
 from revenant.queue.claim import ENTITY_LIMIT
 from revenant.queue.link import Link, brief
-from revenant.queue.records import RELEASED, Claim, Delivery, Hint
+from revenant.queue.records import RELEASED, Claimed, Delivery, Hint
 from revenant.queue.replies import fetch_replies
 from revenant.queue.residence import Look, Place, Visit, Visited, answer, lines, visit
 from revenant.queue.traces import read_traces
+from revenant.worker.aftermath import BLOCKED_SECONDS
 from revenant.worker.ahead import Ahead
 from revenant.worker.answers import Given
 from revenant.worker.caution import Caution
 from revenant.worker.failure import ENDS
 from revenant.worker.home import Home
 from revenant.worker.host import Host
-from revenant.worker.lane import BLOCKED_SECONDS, Counters
+from revenant.worker.lane import Counters
 from revenant.worker.ledger import Ledger
 from revenant.worker.resident import Resident
 from revenant.worker.writer import Writer
@@ -45,6 +48,16 @@ FOREIGN_SECONDS = 1.0
 """How long an entity that another worker keeps is left to it."""
 IDLE_IN_TRANSACTION = 4.0
 """Seconds that a flush may sit still: a hung worker's locks go then, before its heartbeat is stale."""
+
+
+class _Met(NamedTuple):
+    """A resident that is visited, and messages that it has not handled yet."""
+
+    resident: Resident
+    claimed: Claimed
+    deliveries: list[Delivery]
+    more: bool
+    """Whether there are more than were read."""
 
 
 class Residence:
@@ -155,21 +168,21 @@ class Residence:
         if hints:
             await self._caution.take(hints, self._follow)
         for hint in careful:
-            await self._caution.take_apart(hint, self._follow)
+            await self._caution.take_one(hint, self._follow)
         if overdue := self.home.answers.take_overdue():
             await self._answer(overdue)
         await self._writer.write_due()
 
-    async def _follow(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, noted: bool = False) -> list[Hint]:
+    async def _follow(self, hints: Sequence[Hint], *, most: int = ENTITY_LIMIT, alone: bool = False) -> list[Hint]:
         try:
-            await self._visit(hints, most=most, noted=noted)
+            await self._visit(hints, most=most, alone=alone)
         except BaseException:
             # Whatever was handled is known as such; the rest is met again.
             self.home.docket.add(hints)
             raise
         return []
 
-    async def _visit(self, hints: Sequence[Hint], *, most: int, noted: bool) -> None:
+    async def _visit(self, hints: Sequence[Hint], *, most: int, alone: bool) -> None:
         connection = await self._link.connection()
         looks = [self._look(hint) for hint in hints]
         found = await visit(connection, self._worker, looks, self._vsns, most=most)
@@ -177,13 +190,10 @@ class Residence:
         if any(visited.taken_over for visited in found.entities.values()):
             # Their last owner may have died of what waits.
             await self._look_at_fleet()
-        apart = self._caution.on and not noted
         if telemetry.carrier is not None:
             met = [one.id for visited in found.entities.values() for one in visited.claimed.deliveries]
             await read_traces(connection, met)
-        rules = self._host.rules(connection, found.now)
-        given: list[Given] = []
-        handled = False
+        visits: list[_Met] = []
         for slot, visited in found.entities.items():
             resident = self._admit(visited)
             if resident is None:
@@ -193,16 +203,32 @@ class Residence:
                 deliveries = await _recalled(connection, deliveries)
             if slot in found.later:
                 self.home.docket.add([hints[slot]._replace(seq=found.later[slot])])
-            if apart or (handled and rules.spent()):
-                self._come_back(resident, deliveries)
-            elif deliveries:
-                handled = True
-                handle = self._handle_noted if noted else self._handle
-                given += await handle(resident, deliveries, rules, more=slot in found.later)
-        self._host.current = ""
-        if given:
-            await self._answer(given)
+            if deliveries:
+                visits.append(_Met(resident, visited.claimed, deliveries, more=slot in found.later))
+        if visits:
+            await self._answer(await self._handle_all(visits, connection, found.now, alone=alone))
         self._counters.turns += 1
+
+    async def _handle_all(
+        self, visits: Sequence[_Met], connection: psycopg.AsyncConnection[Any], now: datetime, *, alone: bool
+    ) -> list[Given]:
+        given: list[Given] = []
+        claimed = [met.claimed for met in visits]
+        async with self._caution.noting(claimed, lane=self._link.role, alone=alone) as suspected:
+            rules = self._host.rules(connection, now)
+            handled = False
+            for met in visits:
+                if met.resident.key in suspected or (handled and rules.spent()):
+                    self._come_back(met.resident, met.deliveries)
+                    continue
+                handled = True
+                # Before the note of a suspect goes, it is flushed: nobody is to meet it again.
+                met.resident.urgent = met.resident.urgent or alone
+                given += await self._handle(met.resident, met.deliveries, rules, more=met.more)
+                if alone:
+                    await self._writer.write([met.resident])
+        self._host.current = ""
+        return given
 
     def _look(self, hint: Hint) -> Look:
         resident = self.home.memory.find((hint.kind, hint.key))
@@ -272,16 +298,6 @@ class Residence:
         self.home.memory.plan(resident)
         given = [(resident, reply, channel) for reply, channel in answers]
         self.home.answers.expect(given)
-        return given
-
-    async def _handle_noted(
-        self, resident: Resident, deliveries: Sequence[Delivery], rules: Rules, *, more: bool
-    ) -> list[Given]:
-        """Handle the one message under a note, and flush before the note goes: nobody is to meet it again."""
-        async with self._caution.noting(Claim([resident.receive(deliveries)])):
-            resident.urgent = True
-            given = await self._handle(resident, deliveries, rules, more=more)
-            await self._writer.write([resident])
         return given
 
     def _come_back(self, resident: Resident, deliveries: Sequence[Delivery]) -> None:

@@ -79,10 +79,11 @@ async def test_a_handler_that_blocks_the_event_loop_is_named_and_its_process_end
         assert "The event loop has stood still for" in said
         assert message in said
         assert "time.sleep(600)" in said, "the stack names the line"
-        # The next one is cautious: it ends in the same way, and that is counted.
+        # The next one is cautious: it ends in the same way, and leaves a note.
         second = crew.spawn(environment=QUICK)
         await eventually(lambda: not second.running, seconds=30, what="the end of the second worker")
-        assert await value(connection, "select id::text from revenant.suspects") == message
+        noted = "select m.id::text from revenant.messages m join revenant.notes n on n.keys = array[m.key]"
+        assert await value(connection, noted) == message
         assert await value(connection, "select count(*) from pg_locks where locktype = 'advisory'") == 0
 
 

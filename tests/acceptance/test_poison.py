@@ -1,10 +1,10 @@
-"""Messages that take their worker down: found, set aside after three deaths under a note, and the fleet goes on."""
+"""Messages that take their worker down: found, set aside after three deaths alone, and the fleet goes on."""
 
 from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,22 @@ async def ended(hand: Hand) -> int:
     return hand.process.wait()
 
 
+async def replaced(crew: Crew, code: int, until: Callable[[], Awaitable[bool]]) -> int:
+    """Start a worker whenever one ends, with that exit code, until one lives on; return how many have ended."""
+    deaths = 0
+    while True:
+        hand = crew.spawn()
+
+        async def over(hand: Hand = hand) -> bool:
+            return not hand.running or await until()
+
+        await eventually(over, seconds=30, what="the end of the worker, or of what kills it")
+        if hand.running:
+            return deaths
+        assert hand.process.returncode == code, hand.last_words()
+        deaths += 1
+
+
 @pytest.mark.parametrize(("kind", "how"), [(Bomb, "exit"), (Bomb, "segfault"), (LazyBomb, "memory")])
 async def test_a_message_that_kills_its_worker_is_set_aside_after_three_deaths_and_others_go_on(
     world: tuple[Revenant, Connection, Crew], kind: type[Bomb], how: str
@@ -67,20 +83,56 @@ async def test_a_message_that_kills_its_worker_is_set_aside_after_three_deaths_a
     neighbours = [app.ref(kind, f"n{number}") for number in range(20)]
     for neighbour in neighbours:
         await app.cast(neighbour.step())
-    # Nobody knew what the first one died of; the others die of the message that they have noted.
-    for death in range(DEATHS):
-        assert await value(connection, "select coalesce(max(deaths), 0) from revenant.suspects") == max(death - 1, 0)
-        assert await ended(crew.spawn()) == code
-    await crew.hire()
     dead = "select id::text, attempts, error->>'error' from revenant.dead"
-    assert await eventually(lambda: rows(connection, dead), what="the dead letter") == [(poison, 1, "HandlerCrashed")]
+    found = "select exists (select from revenant.dead)"
+    # One dies with its neighbours beside it, unless it was all that there was in hand; the others alone.
+    assert DEATHS <= await replaced(crew, code, lambda: value(connection, found)) <= DEATHS + 1
+    assert await rows(connection, dead) == [(poison, 1, "HandlerCrashed")]
     assert await asyncio.gather(*(neighbour.step() for neighbour in neighbours)) == [2] * 20
     assert await app.ref(kind, "b").step() == 2, "the state is as before"
     await eventually(
         lambda: value(connection, "select count(*) = 0 from revenant.suspects"), what="the last note's end"
     )
+    await eventually(lambda: value(connection, "select count(*) = 0 from revenant.notes"), what="the last note's end")
     if kind is Bomb:
         assert await value(connection, "select count(*) from revenant.messages") == 0
+
+
+async def test_where_workers_are_replaced_after_minutes_a_message_that_kills_them_is_set_aside_all_the_same(
+    world: tuple[Revenant, Connection, Crew],
+) -> None:
+    """As by whoever waits longer from crash to crash."""
+    app, connection, crew = world
+    poison = await app.cast(app.ref(Bomb, "b").explode("exit"))
+
+    async def over() -> bool:
+        await connection.execute(
+            "update revenant.workers w set heartbeat_at = now() - interval '5 minutes' where not "
+            "exists (select from pg_stat_get_activity(w.backend_pid) a where a.backend_start = w.backend_start)"
+        )
+        return bool(await value(connection, "select exists (select from revenant.dead)"))
+
+    # The first death is under no note.
+    assert await replaced(crew, 9, over) == 1 + DEATHS
+    assert await rows(connection, "select id::text from revenant.dead") == [(poison,)]
+
+
+async def test_whatever_ran_beside_what_kills_every_worker_is_handled_and_none_of_it_set_aside(
+    world: tuple[Revenant, Connection, Crew],
+) -> None:
+    app, connection, crew = world
+    keys = [f"n{number}" for number in range(60)]
+    for number, key in enumerate(keys):
+        kind = (Bomb, LazyBomb)[number % 2]
+        await app.cast(app.ref(kind, key).step())
+        if number % 20 == 10:
+            await app.cast(app.ref(kind, f"b{number}").explode("exit"))
+    gone = "select count(*) = 3 from revenant.dead"
+    deaths = await replaced(crew, 9, lambda: value(connection, gone))
+    assert deaths <= 1 + 3 * (DEATHS + 1)
+    assert {key for (key,) in await rows(connection, "select key from revenant.dead")} == {"b10", "b30", "b50"}
+    for number, key in enumerate(keys):
+        assert await app.call(app.ref((Bomb, LazyBomb)[number % 2], key).step(), timeout=20) == 2
 
 
 async def test_a_fleet_survives_a_poisonous_call_under_its_supervisor_and_the_caller_is_told(

@@ -1,4 +1,4 @@
-"""Caution: when workers turn cautious and when it ends, what a note counts, and that nobody pays for it otherwise."""
+"""Caution: when workers turn cautious and when it ends, what notes count and tell, and that nobody pays for it else."""
 
 from __future__ import annotations
 
@@ -33,13 +33,37 @@ PEER = (
     "from pg_stat_get_activity(pg_backend_pid()) a"
 )
 DIES = "update revenant.workers set backend_start = now() - make_interval(days => 1) where id = %s"
+LONG_AGO = "update revenant.workers set heartbeat_at = now() - make_interval(mins => 5) where id = %s"
 DEATHS = "select deaths from revenant.suspects"
+SUSPECTED = "select key, worker::text, deaths from revenant.suspects order by key"
+NOTED = "select worker::text, lane, keys, firsts, lasts from revenant.notes"
+NOBODY = "00000000-0000-0000-0000-000000000000"
 
 
-def claimed() -> Claimed:
-    bucket = bucket_of("Account", "a")
+def claimed(key: str = "a") -> Claimed:
+    bucket = bucket_of("Account", key)
     delivery = Delivery(7, "(0,1)", new_id(bucket), "deposit", "{}", None, None, 0, None)
-    return Claimed(bucket, "Account", "a", None, 0, None, None, [delivery])
+    return Claimed(bucket, "Account", key, None, 0, None, None, [delivery])
+
+
+async def waiting(app: Revenant, connection: Connection, *keys: str) -> list[Claimed]:
+    """Send a message to each of these, and return what a turn would claim of it."""
+    for key in keys:
+        await app.cast(app.ref(Account, key).deposit(1))
+    found = await rows(connection, "select bucket, key, seq, id::text from revenant.messages order by seq")
+    return [
+        Claimed(
+            bucket, "Account", key, None, 0, None, None, [Delivery(seq, "", of, "deposit", "{}", None, None, 0, None)]
+        )
+        for bucket, key, seq, of in found
+    ]
+
+
+async def fall(connection: Connection, *peers: str) -> None:
+    """Have workers of these ids in the table, all dead."""
+    for peer in peers:
+        await connection.execute(PEER, (peer,))
+        await connection.execute(DIES, (peer,))
 
 
 @pytest_asyncio.fixture
@@ -67,11 +91,80 @@ async def test_a_note_counts_workers_that_died_and_nobody_else(connection: Conne
     assert await rows(connection, DEATHS) == []
 
 
-async def test_no_message_is_noted_while_nobody_has_died(
+async def test_what_a_worker_that_lives_has_noted_is_under_no_suspicion(
+    app: Revenant, connection: Connection, peers: list[Suspects]
+) -> None:
+    (first, second, _), (a, b) = peers, await waiting(app, connection, "a", "b")
+    await connection.execute(PEER, (first._worker,))
+    assert await first.note_turn("lane-1", [a, b]) == []
+    assert await rows(connection, NOTED) == [
+        (
+            first._worker,
+            "lane-1",
+            ["a", "b"],
+            [one.deliveries[0].seq for one in (a, b)],
+            [one.deliveries[0].seq for one in (a, b)],
+        )
+    ]
+    assert await second.note_turn("lane-1", [a, b]) == []
+    await first.clear_turn("lane-1")
+    assert [lane for _, lane, *_ in await rows(connection, NOTED)] == ["lane-1"], "the other's note stays"
+    assert await rows(connection, SUSPECTED) == []
+
+
+async def test_what_died_together_is_suspected_and_charged_with_nothing(
+    app: Revenant, connection: Connection, peers: list[Suspects]
+) -> None:
+    (first, second, third), (a, b, c) = peers, await waiting(app, connection, "a", "b", "c")
+    for peer in (first, second):
+        await connection.execute(PEER, (peer._worker,))
+    await first.note_turn("lane-1", [a])
+    await first.note_turn("lane-2", [b])
+    await connection.execute(DIES, (first._worker,))
+    assert sorted(await second.note_turn("lane-1", [c, b, a])) == [1, 2], "the places of those that it leaves out"
+    assert await rows(connection, SUSPECTED) == [("a", NOBODY, 0), ("b", NOBODY, 0)]
+    assert [worker for worker, *_ in await rows(connection, NOTED)] == [second._worker]
+    assert await second.note(a) == 0, "nobody knows which of them it was"
+    await second.clear(a)
+    assert await third.note_turn("lane-1", [c, b, a]) == [1], "one that was handled is cleared"
+
+
+async def test_what_was_all_that_a_dead_worker_had_in_hand_is_charged_with_its_death(
+    app: Revenant, connection: Connection, peers: list[Suspects]
+) -> None:
+    (first, second, third), (a,) = peers, await waiting(app, connection, "a")
+    await connection.execute(PEER, (first._worker,))
+    await first.note_turn("lane-1", [a, claimed("gone")])
+    await connection.execute(DIES, (first._worker,))
+    assert await second.note_turn("lane-1", [a]) == [0]
+    assert await rows(connection, SUSPECTED) == [("a", first._worker, 0)]
+    assert await second.note(a) == 1
+    assert await third.note(a) == 1, "the second has no row: it left"
+
+
+async def test_of_many_that_find_a_dead_worker_s_note_each_leaves_its_messages_out(
+    app: Revenant, database: str, connection: Connection, peers: list[Suspects]
+) -> None:
+    """The one that comes second waits for the suspects of the first."""
+    (first, second, third), (a, b) = peers, await waiting(app, connection, "a", "b")
+    await connection.execute(PEER, (first._worker,))
+    await first.note_turn("lane-1", [a, b])
+    await connection.execute(DIES, (first._worker,))
+    async with await psycopg.AsyncConnection.connect(database) as slow:
+        await slow.execute("select revenant.suspect_noted_v1(%s)", (second._worker,))
+        noting = asyncio.create_task(third.note_turn("lane-1", [a, b]))
+        blocked = "select count(*) = 1 from pg_locks where locktype = 'advisory' and not granted"
+        await eventually(lambda: value(connection, blocked), what="the wait")
+        await slow.commit()
+    assert sorted(await noting) == [0, 1]
+
+
+async def test_nothing_is_noted_while_nobody_has_died(
     app: Revenant, worker: Worker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[object] = []
-    monkeypatch.setattr(Suspects, "note", lambda _self, entity: noted.append(entity))
+    for name in ("note", "note_turn"):
+        monkeypatch.setattr(Suspects, name, lambda _self, *what: noted.append(what))
     for number in range(5):
         assert await app.ref(Account, "a").deposit(1) == number + 1
     assert noted == []
@@ -81,37 +174,69 @@ async def test_no_message_is_noted_while_nobody_has_died(
 async def test_a_dead_peer_makes_cautious_and_one_that_comes_back_ends_it(
     app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    noted: list[str] = []
-    note = Suspects.note
+    noted: list[int] = []
+    note = Suspects.note_turn
 
-    async def counted(self: Suspects, entity: Claimed) -> int:
-        noted.append(entity.deliveries[0].handler)
-        return await note(self, entity)
+    async def counted(self: Suspects, lane: str, entities: Sequence[Claimed]) -> list[int]:
+        noted.append(sum(len(entity.deliveries) for entity in entities))
+        return await note(self, lane, entities)
 
-    monkeypatch.setattr(Suspects, "note", counted)
+    monkeypatch.setattr(Suspects, "note_turn", counted)
     peer = str(uuid4())
-    await connection.execute(PEER, (peer,))
-    await connection.execute(DIES, (peer,))
+    await fall(connection, peer)
     worker._heartbeat.nudge()
     await eventually(lambda: worker._caution.on, what="caution")
-    await asyncio.gather(*(app.ref(Account, f"k{number}").deposit(1) for number in range(10)))
-    assert noted == ["deposit"] * 10, "each message is noted"
-    await eventually(lambda: value(connection, "select count(*) = 0 from revenant.suspects"), what="the notes' end")
+    await asyncio.gather(*(app.ref(Account, f"k{number % 20}").deposit(1) for number in range(100)))
+    assert sum(noted) == 100, "each message is noted"
+    assert len(noted) < 50, "together with others"
+    await eventually(lambda: value(connection, "select count(*) = 0 from revenant.notes"), what="the notes' end")
     await connection.execute("delete from revenant.workers where id = %s", (peer,))
     await connection.execute(PEER, (peer,))
     worker._heartbeat.nudge()
     await eventually(lambda: not worker._caution.on, what="the end of the caution")
-    assert await app.ref(Account, "k1").deposit(1) == 2
-    assert len(noted) == 10
+    noted.clear()
+    assert await app.ref(Account, "k1").deposit(1) == 6
+    assert noted == []
+
+
+async def cautious(database: str, connection: Connection) -> bool:
+    """Whether a worker that starts now would be cautious."""
+    own = str(uuid4())
+    suspects = Suspects(url=database, worker_id=own)
+    caution = Caution(own_id=own, kinds=["Account"], agenda=Agenda(), suspects=suspects, condemned={})
+    found = await rows(connection, "select id::text, kinds, draining, revenant.alive_v1(id) from revenant.workers")
+    await caution.look(connection, [Member(*one) for one in found])
+    await caution.stop()
+    return caution.on
+
+
+async def test_a_worker_that_starts_is_cautious_of_what_waits_and_nobody_has_outlived(
+    app: Revenant, database: str, connection: Connection
+) -> None:
+    dead, heir = str(uuid4()), str(uuid4())
+    await fall(connection, dead)
+    assert not await cautious(database, connection), "what it died of is gone, since nothing waits"
+    await app.cast(app.ref(Account, "a").deposit(1))
+    assert await cautious(database, connection), "it may wait still"
+    await connection.execute(LONG_AGO, (dead,))
+    assert await cautious(database, connection), "whoever starts so seldom has to remember for long"
+    await connection.execute(PEER, (heir,))
+    assert await cautious(database, connection), "the other one came after that death"
+    await connection.execute(
+        "update revenant.workers set started_at = now() - interval '1 hour' where id = %s", (heir,)
+    )
+    assert not await cautious(database, connection), "the other one lives on through it"
+    await connection.execute("update revenant.workers set kinds = '{\"Other\": {}}' where id = %s", (heir,))
+    assert await cautious(database, connection), "it could not have died of that"
+    await connection.execute(DIES, (heir,))
+    assert await cautious(database, connection)
 
 
 async def test_caution_ends_by_itself_though_the_dead_worker_s_row_is_still_there(
     app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "CAUTION_SECONDS", 0.2)
-    peer = str(uuid4())
-    await connection.execute(PEER, (peer,))
-    await connection.execute(DIES, (peer,))
+    await fall(connection, str(uuid4()))
     worker._heartbeat.nudge()
     await eventually(lambda: worker._caution._died, what="the news")
     await eventually(lambda: not worker._caution.on, what="the end of the caution")
@@ -136,7 +261,8 @@ async def test_what_a_dead_worker_had_noted_goes_first_and_after_three_deaths_it
     try:
         with pytest.raises(HandlerCrashed, match="3 worker processes died"):
             await call
-        assert worker._caution.on
+        assert not worker._caution.on, "nobody else pays"
+        await eventually(lambda: not worker._caution._suspected, what="the end of the suspicion")
     finally:
         await worker.stop(drain_timeout=5)
     assert await rows(connection, "select error->>'error', error->'answered' from revenant.dead") == [
@@ -145,49 +271,76 @@ async def test_what_a_dead_worker_had_noted_goes_first_and_after_three_deaths_it
     assert await value(connection, "select count(*) from revenant.entities") == 0
 
 
-async def test_one_message_of_the_process_runs_under_a_note_at_a_time(connection: Connection, database: str) -> None:
-    """So a death is only ever blamed on the one that ran."""
-    condemned: dict[str, Sentence] = {}
+async def test_a_suspect_runs_with_nothing_beside_it_and_the_others_together(
+    app: Revenant, database: str, connection: Connection, peers: list[Suspects]
+) -> None:
+    """So a death is only ever charged to the one that ran."""
+    found = await waiting(app, connection, *(f"k{number}" for number in range(6)))
+    await peers[0].note_turn("lane-1", found[:3])
     suspects = Suspects(url=database, worker_id=str(uuid4()))
+    condemned: dict[str, Sentence] = {}
     caution = Caution(own_id=str(uuid4()), kinds=["Account"], agenda=Agenda(), suspects=suspects, condemned=condemned)
-    await caution.look(connection, [Member("peer", {}, False, False)])
-    running, most_running = 0, 0
+    await caution.look(connection, [])
+    of = {entity.key: entity for entity in found}
+    running: list[str] = []
+    together: set[tuple[str, ...]] = set()
 
-    async def run(hints: Sequence[Hint], *, most: int = 0, noted: bool = False) -> list[Hint]:
-        nonlocal running, most_running
-        assert (len(hints), most, noted) == (1, 1, True)
-        running += 1
-        most_running = max(most_running, running)
-        await asyncio.sleep(0)
-        running -= 1
+    async def run(hints: Sequence[Hint], *, most: int = 0, alone: bool = False) -> list[Hint]:
+        keys = [hint.key for hint in hints]
+        async with caution.noting([of[key] for key in keys], lane="lane-1", alone=alone) as left_out:
+            assert not left_out
+            running.extend(keys)
+            for _ in range(3):
+                await asyncio.sleep(0)
+                if alone:
+                    assert (running, most) == (keys, 1)
+            together.add(tuple(running))
+            for key in keys:
+                running.remove(key)
         return list(hints)
 
-    hints = [Hint(0, "Account", f"k{number}", number) for number in range(5)]
-    lanes = [caution.take(hints, run) for _ in range(4)]
-    assert await asyncio.gather(*lanes) == [hints] * 4
-    assert most_running == 1
+    hints = [Hint(entity.bucket, "Account", entity.key, entity.deliveries[0].seq) for entity in found]
+    lanes = [caution.take(part, run) for part in (hints[:4], hints[4:5], hints[5:])]
+    again = await asyncio.gather(*lanes)
+    assert sorted(hint for part in again for hint in part) == sorted(hints)
+    assert ("k3", "k4", "k5") in together, "no suspect waits for them, nor they for it"
+    assert {("k0",), ("k1",), ("k2",)} <= together
+    assert not caution._suspected, "each has been handled, and is cleared"
     await caution.stop()
 
 
-async def test_what_was_noted_goes_before_everything_that_waits(connection: Connection, database: str) -> None:
-    one, agenda = claimed(), Agenda()
-    dead = Suspects(url=database, worker_id=str(uuid4()))
-    await dead.note(one)
+async def test_what_was_noted_goes_before_everything_that_waits(
+    app: Revenant, connection: Connection, database: str, peers: list[Suspects]
+) -> None:
+    (one,) = await waiting(app, connection, "a")
+    await peers[0].note_turn("lane-1", [one])
+    agenda = Agenda()
     agenda.add([Hint(0, "Account", f"k{number}", 0) for number in range(100)], backlog=True)
     suspects = Suspects(url=database, worker_id=str(uuid4()))
     caution = Caution(own_id=str(uuid4()), kinds=["Account"], agenda=agenda, suspects=suspects, condemned={})
     await caution.look(connection, [])
-    assert caution.on
-    assert (await agenda.take(1)).hints == [Hint(one.bucket, "Account", "a", 7)]
-    await dead.close()
+    assert not caution.on
+    assert (await agenda.take(1)).hints == [Hint(one.bucket, "Account", "a", one.deliveries[0].seq)]
+
+
+async def test_a_suspect_that_others_have_handled_is_one_no_more(
+    app: Revenant, connection: Connection, database: str, peers: list[Suspects]
+) -> None:
+    found = await waiting(app, connection, "a", "b")
+    await peers[0].note_turn("lane-1", found)
+    suspects = Suspects(url=database, worker_id=str(uuid4()))
+    caution = Caution(own_id=str(uuid4()), kinds=["Account"], agenda=Agenda(), suspects=suspects, condemned={})
+    await caution.look(connection, [])
+    assert set(caution._suspected) == {("Account", "a"), ("Account", "b")}
+    await connection.execute("delete from revenant.messages where key = 'a'")
+    await caution.look(connection, [])
+    assert set(caution._suspected) == {("Account", "b")}
 
 
 async def test_where_no_note_can_be_written_work_goes_on(app: Revenant, worker: Worker, connection: Connection) -> None:
     """As on a server that has no connection left."""
-    peer = str(uuid4())
-    await connection.execute(PEER, (peer,))
-    await connection.execute(DIES, (peer,))
-    await connection.execute("drop function revenant.note_suspect_v1")
+    await fall(connection, str(uuid4()))
+    await connection.execute("drop function revenant.note_turn_v1")
     worker._heartbeat.nudge()
     await eventually(lambda: worker._caution.on, what="caution")
     account = app.ref(Account, "a")

@@ -14,7 +14,7 @@ from revenant.codec import new_id
 from revenant.config import Settings
 from revenant.errors import CallTimeout, UnknownHandler
 from revenant.sql import statement
-from revenant.worker import heartbeat, lane
+from revenant.worker import aftermath, heartbeat
 from revenant.worker.worker import Worker
 from tests.deploys import NewParcel, OldParcel
 from tests.tools import eventually, rows, value
@@ -38,7 +38,7 @@ def seldom(monkeypatch: pytest.MonkeyPatch) -> None:
     """Heartbeats so seldom that no worker hears of another by them."""
     monkeypatch.setattr(heartbeat, "HEARTBEAT_SECONDS", 600.0)
     monkeypatch.setattr(heartbeat.Heartbeat, "nudge", lambda _self: None)
-    monkeypatch.setattr(lane, "BLOCKED_SECONDS", 0.05)
+    monkeypatch.setattr(aftermath, "BLOCKED_SECONDS", 0.05)
 
 
 async def test_a_handler_of_a_worker_that_has_just_come_is_not_refused(

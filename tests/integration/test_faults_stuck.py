@@ -14,7 +14,7 @@ from revenant.errors import StateInvalid
 from revenant.queue.callers import claim_calls
 from revenant.queue.claim import ENTITY_LIMIT, claim
 from revenant.queue.records import Claim, Claimed, Delivery, Hint
-from revenant.worker import lane
+from revenant.worker import aftermath
 from revenant.worker.agenda import Agenda
 from revenant.worker.worker import Worker
 from tests.entities import Account
@@ -43,7 +43,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[Claimed]:
 @pytest.fixture
 def blocked(monkeypatch: pytest.MonkeyPatch) -> None:
     """The net passes a stuck entity by for so long that nothing is ever told by the net."""
-    monkeypatch.setattr(lane, "BLOCKED_SECONDS", 3600.0)
+    monkeypatch.setattr(aftermath, "BLOCKED_SECONDS", 3600.0)
 
 
 async def spoil(app: Revenant, connection: Connection, *, casts: int = CASTS) -> Account:

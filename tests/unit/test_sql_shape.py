@@ -47,6 +47,7 @@ OTHER_CLOCKS = {
     "functions/tidy_v1.sql": "what is old enough to remove is a question of real time, in tests too",
     "functions/visit_v1.sql": "records since when an entity lives where; nothing is decided by it",
     "migrations/0003_workflows.sql": "the view of stuck runs asks whether workers live, and how long runs have stood, as alive_v1",
+    "statements/weigh_deaths.sql": "as alive_v1",
     "statements/count_unfinished.sql": "procrastinate's jobs are due by real time",
     "statements/create_clock.sql": "a test's clock begins with real time, unless it is told another",
     "statements/create_migrations.sql": "runs before revenant.now() exists",
