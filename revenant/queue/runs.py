@@ -82,7 +82,7 @@ class VisitedRun:
 
 
 class RunWrite(NamedTuple):
-    """A run's row after an append; the order of `append_runs_v1`."""
+    """A run's row after an append; the order of `append_runs_v2`."""
 
     bucket: int
     kind: str
@@ -120,11 +120,11 @@ class EventWrite(NamedTuple):
     data: str
 
 
-_RUN_COLUMNS = (
+RUN_COLUMNS = (
     "run_buckets", "run_kinds", "run_keys", "runs", "streams", "run_expected", "run_seqs", "fences", "takes", "owned",
     "run_versions", "statuses", "recoveries", "digests", "origins", "parents", "waits", "views", "problems", "keeps",
 )  # fmt: skip
-_EVENT_COLUMNS = ("slots", "event_seqs", "types", "ops", "ats", "datas")
+EVENT_COLUMNS = ("slots", "event_seqs", "types", "ops", "ats", "datas")
 
 
 class Lost(NamedTuple):
@@ -198,7 +198,7 @@ async def append_runs(
     awaited inside the transaction, with its connection; `begun`: it is open already. Returns what was lost; None: all
     is committed.
     """
-    head = {"worker": worker, **columns(runs, _RUN_COLUMNS), **columns(events, _EVENT_COLUMNS)}
+    head = {"worker": worker, **columns(runs, RUN_COLUMNS), **columns(events, EVENT_COLUMNS)}
     wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
     more = settlement.sends or settlement.schedules or settlement.cancels or before_commit
     append = ("" if begun else statement("begin_append") + "\n") + statement("append_runs")

@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 4, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 5, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -495,6 +495,18 @@ create unlogged table revenant.notes (
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (4, 'notes', '9821047d0f2cd45d2a4c876060d1d7547a2838d6e79fb1f831cf0599917b50de', 1);
 
+-- 0005_runs_by_workflow.sql
+-- Promise: runs are listed by an index that no planner can take for the way to one run; no table is rewritten.
+-- Locks: SHARE on run_heads while the index is built, then ACCESS EXCLUSIVE for as long as a catalogue entry takes.
+
+-- Of bucket, kind and key no other index but the primary key has any, or a plan that was made while there were few runs
+-- goes through the whole of it for each run. So this one is led by what people call a workflow, which is not kind itself.
+create index run_heads_workflow on revenant.run_heads (substr(kind, 5), started_at);
+drop index revenant.run_heads_started;
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (5, 'runs_by_workflow', 'a07018425f7fc2dffd9f96146b1ecbfb11ac656664e0debb2a68a58066e9813b', 1);
+
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
 create or replace function revenant.alive_v1(worker uuid) returns boolean language plpgsql volatile as $$
@@ -601,6 +613,95 @@ begin
         );
         raise exception 'the streams of % runs are not as they were read', cardinality(keys) - written
             using errcode = 'RV001', detail = coalesce(missing, '');
+    end if;
+    insert into revenant.run_events (bucket, run, seq, type, op, at, data)
+    select buckets[e.slot], streams[e.slot], e.seq, e.type, e.op, e.at, e.data::jsonb
+    from unnest(slots, event_seqs, types, ops, ats, datas) as e (slot, seq, type, op, at, data);
+end
+$$;
+
+-- Promise: appends events to the streams of runs, each fenced by the events and the fence that its writer knows; or raises RV001 and writes nothing.
+-- Locks: the heads' rows, in the order given, which is key order.
+create or replace function revenant.append_runs_v2(
+    worker uuid, buckets smallint[], kinds text[], keys text[], runs uuid[], streams uuid[],
+    expected bigint[], seqs bigint[], fences bigint[], takes boolean[], owned boolean[],
+    versions integer[], statuses text[], recoveries integer[], digests bytea[], origins text[], parents text[],
+    waits text[], views text[], problems text[], keeps double precision[],
+    slots integer[], event_seqs bigint[], types text[], ops integer[], ats timestamptz[], datas text[]
+) returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    moment timestamptz := revenant.now();
+    written bigint[];
+    begun uuid[];
+    missing text[];
+begin
+    -- Each row is looked up by itself, behind a limit, and reached by its ctid: a join over the key would be planned by
+    -- how many runs there were at the session's first append, and may go through all of them. A statement for each run
+    -- would be dearer still: it prepares the table's many checks anew.
+    with changed as (
+        update revenant.run_heads h
+        set run = w.stream, seq = w.seq, fence = w.fence + w.take::integer, owner = case when w.owned then worker end,
+            version = w.version, status = w.status, recoveries = w.recoveries,
+            waits = coalesce(w.waits::jsonb, h.waits), view = coalesce(w.view::json, h.view), problem = w.problem,
+            updated_at = moment,
+            ended_at = case when w.status in ('completed', 'failed', 'cancelled') then moment end,
+            expires_at = case
+                when w.status in ('completed', 'failed', 'cancelled') then moment + make_interval(secs => w.keep)
+            end
+        from (
+            select w.*, r.tid
+            from unnest(
+                buckets, kinds, keys, runs, streams, expected, seqs, fences, takes, owned, versions, statuses,
+                append_runs_v2.recoveries, append_runs_v2.waits, views, problems, keeps
+            ) with ordinality as w (
+                bucket, kind, key, run, stream, expected, seq, fence, take, owned, version, status,
+                recoveries, waits, view, problem, keep, slot
+            )
+            cross join lateral (
+                select r.ctid as tid from revenant.run_heads r
+                where r.bucket = w.bucket and r.kind = w.kind and r.key = w.key
+                limit 1
+            ) r
+            where w.expected > 0
+        ) w
+        where h.ctid = w.tid and h.run = w.run and h.seq = w.expected and h.fence = w.fence
+        returning w.slot
+    )
+    select coalesce(array_agg(c.slot), '{}') into written from changed c;
+    if cardinality(written) < cardinality(keys) then
+        with added as (
+            insert into revenant.run_heads (
+                bucket, kind, key, run, version, status, seq, owner, fence, recoveries, digest, origin, parent,
+                waits, view, problem, started_at, updated_at, ended_at, expires_at
+            )
+            select w.bucket, w.kind, w.key, w.stream, w.version, w.status, w.seq, case when w.owned then worker end,
+                w.fence + w.take::integer, w.recoveries, w.digest, w.origin, w.parent::json,
+                coalesce(w.waits::jsonb, '[]'), w.view::json, w.problem, moment, moment,
+                case when w.status in ('completed', 'failed', 'cancelled') then moment end,
+                case
+                    when w.status in ('completed', 'failed', 'cancelled') then moment + make_interval(secs => w.keep)
+                end
+            from unnest(
+                buckets, kinds, keys, streams, expected, seqs, fences, takes, owned, versions, statuses,
+                append_runs_v2.recoveries, digests, origins, parents, append_runs_v2.waits, views, problems, keeps
+            ) as w (
+                bucket, kind, key, stream, expected, seq, fence, take, owned, version, status,
+                recoveries, digest, origin, parent, waits, view, problem, keep
+            )
+            where w.expected = 0
+            on conflict do nothing
+            returning run
+        )
+        select coalesce(array_agg(a.run), '{}') into begun from added a;
+        if cardinality(written) + cardinality(begun) < cardinality(keys) then
+            select array_agg(w.slot) into missing
+            from unnest(streams, expected) with ordinality as w (stream, expected, slot)
+            where case when w.expected = 0 then w.stream <> all (begun) else w.slot <> all (written) end;
+            raise exception 'the streams of % runs are not as they were read', cardinality(missing)
+                using errcode = 'RV001', detail = array_to_string(missing, ',');
+        end if;
     end if;
     insert into revenant.run_events (bucket, run, seq, type, op, at, data)
     select buckets[e.slot], streams[e.slot], e.seq, e.type, e.op, e.at, e.data::jsonb
@@ -2561,6 +2662,144 @@ begin
 end
 $$;
 
+-- Promise: of each named run: where it stands, the messages that wait for it in order, and, where those known are not all, its last snapshot, the events since, and its steps' progress.
+-- Locks: none: what was read here is fenced when it is appended to.
+create or replace function revenant.visit_runs_v2(
+    worker uuid, buckets smallint[], kinds text[], keys text[],
+    known_runs uuid[], known_seqs bigint[], known_fences bigint[], owned boolean[], forced boolean[],
+    formats text[], message_limit integer, byte_limit bigint
+) returns table (
+    slot integer, part text, seq bigint, tid text, id text, name text, body text, origin text, digest bytea,
+    fence bigint, op integer, at timestamptz, version integer, verdict text
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    -- Of full length from the start: an array that begins at another place than 1 is moved by unnest.
+    streams uuid[] := array_fill(null::uuid, array[cardinality(keys)]);
+    ends bigint[] := array_fill(null::bigint, array[cardinality(keys)]);
+    looks boolean[] := array_fill(false, array[cardinality(keys)]);
+    reads boolean[] := array_fill(false, array[cardinality(keys)]);
+    living uuid[];
+    head record;
+    message record;
+    event record;
+    since bigint;
+    total integer := 0;
+    bytes bigint := 0;
+    read_any boolean := false;
+    cut integer := cardinality(keys) + 1;
+begin
+    part := 'head';
+    for head in
+        select h.slot::integer as slot, h.forced, h.ours, r.*,
+            coalesce(r.run = h.known_run and r.seq = h.known_seq and r.fence = h.known_fence, false) as known
+        from unnest(buckets, kinds, keys, known_runs, known_seqs, known_fences, owned, forced)
+            with ordinality as h (bucket, kind, key, known_run, known_seq, known_fence, ours, forced, slot)
+        left join lateral (
+            select r.run, r.seq, r.status, r.problem, r.origin, r.digest, r.fence, r.recoveries, r.version, r.owner
+            from revenant.run_heads r
+            where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+            -- A look-up each: without this it is a join, planned by how many runs there were at the session's first visit.
+            limit 1
+        ) r on true
+        order by h.slot
+    loop
+        slot := head.slot; verdict := 'free';
+        if head.owner is not null then
+            if living is null then
+                living := array(select w.id from revenant.workers w where revenant.alive_v1(w.id));
+            end if;
+            verdict := case
+                when head.owner = worker then 'ours' when head.owner = any (living) then 'elsewhere' else 'dead'
+            end;
+        end if;
+        tid := case when head.known then 'known' end;
+        seq := head.seq; id := head.run::text; name := head.status; body := head.problem; origin := head.origin;
+        digest := head.digest; fence := head.fence; op := head.recoveries; version := head.version;
+        return next;
+        continue when verdict = 'elsewhere';
+        looks[slot] := true;
+        continue when head.run is null or head.known or head.status in ('completed', 'failed', 'cancelled');
+        streams[slot] := head.run; ends[slot] := head.seq;
+        -- A run is read from its beginning only when there is something to be done about it.
+        reads[slot] := head.forced or (head.owner is not null and not (head.owner = worker and head.ours));
+    end loop;
+
+    part := 'message'; verdict := null; fence := null; op := null; version := null;
+    -- In a later snapshot than the heads': what their last owners consumed is not seen again.
+    for message in
+        select h.slot::integer as slot, m.*
+        from unnest(buckets, kinds, keys, looks) with ordinality as h (bucket, kind, key, looks, slot)
+        cross join lateral (
+            select m.seq, m.ctid::text as tid, m.id::text as id, m.handler, m.args::text as args, m.origin, m.digest
+            from revenant.messages m
+            where h.looks and m.bucket = h.bucket and m.kind = h.kind and m.key = h.key
+            order by m.seq
+            -- One more, to know whether there are more.
+            limit message_limit + 1
+        ) m
+        order by h.slot, m.seq
+    loop
+        if total >= message_limit or (total > 0 and bytes >= byte_limit) then
+            cut := message.slot;
+            exit;
+        end if;
+        slot := message.slot; seq := message.seq; tid := message.tid; id := message.id; name := message.handler;
+        body := message.args; origin := message.origin; digest := message.digest;
+        total := total + 1; bytes := bytes + octet_length(body);
+        reads[slot] := true;
+        return next;
+    end loop;
+
+    part := 'more'; tid := null; body := null;
+    for i in cut .. cardinality(keys) loop
+        slot := i;
+        return next;
+    end loop;
+
+    tid := null; id := null; origin := null; digest := null;
+    for i in 1 .. cardinality(keys) loop
+        continue when not reads[i] or streams[i] is null;
+        slot := i; part := 'later';
+        if bytes >= byte_limit and read_any then
+            -- A run is read whole, or not yet.
+            seq := null; name := null; op := null; at := null; body := null;
+            return next;
+            continue;
+        end if;
+        read_any := true; since := 0;
+        if formats[i] is not null then
+            select s.seq, s.view::text into seq, body from revenant.run_snapshots s
+            where s.bucket = buckets[i] and s.run = streams[i] and s.format = formats[i] and s.seq <= ends[i];
+            if found then
+                part := 'snapshot'; name := null; since := seq; bytes := bytes + octet_length(body);
+                return next;
+            end if;
+        end if;
+        part := 'event';
+        for event in
+            select e.seq, e.type, e.op, e.at, e.data::text as data from revenant.run_events e
+            where e.bucket = buckets[i] and e.run = streams[i] and e.seq > since and e.seq <= ends[i]
+            order by e.seq
+        loop
+            seq := event.seq; name := event.type; op := event.op; at := event.at; body := event.data;
+            bytes := bytes + octet_length(body);
+            return next;
+        end loop;
+        part := 'progress'; seq := null; name := null; at := null;
+        for event in
+            select p.op, p.progress::text as data from revenant.run_progress p
+            where p.bucket = buckets[i] and p.run = streams[i]
+        loop
+            op := event.op; body := event.data;
+            return next;
+        end loop;
+        op := null; at := null;
+    end loop;
+end
+$$;
+
 -- Promise: makes this worker the owner of named entities that nobody alive owns, then reads the messages of those it owns, in order.
 -- Locks: the rows of residents that it takes over or makes, in key order; it waits only for another visit that makes the same row.
 create or replace function revenant.visit_v1(
@@ -2823,7 +3062,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'd067ca8c347afbeaa568fb756ab842428f701632e0c164db4be88c6428a315c5', 0)
+values (0, 'functions', 'b0418f4645ca1a47efca03f678c5a811791521d0badcbbf2e2fd0a480d4bb89f', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

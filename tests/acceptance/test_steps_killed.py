@@ -59,7 +59,7 @@ async def test_a_transaction_counts_once_whenever_its_worker_is_killed(
     }[moment]
     async with Proxy(database) as proxy:
         victim = await crew.hire(url=proxy.url)
-        trap = proxy.trap("transaction", b"revenant.append_runs_v1", spring)
+        trap = proxy.trap("transaction", b"revenant.append_runs_v2", spring)
         run = await app.start(buy, id="b", timeout=30)
         await eventually(lambda: not victim.running, seconds=60, what="the victim's death")
         assert trap.sprung.is_set()

@@ -173,9 +173,8 @@ async def test_a_role_that_may_only_read_reads_the_views(app: Revenant, connecti
 
 PLANS = {
     "the youngest of one workflow": (
-        "select key from revenant.run_heads where kind = 'run:x' and started_at <= now() "
-        "order by started_at desc, key desc limit 10",
-        "run_heads_started",
+        "select id from revenant.runs where workflow = 'x' and started_at <= now() order by started_at desc limit 10",
+        "run_heads_workflow",
     ),
     "those that have failed": (
         "select key from revenant.run_heads where status = 'failed' and ended_at > now() - interval '1 day'",

@@ -376,7 +376,7 @@ async def test_a_lost_connection_at_the_commit_costs_nothing_and_counts_once(
         return await flow.transaction(add, retry=QUICK)
 
     async with Proxy(database) as proxy:
-        trap = proxy.trap("transaction", b"revenant.append_runs_v1", spring)
+        trap = proxy.trap("transaction", b"revenant.append_runs_v2", spring)
         async with served(proxy.url, settings, buy) as app:
             attempt = await (await app.start(buy, id="b")).result(timeout=30)
         assert trap.sprung.is_set()

@@ -1,6 +1,6 @@
 -- Promise: appends to the streams of runs, in the transaction that is open; settle_turn, which follows, commits it.
--- Locks: those of append_runs_v1.
-select revenant.append_runs_v1(
+-- Locks: those of append_runs_v2.
+select revenant.append_runs_v2(
     %(worker)s::uuid, %(run_buckets)s::smallint[], %(run_kinds)s::text[], %(run_keys)s::text[],
     %(runs)s::uuid[], %(streams)s::uuid[],
     %(run_expected)s::bigint[], %(run_seqs)s::bigint[], %(fences)s::bigint[], %(takes)s::boolean[], %(owned)s::boolean[],

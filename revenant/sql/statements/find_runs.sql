@@ -1,12 +1,19 @@
 -- Promise: the runs of one id, of whatever workflow.
 -- Locks: none.
-with recursive kinds as (
-    (select h.kind from revenant.run_heads h order by h.kind limit 1)
+with recursive workflows as (
+    (select substr(h.kind, 5) as name from revenant.run_heads h order by substr(h.kind, 5) limit 1)
     union all
-    select (select h.kind from revenant.run_heads h where h.kind > k.kind order by h.kind limit 1)
-    from kinds k where k.kind is not null
+    select (
+        select substr(h.kind, 5) from revenant.run_heads h
+        where substr(h.kind, 5) > w.name order by substr(h.kind, 5) limit 1
+    )
+    from workflows w where w.name is not null
 )
 select h.kind, h.key, h.started_at
-from kinds k
-join revenant.run_heads h on h.bucket = revenant.bucket_v1(k.kind, %(key)s) and h.kind = k.kind and h.key = %(key)s
+from workflows w
+cross join lateral (
+    select h.kind, h.key, h.started_at from revenant.run_heads h
+    where h.bucket = revenant.bucket_v1('run:' || w.name, %(key)s) and h.kind = 'run:' || w.name and h.key = %(key)s
+    limit 1
+) h
 order by h.kind;
