@@ -11,20 +11,20 @@ from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, s
 from revenant.errors import DatabaseUnavailable
 from revenant.sql import address, reason
 
-# A lost host frees its locks when these have passed, on both ends: about 10 seconds, where the OS says 2 hours.
+# A lost host frees its locks when these have passed, on both ends: 9 seconds, where the OS says 2 hours.
 _CLIENT_KEEPALIVE: dict[str, Any] = {
     "keepalives": 1,
-    "keepalives_idle": 5,
-    "keepalives_interval": 2,
-    "keepalives_count": 3,
-    "tcp_user_timeout": 10_000,
+    "keepalives_idle": 4,
+    "keepalives_interval": 1,
+    "keepalives_count": 5,
+    "tcp_user_timeout": 9_000,
     "connect_timeout": 5,
 }
 _SERVER_OPTIONS = {
-    "tcp_keepalives_idle": "5",
-    "tcp_keepalives_interval": "2",
-    "tcp_keepalives_count": "3",
-    "tcp_user_timeout": "10000",
+    "tcp_keepalives_idle": "4",
+    "tcp_keepalives_interval": "1",
+    "tcp_keepalives_count": "5",
+    "tcp_user_timeout": "9000",
     "client_connection_check_interval": "5000",
     # A claim reads messages in a later snapshot than the one it locks by, whatever the database's default is.
     "default_transaction_isolation": "read\\ committed",
