@@ -104,11 +104,12 @@ def _host(parts: ConnDict) -> str:
 
 
 def reason(error: BaseException, conninfo: str) -> str:
-    """Return the driver's words as one sentence, without what a malformed URL may have put into the host."""
+    """Return the driver's words, each line a sentence, without what a malformed URL may have put into the host."""
     parts = conninfo_to_dict(conninfo)
-    words = " ".join(str(error).split()) or type(error).__name__
+    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    words = " ".join(line if line.endswith((".", "?", "!", ":")) else f"{line}." for line in lines)
     if host := str(parts.get("host") or ""):
         words = words.replace(host, _host(parts))
     if len(password := str(parts.get("password") or "")) > 3:
         words = words.replace(password, "***")
-    return words if words.endswith(".") else f"{words}."
+    return words
