@@ -8,11 +8,12 @@ from typing import Any
 
 import click
 
+from revenant.cli.emptiness import doubt_workflow
 from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages
-from revenant.cli.run_finding import doubt_workflow, require_run, timeout_option
+from revenant.cli.run_finding import require_run, timeout_option
 from revenant.client.run import Run
 from revenant.eventloop import run
 from revenant.queue.approvals import approvals as all_approvals

@@ -58,8 +58,8 @@ class Seconds(click.FloatRange):
 
     name = "seconds"
 
-    def __init__(self) -> None:
-        super().__init__(min=0, max=LONGEST_WAIT, min_open=True)
+    def __init__(self, *, least: float | None = None) -> None:
+        super().__init__(min=least or 0, max=LONGEST_WAIT, min_open=least is None)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the text."""

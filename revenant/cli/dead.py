@@ -8,6 +8,7 @@ from uuid import UUID
 import click
 
 from revenant.app import Revenant
+from revenant.cli.emptiness import doubt_kind
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
@@ -32,7 +33,7 @@ def dead() -> None:
 @app_option()
 def list_dead(kind: str | None, limit: int | None, output: str, app_path: str | None) -> None:
     """List dead letters."""
-    run(_list(application(app_path), kind, limit, output))
+    run(_list(app_path, kind, limit, output))
 
 
 @dead.command("show")
@@ -92,9 +93,12 @@ async def _each(app: Revenant, deed: Deed, ids: Sequence[str] | None) -> list[st
         return done
 
 
-async def _list(app: Revenant, kind: str | None, limit: int | None, output: str) -> None:
+async def _list(app_path: str | None, kind: str | None, limit: int | None, output: str) -> None:
+    app = application(app_path)
     async with looking(app) as connection:
-        await print_pages(output, COLUMNS, limited(dead_letters(connection, kind=kind), limit), short=("message",))
+        pages = limited(dead_letters(connection, kind=kind), limit)
+        if not await print_pages(output, COLUMNS, pages, short=("message",)):
+            await doubt_kind(app, app_path, connection, kind)
 
 
 async def _show(app: Revenant, message_id: str) -> Row | None:

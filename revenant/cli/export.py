@@ -13,10 +13,10 @@ from typing import TextIO
 import click
 
 from revenant.cli.arguments import Moment
+from revenant.cli.emptiness import doubt_workflow
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
-from revenant.cli.run_finding import doubt_workflow
 from revenant.eventloop import run
 from revenant.queue.archive import GONE_PAGE, as_json, ended_runs, expire_runs, release
 from revenant.queue.views import Connection, Row

@@ -46,7 +46,8 @@ def history(
     asked = {"since": since, "until": until, "limit": limit}
     rows = run(_history(application(app_path), kind, check_key(kind, key), asked))
     if not rows:
-        raise not_found(f"{kind}({key!r}) has no version in its history.")
+        when = "" if since is None and until is None else " of that time"
+        raise not_found(f"{kind}({key!r}) has no version{when} in its history.")
     print_rows(output, COLUMNS, rows)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from revenant.app import Revenant
+from revenant.cli.emptiness import doubt_kind
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages
@@ -42,11 +42,11 @@ def ls(
         raise click.UsageError("--after goes with a KIND.")
     if resident and only_waiting:
         raise click.UsageError("--resident and --waiting are two lists; ask for one of them.")
-    run(_list(application(app_path), kind, limit, output, only_waiting=only_waiting, resident=resident, after=after))
+    run(_list(app_path, kind, limit, output, only_waiting=only_waiting, resident=resident, after=after))
 
 
 async def _list(
-    app: Revenant,
+    app_path: str | None,
     kind: str | None,
     limit: int | None,
     output: str,
@@ -55,6 +55,7 @@ async def _list(
     resident: bool,
     after: str | None,
 ) -> None:
+    app = application(app_path)
     async with looking(app) as connection:
         if resident:
             pages = residents(connection, kind, after=after)
@@ -67,4 +68,5 @@ async def _list(
         else:
             pages = entities(connection, kind, after=after)
         columns = KIND_COLUMNS if kind is None else ENTITY_COLUMNS
-        await print_pages(output, columns, limited(pages, limit))
+        if not await print_pages(output, columns, limited(pages, limit)) and after is None and not only_waiting:
+            await doubt_kind(app, app_path, connection, kind)

@@ -6,6 +6,7 @@ import click
 
 from revenant import sql
 from revenant.app import Revenant
+from revenant.cli.arguments import Seconds
 from revenant.cli.option import option
 from revenant.cli.options import application, database_option
 from revenant.eventloop import run
@@ -29,7 +30,7 @@ from revenant.queue.session import session
 )
 @option(
     "--lock-timeout",
-    type=click.FloatRange(min=0.001),
+    type=Seconds(least=0.001),
     default=5.0,
     show_default=True,
     help="Seconds that one lock may be waited for.",

@@ -21,6 +21,8 @@ from revenant.cli.option import option
 F = TypeVar("F", bound=Callable[..., Any])
 Row = Mapping[str, Any]
 FORMATS = ("table", "json", "ndjson", "csv")
+SCREEN = 100
+"""Rows of a table that are laid out together, where there are so many."""
 SHORT = 100
 """Characters that a table shows of a text that may be of any length."""
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
@@ -161,9 +163,17 @@ async def print_pages(
 ) -> int:
     """Print all pages as they come; return how many rows there were."""
     out, count = printer(output, columns, short=short), 0
+    held: list[Row] = []
     async for page in pages:
-        out.page(page)
         count += len(page)
+        held += page
+        if output == "table" and len(held) < SCREEN:
+            # Widths are those of what is printed at once; the pages of a bucket may be of a line each.
+            continue
+        out.page(held)
+        held = []
+    if held:
+        out.page(held)
     out.end()
     return count
 

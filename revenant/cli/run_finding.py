@@ -11,13 +11,11 @@ from psycopg.errors import InsufficientPrivilege
 from revenant.app import Revenant
 from revenant.cli.arguments import Seconds
 from revenant.cli.failures import not_found
-from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import looking
 from revenant.client.run import Run
-from revenant.queue.facts import served
 from revenant.queue.runviews import find_runs
-from revenant.queue.views import Connection, Row, workers
+from revenant.queue.views import Connection, Row
 from revenant.workflows.workflow import KIND
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -69,26 +67,6 @@ async def require_run(app: Revenant, workflow: str, key: str) -> None:
             await find_run(connection, key, workflow)
         except InsufficientPrivilege:
             return  # a role that may send, and not look
-
-
-async def doubt_workflow(app: Revenant, app_path: str | None, connection: Connection, workflow: str | None) -> None:
-    """Nothing was found of a workflow: say so where its name may be the reason.
-
-    Raises:
-        UnknownWorkflow: the application that was named has none of that name.
-    """
-    if workflow is None:
-        return
-    if app_path:
-        workflow_of(app, workflow)
-        return
-    live = [kind.removeprefix(KIND) for kind in served(await workers(connection)) if kind.startswith(KIND)]
-    if workflow not in live:
-        click.echo(
-            f"Nothing is there of a workflow called {workflow!r}, and no live worker serves it. Live workers serve "
-            f"these workflows: {', '.join(sorted(live)) or 'none'}.",
-            err=True,
-        )
 
 
 async def with_run(

@@ -6,10 +6,11 @@ import shlex
 
 import click
 
+from revenant.cli.emptiness import doubt_workflow
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages, print_rows
-from revenant.cli.run_finding import doubt_workflow, find_run
+from revenant.cli.run_finding import find_run
 from revenant.eventloop import run
 from revenant.queue.runviews import runs, stuck_runs
 from revenant.queue.views import Row, limited

@@ -55,6 +55,8 @@ def invoke(*words: str, **environment: str) -> Result:
         (["cast", "Account", "a", "deposit", "--after", "9" * 400 + "d"], "the longest is 365000d"),
         (["cast", "Account", "a", "deposit", "--at", "9999-12-31T23:59:59Z"], "between the years"),
         (["call", "Account", "a", "deposit", "--timeout", "nan"], "no number of seconds"),
+        (["migrate", "--lock-timeout", "nan"], "no number of seconds"),
+        (["migrate", "--lock-timeout", "0.0001"], "range"),
         (["call", "Account", "a", "deposit", "--timeout", "inf"], "range"),
         (["worker", "--app", "tests.entities:app", "--drain-timeout", "nan"], "no number of seconds"),
         (["worker", "--app", "tests.entities:app", "--lanes", "1000000000"], "range"),

@@ -1,0 +1,55 @@
+"""Emptiness: nothing was found of a kind or a workflow; where its name may be the reason, that is said."""
+
+from __future__ import annotations
+
+import click
+
+from revenant.app import Revenant
+from revenant.cli.kinds import definition_of, workflow_of
+from revenant.queue.facts import served
+from revenant.queue.views import Connection, workers
+from revenant.workflows.workflow import KIND
+
+
+async def doubt_workflow(app: Revenant, app_path: str | None, connection: Connection, workflow: str | None) -> None:
+    """Say so where nobody knows the workflow of which nothing was found.
+
+    Raises:
+        UnknownWorkflow: the application that was named has none of that name.
+    """
+    if workflow is None:
+        return
+    if app_path:
+        workflow_of(app, workflow)
+        return
+    live = [kind.removeprefix(KIND) for kind in await _live(connection) if kind.startswith(KIND)]
+    if workflow not in live:
+        _say(f"a workflow called {workflow!r}", "these workflows", live)
+
+
+async def doubt_kind(app: Revenant, app_path: str | None, connection: Connection, kind: str | None) -> None:
+    """Say so where nobody knows the kind of which nothing was found.
+
+    Raises:
+        UnknownKind: the application that was named has none of that name.
+    """
+    if kind is None:
+        return
+    if app_path:
+        if kind not in app.workflows.kinds:
+            definition_of(app, kind)
+        return
+    live = list(await _live(connection))
+    if kind not in live:
+        _say(f"the kind {kind!r}", "these kinds", live)
+
+
+async def _live(connection: Connection) -> dict[str, int]:
+    return served(await workers(connection))
+
+
+def _say(what: str, those: str, live: list[str]) -> None:
+    names = ", ".join(sorted(live)) or "none"
+    click.echo(
+        f"Nothing is there of {what}, and no live worker serves it. Live workers serve {those}: {names}.", err=True
+    )
