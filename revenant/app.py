@@ -30,6 +30,7 @@ from revenant.errors import ConfigurationError, UnknownKind
 from revenant.sql import migrate, readable
 from revenant.sync import Sync
 from revenant.worker.jobs import JobRunner
+from revenant.worker.origin import origin_of
 from revenant.worker.worker import Worker
 from revenant.workflows.decider import Decider
 from revenant.workflows.registry import Workflows
@@ -78,6 +79,8 @@ class Revenant(Looking, Starting):
                 "The database URL is set and empty, as an unset secret leaves it. Nothing was started: set "
                 "DATABASE_URL to your Postgres, or unset it to use the embedded server."
             )
+        self.loaded_from: str | None = None
+        """How the command has found it, as `module:attribute`."""
         self._leasing = threading.Lock()
         self._lease: Lease | None = None
         self._client: Client | None = None
@@ -274,6 +277,7 @@ class Revenant(Looking, Starting):
             jobs=runner,
             schedules=self.schedules,
             tracebacks=self.tracebacks,
+            origin=self.loaded_from or origin_of(self),
         )
 
     def external(

@@ -52,6 +52,8 @@ class Settings(BaseSettings):
     """Attempts of workflows' steps that one worker process runs at a time."""
     step_threads: int = Field(default=32, ge=1, le=MOST)
     """Threads per worker process in which steps run that are not `async def`."""
+    cells: int = Field(default=3, ge=2, le=MOST)
+    """Child processes in which a worker process runs, at most, attempts that were beside the deaths of workers."""
     lanes: int = Field(default=4, ge=1, le=MOST)
     """Connections per worker process that run turns."""
     jobs: int = Field(default=1, ge=0, le=MOST)

@@ -43,6 +43,7 @@ def check(processes: int | None, lanes: int | None, jobs: int | None, output: st
             processes=max(1, settings.processes),
             residences=min(settings.lanes, RESIDENCES) if app.registry.relaxed else 0,
             runners=RUNNERS if app.workflows else 0,
+            cells=settings.cells if app.workflows else 0,
         ),
         kinds=sorted((*app.registry.kinds, *app.workflows.kinds)),
         app=app_path or "module:attribute",

@@ -31,6 +31,7 @@ def load_app(path: str) -> Revenant:
         found = getattr(found, name)
     if not isinstance(found, Revenant):
         raise _bad(f"{path!r} is a {type(found).__name__}, not a Revenant. Name the variable that holds Revenant(…).")
+    found.loaded_from = f"{module_name}:{attribute or 'app'}"
     return found
 
 

@@ -40,17 +40,19 @@ class Plans:
     app: str = "module:attribute"
 
 
-def connections_of(*, lanes: int, jobs: int, processes: int, residences: int = 0, runners: int = 0) -> int:
+def connections_of(
+    *, lanes: int, jobs: int, processes: int, residences: int = 0, runners: int = 0, cells: int = 0
+) -> int:
     """Return how many connections such workers take: lanes, desk and listener, and those of the job runner.
 
-    `residences` are those of relaxed entities, `runners` those of workflows; steps in transactions take more for a
-    moment.
+    `residences` are those of relaxed entities, `runners` those of workflows, and `cells` the processes for
+    attempts that may kill theirs; steps in transactions take more for a moment.
 
     Example:
         >>> connections_of(lanes=4, jobs=1, processes=2)
         20
     """
-    return processes * (lanes + residences + runners + 2 + (jobs + 3 if jobs else 0))
+    return processes * (lanes + residences + runners + cells + 2 + (jobs + 3 if jobs else 0))
 
 
 def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:

@@ -18,7 +18,7 @@ from revenant.errors import AttemptEnded, ConfigurationError, HeartbeatTimeout, 
 from revenant.queue.connection import refuses_data
 from revenant.worker.appending import Append
 from revenant.worker.came import Came
-from revenant.worker.holding import Holding
+from revenant.worker.holding import Holds
 from revenant.worker.limits import Limits
 from revenant.worker.stage import Staged
 from revenant.worker.threads import Threads
@@ -28,7 +28,7 @@ from revenant.workflows.ending import error_of
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.step import Attempt, Step, running_step
 
-Within = tuple[Transacting | None, Holding]
+Within = tuple[Transacting | None, Holds]
 """Where an attempt's SQL commits with its event, and who holds its run meanwhile."""
 
 
@@ -103,7 +103,7 @@ class RunningAttempt:
     def _written(self, value: Any) -> Any:
         return self._step.signature.result.write(value, limit=self._limit)
 
-    async def _transact(self, transacting: Transacting | None, holding: Holding) -> Came:
+    async def _transact(self, transacting: Transacting | None, holding: Holds) -> Came:
         """Run the function in a transaction of its own, which commits with its event."""
         if transacting is None or self._seconds is None:
             raise ConfigurationError(

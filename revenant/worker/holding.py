@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from revenant.queue.records import Hint
 from revenant.worker.appending import Append, part_of_event
@@ -34,6 +34,13 @@ class Asked(NamedTuple):
     result: Any
     """As what JSON holds."""
     answer: asyncio.Future[Append | None]
+
+
+class Holds(Protocol):
+    """What an attempt needs of whoever holds its run."""
+
+    async def hold(self, staged: Staged, op: int, attempt: int, result: Any) -> Append | None:
+        """Return what the attempt is to append, once nothing else is on its way; None: nobody waits for it."""
 
 
 class Holding:

@@ -24,13 +24,14 @@ from revenant.worker.apart import REFUSED_SECONDS, Apart
 from revenant.worker.appending import Append, part_of
 from revenant.worker.archive import Archive
 from revenant.worker.came import Came
+from revenant.worker.cells import Cells
+from revenant.worker.confined import Confinement
 from revenant.worker.docket import Docket
 from revenant.worker.holding import Holding
 from revenant.worker.lane import Counters
 from revenant.worker.progress import Progress
 from revenant.worker.stage import Stage, Staged
 from revenant.worker.stepping import Stepping
-from revenant.workflows import attempts
 from revenant.workflows import events as e
 from revenant.workflows.ending import release
 
@@ -55,6 +56,7 @@ class Runner:
         counters: Counters,
         watch: Callable[[Iterable[Hint]], None],
         ready: asyncio.Event,
+        cells: Cells | None = None,
     ) -> None:
         self._name = name
         self._archive = archive
@@ -71,7 +73,10 @@ class Runner:
             archive=archive, stage=self.stage, docket=self.docket, holding=self._holding, read_again=self._read_again
         )  # fmt: skip
         within = (archive.transacting, self._holding)
-        self._stepping = Stepping(settings=settings, came=self._note, said=self._progress.note, within=within)
+        confinement = None if cells is None else Confinement(cells, self._holding)
+        self._stepping = Stepping(
+            settings=settings, came=self._note, said=self._progress.note, within=within, confinement=confinement
+        )
         self.task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
@@ -246,12 +251,7 @@ class Runner:
         staged.tasks.pop(came.op, None)
         self._progress.forget(staged, came.op)
         staged.live.now = self._archive.now()
-        if came.event is not None:
-            staged.live.take_recorded(came.event)
-        elif came.error is None:
-            attempts.succeeded(staged.live, came.op, came.attempt, came.result)
-        else:
-            attempts.failed(staged.live, came.op, came.attempt, came.error, retryable=came.retryable)
+        came.take_in()
         touched[staged] = None
 
     async def _go_on(self, touched: Sequence[Staged]) -> None:

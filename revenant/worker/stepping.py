@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable
 
 from revenant import telemetry
 from revenant.config import Settings
 from revenant.worker.attempt import RunningAttempt, Within
 from revenant.worker.came import Came
+from revenant.worker.confined import ConfinedAttempt, Confinement
 from revenant.worker.stage import Staged
 from revenant.worker.threads import Threads
 from revenant.worker.underway import attempt_name
-from revenant.workflows.attempts import function_of
+from revenant.workflows.attempts import BUDGET_EXCEEDED, function_of, is_suspect
 from revenant.workflows.draft import Start
 from revenant.workflows.operation import StepOperation
 
@@ -32,12 +34,14 @@ class Stepping:
         came: Callable[[Came], None],
         said: Callable[[Staged, int, int, str], None],
         within: Within,
+        confinement: Confinement | None,
     ) -> None:
         self._limit = settings.max_bytes
         self._places = asyncio.Semaphore(settings.steps)
         self._came = came
         self._said = said
         self._within = within
+        self._confinement = confinement
         self._threads = Threads(most=settings.step_threads)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[Which, asyncio.Task[None]] = {}
@@ -95,6 +99,11 @@ class Stepping:
             error = {"error": "RunFailed", "type": "UnknownStep", "message": "no code of it is known here"}
             self._came(Came(staged, start.op, start.attempt, None, error, retryable=False))
             return
+        found = staged.live.view.operations[start.op]
+        if self._confinement is not None and is_suspect(found):
+            await alone()
+            await self._run_confined(staged, start, operation.step.name, self._confinement)
+            return
         async with self._places:
             within = self._within if isinstance(operation, StepOperation) and operation.transaction else None
             running = RunningAttempt(
@@ -105,14 +114,31 @@ class Stepping:
                 telemetry.emit("step.start", {}, _place(staged, start.op, start.attempt, operation.step.name))
             await running.run(self._threads)
 
+    async def _run_confined(self, staged: Staged, start: Start, name: str, confinement: Confinement) -> None:
+        """Run an attempt in a process of its own: it was under way when workers died, and may be why."""
+        began = time.perf_counter()
+        if telemetry.handlers:
+            telemetry.emit("step.start", {}, _place(staged, start.op, start.attempt, name))
+        running = ConfinedAttempt(
+            staged=staged, start=start, confinement=confinement, say=self._said,
+            tell=lambda came: self._tell(came, name, time.perf_counter() - began),
+        )  # fmt: skip
+        await running.run()
+
     def _tell(self, came: Came, name: str, seconds: float) -> None:
         """Say what an attempt came to, to the runner and to whoever watches."""
         self._came(came)
         address = came.staged.live.address
-        outcome = "ok" if came.error is None else "error"
+        error = None if came.error is None else came.error["type"]
+        if came.death is not None:
+            error = BUDGET_EXCEEDED
+            log.error(
+                "Step %s of run %s(%r): attempt %d has ended the process in which nothing else ran (%s).",
+                *(name, address.workflow, address.key, came.attempt, came.death),
+            )
+        outcome = "ok" if error is None else "error"
         if telemetry.handlers:
             told = _place(came.staged, came.op, came.attempt, name)
-            error = None if came.error is None else came.error["type"]
             telemetry.emit("step.handle", {"duration": seconds}, {**told, "outcome": outcome, "error": error})
         if came.error is not None:
             log.info(

@@ -29,6 +29,7 @@ from revenant.worker.ahead import Ahead
 from revenant.worker.archive import PostgresArchive
 from revenant.worker.cache import Cache
 from revenant.worker.caution import Caution
+from revenant.worker.cells import Cells
 from revenant.worker.chronicler import Chronicler
 from revenant.worker.clockwork import Clockwork
 from revenant.worker.estate import Estate
@@ -79,6 +80,7 @@ class Worker:
         jobs: JobRunner | None,
         schedules: Sequence[Schedule] = (),
         tracebacks: bool = False,
+        origin: str | None = None,
     ) -> None:
         self.id = new_id(0)
         self.counters = Counters()
@@ -117,6 +119,7 @@ class Worker:
         self._lanes = self._make_lanes(url, registry, condemned, tracebacks=tracebacks)
         self._channel = f"revenant_worker_{os.urandom(8).hex()}"
         self._residences = self._make_residences(url, registry, condemned, tracebacks=tracebacks)
+        self._cells = Cells(application=origin, url=url, worker=self.id, settings=settings)
         self._runners = self._switchboard.runners = self._make_runners(url, workflows)
         self.loops = self._make_loops(registry, workflows)
         self._listener = self._make_listener(url)
@@ -223,6 +226,7 @@ class Worker:
                 counters=self.counters,
                 watch=self._watch.add,
                 ready=self._heartbeat.beaten,
+                cells=self._cells,
             )
             for number in range(1, RUNNERS + 1 if workflows else 1)
         ]
@@ -238,6 +242,7 @@ class Worker:
             await lane.start()
         for residence in self._residences:
             await residence.start()
+        await self._cells.start()
         for runner in self._runners:
             await runner.start()
         if self._jobs is not None:
@@ -276,6 +281,7 @@ class Worker:
         """Take nothing new, finish what runs within `drain_timeout` seconds, and leave. Safe before start and twice."""
         seconds = self._settings.drain_timeout if drain_timeout is None else drain_timeout
         until = time.monotonic() + seconds
+        self._cells.drain()
         await self._tell(self._heartbeat.drain())
         for loop in self.loops:
             await loop.stop()
@@ -285,6 +291,7 @@ class Worker:
             *(runner.stop(timeout=seconds) for runner in self._runners),
             *([self._jobs.stop(timeout=seconds)] if self._jobs is not None else []),
         )
+        await self._cells.close()
         await self._caution.stop()
         await self._listener.stop()
         await self._heartbeat.stop()

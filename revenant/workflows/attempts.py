@@ -14,8 +14,13 @@ from revenant.workflows.step import StepOptions
 from revenant.workflows.tasks import hand_out
 
 MOST_DEATHS = 3
-"""Workers that may die under one attempt; then its run fails."""
+"""Processes that may die under one attempt; then its run fails. At the last one of them nothing else ran beside it."""
 BUDGET_EXCEEDED = "recovery_budget_exceeded"
+
+
+def is_suspect(found: OperationView) -> bool:
+    """Whether an attempt has one chance left: it is run in a cell, where nobody dies with it."""
+    return found.deaths >= max(1, MOST_DEATHS - 1)
 
 
 def begin_ready(run: LiveRun) -> bool:
@@ -96,16 +101,26 @@ def recover(run: LiveRun, *, died: bool) -> None:
     if run.view.released:
         run.record(e.RUN_TAKEN, None)
     if died:
-        run.record(e.RUN_RECOVERED, None, died=[one.number for one in open_], attempts=[one.attempt for one in open_])
-    for found in open_:
-        if found.deaths >= MOST_DEATHS:
-            error = {
-                "error": "RunFailed",
-                "type": BUDGET_EXCEEDED,
-                "message": f"{found.deaths} workers died, one after another, while attempt {found.attempt} of step "
-                f"{found.name} was under way. Mend the step; then `revenant run fork` goes on from there.",
-            }
-            run.record(e.STEP_FAILED, found.number, attempts=found.attempt, error=error)
-            run.record(e.RUN_FAILING, None, error=error)
-            return
+        # What ran in a cell died with its worker, and not the other way round.
+        beside = [one for one in open_ if not is_suspect(one)]
+        told = {"died": [one.number for one in beside], "attempts": [one.attempt for one in beside]}
+        run.record(e.RUN_RECOVERED, None, **told)
     run.draft.starts += [Start(one.number, one.attempt) for one in open_]
+
+
+def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
+    """An attempt has ended the process in which nothing else ran: it is to blame, and its run fails."""
+    found = is_current(run, number, attempt)
+    if found is None:
+        return
+    run.record(e.RUN_RECOVERED, None, died=[number], attempts=[attempt], alone=True)
+    error = {
+        "error": "RunFailed",
+        "type": BUDGET_EXCEEDED,
+        "message": f"{found.deaths} processes died, one after another, while attempt {attempt} of step {found.name} "
+        f"was under way; in the last one nothing else ran ({fate}). Mend the step, or what follows it; then `revenant "
+        "run fork` goes on from there.",
+    }
+    run.record(e.STEP_FAILED, number, attempts=attempt, error=error)
+    if run.view.closing is None:
+        run.record(e.RUN_FAILING, None, error=error)

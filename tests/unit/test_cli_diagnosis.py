@@ -174,3 +174,4 @@ def test_a_worker_s_connections_are_counted() -> None:
     assert connections_of(lanes=4, jobs=0, processes=1) == 6
     assert connections_of(lanes=2, jobs=1, processes=3) == 24
     assert connections_of(lanes=4, jobs=0, processes=2, residences=2, runners=2) == 20
+    assert connections_of(lanes=4, jobs=0, processes=2, runners=2, cells=3) == 22

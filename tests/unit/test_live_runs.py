@@ -271,17 +271,54 @@ def test_an_attempt_that_is_taken_over_with_its_cancellation_does_not_begin() ->
     assert not draft.starts
 
 
-def test_a_run_ends_at_the_death_of_the_third_worker_under_one_attempt() -> None:
+def test_a_run_ends_at_the_third_death_under_one_attempt_and_only_if_nothing_else_ran_there() -> None:
     run = DryRun(works)
-    for deaths in range(1, 3):
+    for deaths in (1, 2, 2, 2):
         run.reload()
         attempts.recover(run.live, died=True)
-        assert [one.attempt for one in run.go_on().starts] == [1], deaths
-    run.reload()
-    attempts.recover(run.live, died=True)
-    assert not run.go_on().starts
+        assert [one.attempt for one in run.go_on().starts] == [1], "whoever dies with it, it goes on"
+        assert run.open()[1].deaths == deaths
+        assert attempts.is_suspect(run.open()[1]) == (deaths == 2), "and is alone from now on: it is not to blame"
+    attempts.died_alone(run.live, 1, 1, "exit code 9")
+    run.go_on()
     assert run.last().type == e.RUN_FAILED
     assert run.last().data["error"]["type"] == "recovery_budget_exceeded"
+    assert "exit code 9" in run.last().data["error"]["message"]
+    assert run.reload().live.view.recoveries == 5
+
+
+def test_an_undo_that_kills_its_process_is_told_of_and_the_others_are_done() -> None:
+    run = DryRun(undoes)
+    run.send("cancel")
+    (first,) = run.open()
+    attempts.died_alone(run.live, first, 1, "exit code 9")
+    run.go_on()
+    (second,) = run.open()
+    run.succeed(second)
+    assert run.last().type == e.RUN_CANCELLED, "as it was to end"
+    (told_of,) = run.last().data["undo_errors"]
+    assert told_of["error"]["type"] == "recovery_budget_exceeded"
+
+
+def test_a_death_of_what_is_not_under_way_any_more_is_nothing() -> None:
+    run = DryRun(works)
+    attempts.died_alone(run.live, 1, 2, "exit code 9")
+    assert not run.live.draft.events
+
+
+@pytest.mark.parametrize(("budget", "together"), [(1, 1), (2, 1), (3, 2), (5, 4)])
+def test_the_last_chance_of_a_budget_is_taken_alone(
+    monkeypatch: pytest.MonkeyPatch, budget: int, together: int
+) -> None:
+    monkeypatch.setattr(attempts, "MOST_DEATHS", budget)
+    run = DryRun(works)
+    deaths = 0
+    while not attempts.is_suspect(run.open()[1]):
+        run.reload()
+        attempts.recover(run.live, died=True)
+        run.go_on()
+        deaths += 1
+    assert deaths == together
 
 
 def test_a_release_is_no_death() -> None:

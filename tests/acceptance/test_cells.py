@@ -1,0 +1,107 @@
+"""Steps that kill their processes: they fail their own runs, and nobody else's, however many of them there are."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from revenant.app import Revenant
+from revenant.client.run import Run
+from revenant.config import Settings
+from revenant.errors import RunFailed
+from revenant.workflows.workflow import Workflow
+from tests.acceptance.command import is_alive
+from tests.errands import walks
+from tests.nemesis import Crew, Gate
+from tests.runs import history
+from tests.tools import eventually
+from tests.venom import bites, bites_among, works
+
+Connection = psycopg.AsyncConnection[Any]
+BUDGET = "recovery_budget_exceeded"
+
+
+@pytest.fixture
+def gate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Gate:
+    folder = tmp_path / "gate"
+    folder.mkdir()
+    monkeypatch.setenv("REVENANT_TEST_GATE", str(folder))
+    return Gate(folder)
+
+
+@pytest_asyncio.fixture
+async def crew(database: str, tmp_path: Path) -> AsyncIterator[Crew]:
+    async with Crew(database, tmp_path, app="tests.venom:app") as hired:
+        yield hired
+
+
+@pytest_asyncio.fixture
+async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
+    workflows: list[Workflow[Any, Any]] = [bites, bites_among, works, walks]
+    async with Revenant(workflows=workflows, database_url=database, settings=settings) as application:
+        yield application
+
+
+async def end_of(run: Run[Any]) -> str:
+    """Return what a run came to: its result, or what it failed of."""
+    try:
+        return str(await run.result(timeout=90))
+    except RunFailed as error:
+        return error.type
+
+
+async def test_steps_that_kill_their_processes_fail_their_own_runs_and_nobody_elses(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    for _ in range(2):
+        crew.spawn("--processes", "1", "--lanes", "1", "--jobs", "0", environment={"VENOM_TIMEOUT": "0.5"})
+    starts: list[tuple[Workflow[Any, Any], Any, str]] = [(works, 0.1, f"good-{number}") for number in range(100)]
+    starts += [(bites, how, f"bad-{how}") for how in ("exit", "segfault", "block")]
+    starts.append((bites_among, 20, "bad-among"))
+    runs = await asyncio.gather(*(app.start(flow, given, id=id, timeout=60) for flow, given, id in starts))
+    good, bad = runs[:100], runs[100:]
+    assert await asyncio.gather(*map(end_of, bad)) == [BUDGET] * 4
+    assert await asyncio.gather(*map(end_of, good)) == [f"good-{number}-1good-{number}-2" for number in range(100)]
+    for run in bad:
+        alone = [one.data for one in await history(connection, run.id) if one.data.get("alone")]
+        assert [len(one["died"]) for one in alone] == [1], "the last death was that of one attempt, in a cell"
+
+
+async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_and_is_not_blamed_for_that(
+    app: Revenant, connection: Connection, crew: Crew, gate: Gate
+) -> None:
+    starting = asyncio.create_task(app.start(walks, "w", id="r", timeout=60))
+    inside: list[int] = []
+    for _ in range(2):
+        hand = await crew.hire()
+        inside.append(await gate.reached(besides=inside))
+        assert inside[-1] == hand.process.pid
+        hand.kill()
+    run = await starting
+    # Now it is a suspect. Whatever kills its workers, it is not to blame: they are killed around it.
+    for end in (signal.SIGKILL, signal.SIGTERM):
+        hand = await crew.hire("--lanes", "1", "--drain-timeout", "0.5")
+        inside.append(cell := await gate.reached(besides=inside))
+        assert cell != hand.process.pid
+        assert await (await app.start(works, 0, id=f"beside-{end}")).result(timeout=30)
+        (step,) = [one for one in (await run.describe()).operations if one.running]
+        assert (step.deaths, step.apart) == (2, True)
+        hand.process.send_signal(end)
+        assert await asyncio.to_thread(hand.process.wait, 30) == (0 if end == signal.SIGTERM else -end)
+        await eventually(lambda cell=cell: not is_alive(cell), what="the cell's end")
+    hand = await crew.hire()
+    cell = await gate.reached(besides=inside)
+    # What is sent to all processes of a service at once is for the worker.
+    os.kill(cell, signal.SIGTERM)
+    gate.open()
+    assert await run.result(timeout=60) == cell
+    await eventually(lambda: not is_alive(cell), what="the end of a cell that is not needed")
+    assert hand.running
