@@ -46,6 +46,10 @@ def server_url() -> Iterator[str]:
         yield given
         return
     with lease(Path(__file__).parent.parent / ".revenant" / "tests") as held:
+        with psycopg.connect(held.url, autocommit=True) as admin:
+            # Nobody crashes this server, and its data need not outlive the machine: tests of that have servers of their own.
+            admin.execute("alter system set fsync = off")
+            admin.execute("select pg_reload_conf()")
         yield held.url
 
 

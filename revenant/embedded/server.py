@@ -28,7 +28,6 @@ SETTINGS = {
     "shared_buffers": "128MB",
     "max_connections": "200",
     "max_parallel_workers_per_gather": "0",  # a container's shared memory may be too small for them
-    "fsync": "on",
     "synchronous_commit": "on",
     "autovacuum": "on",
     "jit": "off",

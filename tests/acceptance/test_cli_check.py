@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
+import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -27,6 +28,9 @@ def findings(url: str, *words: str, code: int) -> dict[str, dict[str, Any]]:
 
 def test_a_sound_database_passes(database: str) -> None:
     found = findings(database, code=0)
+    with psycopg.connect(database) as connection:
+        durable = connection.execute("show fsync").fetchone() == ("on",)
+    assert found.pop("durability")["status"] == ("ok" if durable else "warn")
     assert {row["status"] for row in found.values()} == {"ok"}
     assert {"database", "version", "LISTEN", "connections", "schema", "workers", "dead letters"} <= set(found)
 

@@ -11,7 +11,7 @@ from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from tests import databases
-from tests.databases import Pool, fingerprint
+from tests.databases import Pool, fingerprint, settings, untouched
 
 SEND: LiteralString = "insert into revenant.messages (bucket, kind, key, id, handler, args) select 1, 'K', 'k', revenant.new_id_v1(1::smallint), 'h', '{}'"
 OID: LiteralString = "select oid::int from pg_database where datname = current_database()"
@@ -81,11 +81,11 @@ def test_whoever_was_left_behind_does_not_come_back_while_a_database_is_emptied(
         with pytest.raises(psycopg.OperationalError, match="does not exist"):
             psycopg.connect(first)
         tried.append(first)
-        return fingerprint(inside)
+        return settings(inside)
 
     with few.lend() as first:
         oid = ask(first, OID)
-        monkeypatch.setattr(databases, "fingerprint", watched)
+        monkeypatch.setattr(databases, "settings", watched)
     assert tried == [first]
     with few.lend() as second:
         assert ask(second, OID) == oid
@@ -111,6 +111,40 @@ def test_every_kind_of_change_is_noticed(database: str) -> None:
                 if fingerprint(connection) == known:
                     unnoticed.append(change)
     assert unnoticed == []
+
+
+def test_what_was_not_touched_is_known_without_a_look_at_every_catalog_and_every_touch_is_noticed(few: Pool) -> None:
+    with few.lend():
+        pass
+    with few.lend() as url:
+        name = sql.Identifier(str(conninfo_to_dict(url)["dbname"]))
+        with psycopg.connect(url, autocommit=True) as connection:
+            assert untouched(connection), "it was emptied"
+            connection.execute(SEND)
+        unnoticed = []
+        for change in CHANGES:
+            with psycopg.connect(url, autocommit=True) as connection:
+                assert untouched(connection)
+                known = settings(connection)
+                with connection.transaction(force_rollback=True):
+                    connection.execute(sql.SQL(change).format(database=name))
+                    of_the_database = settings(connection) != known
+            with psycopg.connect(url, autocommit=True) as connection:
+                if untouched(connection) and not of_the_database:
+                    unnoticed.append(change)
+                connection.execute("select pg_stat_reset()")
+        assert unnoticed == []
+
+
+def test_a_database_that_was_changed_after_it_was_handed_on_is_not_handed_on_again(few: Pool) -> None:
+    with few.lend() as first:
+        oid = ask(first, OID)
+    for change, same in (("select 1", True), ("grant select on revenant.dead to public", False)):
+        with few.lend() as again:
+            assert ask(again, OID) == oid
+            ask(again, change)
+        with few.lend() as after:
+            assert (ask(after, OID) == oid) == same
 
 
 def test_a_large_database_is_not_handed_on(few: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
