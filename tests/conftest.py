@@ -26,9 +26,16 @@ from tests.databases import Pool, created
 from tests.entities import ENTITIES
 
 _TEMPLATE_LOCK = 7_001
+_LONGEST_FIRST = {"acceptance": 0, "unit": 2}
 # Many tests start commands, and each would compile the whole package anew where the shell forbids to keep what comes out.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave the quick tests for last: then none of the processes that run them has long to wait for the others."""
+    rooms = Path(__file__).parent
+    items.sort(key=lambda item: _LONGEST_FIRST.get(item.path.relative_to(rooms).parts[0], 1))
 
 
 @pytest.fixture(autouse=True)
