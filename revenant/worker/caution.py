@@ -122,8 +122,10 @@ class Caution:
                 numbers.update(delivery.seq for delivery in entity.deliveries)
             yield {(entity.kind, entity.key) for entity in found}
         finally:
-            self._noted -= 1
-            await self._suspects.clear_turn(lane)
+            try:
+                await self._suspects.clear_turn(lane)
+            finally:
+                self._noted -= 1
 
     @asynccontextmanager
     async def _noting_alone(self, entity: Claimed) -> AsyncIterator[Collection[Key]]:
@@ -136,9 +138,11 @@ class Caution:
                     self._condemn(entity, deaths)
                 yield ()
             finally:
-                self._noted -= 1
-                await self._suspects.clear(entity)
-                self._clear(entity)
+                try:
+                    await self._suspects.clear(entity)
+                finally:
+                    self._noted -= 1
+                    self._clear(entity)
 
     def _condemn(self, entity: Claimed, deaths: int) -> None:
         (delivery,) = entity.deliveries

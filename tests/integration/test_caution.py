@@ -215,6 +215,35 @@ async def test_a_dead_peer_makes_cautious_and_one_that_comes_back_ends_it(
     assert noted == []
 
 
+async def test_the_connection_for_notes_is_not_hung_up_while_a_note_is_on_its_way(
+    database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when caution ends in that moment."""
+    closed: list[str] = []
+    suspects = Suspects(url=database, worker_id=str(uuid4()))
+    caution = Caution(own_id=str(uuid4()), kinds=["Account"], agenda=Agenda(), suspects=suspects, condemned={})
+    close, clear_turn = suspects.close, suspects.clear_turn
+
+    async def closing() -> None:
+        closed.append("closed")
+        await close()
+
+    async def clearing(lane: str) -> None:
+        await caution.look(connection, [])
+        await clear_turn(lane)
+
+    await caution.look(connection, [])
+    await caution.look(connection, [Member("peer", {}, False, False)])
+    monkeypatch.setattr(suspects, "close", closing)
+    monkeypatch.setattr(suspects, "clear_turn", clearing)
+    async with caution.noting([claimed()], lane="lane-1", alone=False):
+        assert caution.on
+    assert not caution.on
+    assert closed == []
+    await caution.look(connection, [])
+    assert closed == ["closed"]
+
+
 async def cautious(database: str, connection: Connection) -> bool:
     """Whether a worker that starts now would be cautious."""
     own = str(uuid4())
