@@ -5,12 +5,19 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import threading
 import time
+from typing import Any
+
+import psycopg
 
 from revenant.app import Revenant
 from revenant.config import Settings
+from revenant.errors import StepFailed
 from revenant.workflows.flow import Flow
-from revenant.workflows.workflow import workflow
+from revenant.workflows.retry import Retry
+from revenant.workflows.step import current_step
+from revenant.workflows.workflow import Workflow, workflow
 from tests.errands import effect, walks
 
 
@@ -54,8 +61,81 @@ async def works(flow: Flow, seconds: float) -> str:
     return first + await flow.step(work, f"{flow.id}-2", seconds)
 
 
+async def tell_process(word: str) -> int:
+    """Return where it ran, at the second attempt, and how far the first one had come."""
+    me = current_step()
+    if me.attempt == 1:
+        me.heartbeat({"word": word})
+        raise ConnectionError(word)
+    assert me.progress == {"word": word}
+    return os.getpid()
+
+
+def tell_thread(word: str) -> str:
+    """Run in a thread."""
+    return f"{word} in {threading.current_thread().name}"
+
+
+async def give_what_cannot_be_stored() -> Any:
+    """Return what is no JSON."""
+    return {"deep": [object()]}
+
+
+async def clean_up(word: str) -> None:
+    """Stay until it is cancelled."""
+    effect(f"in-{word}")
+    try:
+        await asyncio.Event().wait()
+    finally:
+        effect(f"out-{word}")
+
+
+async def book(connection: psycopg.AsyncConnection[Any], word: str) -> int:
+    """Make a row in the transaction that commits with the step's event."""
+    await connection.execute("insert into bookings (word) values (%s)", (word,))
+    return os.getpid()
+
+
+async def book_badly(connection: psycopg.AsyncConnection[Any], word: str) -> None:
+    """Make a row, and end the process."""
+    await book(connection, word)
+    os._exit(9)
+
+
+@workflow
+async def does_all(flow: Flow) -> dict[str, Any]:
+    """Does what steps can do."""
+    found: dict[str, Any] = {}
+    found["retried"] = await flow.step(tell_process, "here", retry=Retry(attempts=2, backoff=0.01))
+    found["thread"] = await flow.step(tell_thread, "was")
+    try:
+        await flow.step(give_what_cannot_be_stored)
+    except StepFailed as error:
+        found["misfit"] = error.type
+    try:
+        await flow.step(clean_up, "late", timeout=0.2, retry=Retry(attempts=1))
+    except StepFailed as error:
+        found["late"] = error.type
+    found["booked"] = await flow.gather(*(flow.transaction(book, str(number)) for number in range(5)))
+    return found
+
+
+@workflow
+async def stays(flow: Flow) -> None:
+    """Has one step, which stays."""
+    await flow.step(clean_up, flow.id)
+
+
+@workflow
+async def books_badly(flow: Flow) -> None:
+    """Has one transaction, which kills."""
+    await flow.transaction(book_badly, "bad")
+
+
+WORKFLOWS: list[Workflow[Any, Any]] = [bites, bites_among, works, walks, does_all, stays, books_badly]
+
 app = Revenant(
-    workflows=[bites, bites_among, works, walks],
+    workflows=WORKFLOWS,
     settings=Settings(handler_timeout=float(os.environ.get("VENOM_TIMEOUT", "10"))),
 )
 """For worker processes."""

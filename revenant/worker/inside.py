@@ -124,6 +124,8 @@ class Inside:
             return
         self._running[room] = f"attempt {start.attempt} of step {operation.step.name} of {hint.kind}({hint.key!r})"
         came = await self._run(room, staged, start, operation)
+        # What it said last is on its way to the loop, and comes first.
+        await asyncio.sleep(0)
         if came is not None:
             _go_on(came)
         await self._channel.send({"room": room, "came": _told(came)})

@@ -23,7 +23,7 @@ from tests.errands import walks
 from tests.nemesis import Crew, Gate
 from tests.runs import history
 from tests.tools import eventually
-from tests.venom import bites, bites_among, works
+from tests.venom import WORKFLOWS, bites, bites_among, works
 
 Connection = psycopg.AsyncConnection[Any]
 BUDGET = "recovery_budget_exceeded"
@@ -45,8 +45,7 @@ async def crew(database: str, tmp_path: Path) -> AsyncIterator[Crew]:
 
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
-    workflows: list[Workflow[Any, Any]] = [bites, bites_among, works, walks]
-    async with Revenant(workflows=workflows, database_url=database, settings=settings) as application:
+    async with Revenant(workflows=WORKFLOWS, database_url=database, settings=settings) as application:
         yield application
 
 

@@ -1,0 +1,125 @@
+"""Attempts in cells: they can do all that others can, and what cannot be started there waits and says so."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from revenant import telemetry
+from revenant.app import Revenant
+from revenant.config import Settings
+from revenant.errors import RunCancelled, RunFailed
+from revenant.worker import cell, cells, stepping
+from revenant.worker.cells import Cells, Draining
+from revenant.worker.origin import origin_of
+from tests import venom
+from tests.flows import history, types
+from tests.tools import eventually, rows, value
+from tests.venom import WORKFLOWS, books_badly, does_all, stays, works
+
+Connection = psycopg.AsyncConnection[Any]
+TABLE = "create table bookings (word text, tx text default pg_current_xact_id())"
+
+
+@pytest_asyncio.fixture
+async def app(
+    database: str, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> AsyncIterator[Revenant]:
+    """An application with a worker in this process, which has all attempts run in cells."""
+    monkeypatch.setattr(stepping, "is_suspect", lambda found: True)
+    monkeypatch.setenv("REVENANT_TEST_EFFECTS", str(tmp_path))
+    await connection.execute(TABLE)
+    async with Revenant(workflows=WORKFLOWS, database_url=database, settings=settings) as application:
+        application.loaded_from = "tests.venom:app"
+        worker = application.worker()
+        await worker.start()
+        await worker.ready()
+        try:
+            yield application
+        finally:
+            await worker.stop(drain_timeout=5)
+
+
+def effects(folder: Path, word: str) -> list[int]:
+    """Return the processes in which that was done."""
+    return [int(path.name.split(".")[-2]) for path in folder.glob(f"{word}.*")]
+
+
+async def test_an_attempt_in_a_cell_can_do_all_that_others_can(
+    app: Revenant, connection: Connection, tmp_path: Path
+) -> None:
+    run = await app.start(does_all, id="r")
+    staying = await app.start(stays, id="stayer")
+    found = await run.result(timeout=90)
+    inside = {found["retried"], *found["booked"]}
+    assert len(inside) == 1, "all of them were in the common cell"
+    assert os.getpid() not in inside
+    assert found["thread"].startswith("was in revenant-step")
+    assert (found["misfit"], found["late"]) == ("revenant.errors.Unstorable", "TimeoutError")
+    booked = await rows(connection, "select tx from bookings")
+    committed = await rows(
+        connection, "select xmin::text from revenant.run_events where type = 'step.succeeded' and op > 4"
+    )
+    assert sorted(booked) == sorted(committed), "their SQL is in the commits of their events"
+    assert await value(connection, "select count(*) from revenant.run_progress") == 0
+    await eventually(lambda: effects(tmp_path, "in-stayer"), what="the one that stays")
+    await staying.cancel()
+    with pytest.raises(RunCancelled):
+        await staying.result(timeout=30)
+    await eventually(lambda: effects(tmp_path, "out-stayer") == effects(tmp_path, "in-stayer"), what="its cleaning up")
+
+
+async def test_a_transaction_that_kills_its_cell_leaves_nothing_and_fails_its_run(
+    app: Revenant, connection: Connection
+) -> None:
+    heard: list[str] = []
+    detach = telemetry.attach(lambda event, _, __: heard.append(event))
+    run = await app.start(books_badly, id="bad")
+    with pytest.raises(RunFailed, match=r"recovery_budget_exceeded.*exit code 9"):
+        await run.result(timeout=60)
+    detach()
+    assert await value(connection, "select count(*) from bookings") == 0
+    (recovered,) = [data for type, data in await history(connection, "bad") if type == "run.recovered"]
+    assert recovered == {"died": [1], "attempts": [1], "alone": True}
+    assert heard.count("cell.start") == 1, "nothing else had been in it"
+
+
+async def test_where_no_cell_can_be_started_its_attempt_waits_and_nothing_else_does(
+    app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(cells, "SHORTEST_PAUSE", 0.1)
+    monkeypatch.setattr(cell, "COMMAND", ("-c", "raise SystemExit(3)"))
+    with caplog.at_level(logging.ERROR):
+        run = await app.start(works, 0, id="r")
+        await eventually(lambda: "No cell can be started" in caplog.text, what="a word about it")
+        assert "it ended before it was ready: exit code 3" in caplog.text
+    monkeypatch.setattr(stepping, "is_suspect", lambda found: False)
+    assert await (await app.start(works, 0, id="beside")).result(timeout=30)
+    assert (await types(connection, "r"))[-1] == "attempt.started"
+    monkeypatch.undo()
+    assert await run.result(timeout=60) == "r-1r-2"
+
+
+async def test_a_program_whose_application_nobody_can_import_says_so(settings: Settings) -> None:
+    assert origin_of(venom.app) == "tests.venom:app"
+    assert origin_of(Revenant()) is None
+    made = Cells(application=None, url="", worker="", settings=settings)
+    taking = asyncio.create_task(_take(made))
+    await asyncio.sleep(0)
+    made.drain()
+    with pytest.raises(Draining):
+        await taking
+    await made.close()
+
+
+async def _take(made: Cells) -> None:
+    async with made.together(deaths=0):
+        raise AssertionError("there is none")
