@@ -91,23 +91,26 @@ def check_key(kind: str, key: str) -> str:
 
     Any text of 1 to 512 bytes in UTF-8 is a key, compared byte by byte: quotes, emoji and SQL included.
     """
+    what, of, every = "key", kind, "entity"
+    if kind.startswith(RUN_KIND):
+        what, of, every = "id", f"a run of {kind.removeprefix(RUN_KIND)}", "run"
     if not isinstance(key, str):
-        raise InvalidKey(f"A key of {kind} must be a str, not {type(key).__name__}. Pass text, such as str(id).")
+        raise InvalidKey(f"The {what} of {of} must be a str, not {type(key).__name__}. Pass text, such as str(id).")
     try:
         size = len(key.encode())
     except UnicodeEncodeError as error:
         raise InvalidKey(
-            f"The key {key!r} of {kind} holds a lone surrogate at index {error.start}, which is no text. "
+            f"The {what} {key!r} of {of} holds a lone surrogate at index {error.start}, which is no text. "
             "Decode it properly, or remove that character."
         ) from None
     if size == 0:
-        raise InvalidKey(f"A key of {kind} is empty. Give every entity a key of 1 to {MAX_KEY_BYTES} bytes.")
+        raise InvalidKey(f"The {what} of {of} is empty. Give every {every} one of 1 to {MAX_KEY_BYTES} bytes.")
     if size > MAX_KEY_BYTES:
         raise InvalidKey(
-            f"The key {key[:40]!r}… of {kind} takes {size} bytes; {MAX_KEY_BYTES} is the limit. Use a hash of it."
+            f"The {what} {key[:40]!r}… of {of} takes {size} bytes; {MAX_KEY_BYTES} is the limit. Use a hash of it."
         )
     if "\0" in key:
-        raise InvalidKey(f"The key {key!r} of {kind} holds a NUL, which Postgres does not store. Remove it.")
+        raise InvalidKey(f"The {what} {key!r} of {of} holds a NUL, which Postgres does not store. Remove it.")
     return key
 
 

@@ -63,7 +63,12 @@ async def stay(flow: Flow, where: str) -> str:
     return where
 
 
+@workflow(name="idle")
+async def idle(flow: Flow) -> None:
+    """Takes nothing, and does nothing."""
+
+
 old = Revenant(workflows=[move])
 new = Revenant(workflows=[move_by_air])
-both = Revenant(workflows=[move, move_by_air, stay])
+both = Revenant(workflows=[move, move_by_air, stay, idle])
 odd = Revenant(workflows=[move_nothing])

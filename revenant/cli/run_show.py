@@ -25,7 +25,7 @@ EVENT_COLUMNS = ("seq", "at", "type", "op", "data")
 def show(*, id: str, workflow: str | None, output: str, app_path: str | None) -> None:
     """Show the run ID: where it stands, and a timeline of its steps, waits and timers.
 
-    Above it are why it was cancelled, parked or blocked, what ended it, and what could not be undone.
+    Above it are its result, why it was cancelled, parked or blocked, what ended it, and what could not be undone.
     """
     _, found = run(with_run(application(app_path), id, workflow, lambda found: found.describe()))
     if output == "table":

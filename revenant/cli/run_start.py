@@ -14,7 +14,9 @@ from revenant.cli.arguments import Seconds, json_of
 from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application
+from revenant.errors import InvalidArguments
 from revenant.eventloop import run
+from revenant.workflows.workflow import Workflow
 
 
 @click.command()
@@ -39,9 +41,15 @@ def start(
     app = application(app_path)
     given = input_of(words)
     if app_path:
-        workflow_of(app, workflow).check_input(given)
+        _check(workflow_of(app, workflow), given)
     printed = run(_start(app, workflow, id, given, timeout, wait=wait))
     click.echo(printed)
+
+
+def _check(workflow: Workflow[Any, Any], given: Any) -> None:
+    if given is not None and not workflow.takes_input:
+        raise InvalidArguments(f"Workflow {workflow.name} takes no input. Nothing was started; leave it out.")
+    workflow.check_input(given)
 
 
 def input_of(words: Sequence[str]) -> Any:

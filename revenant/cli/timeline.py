@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 import click
+from pydantic_core import to_json
 
 from revenant.cli.output import print_rows
 from revenant.workflows.description import OperationDescription, RunDescription
@@ -67,6 +68,8 @@ def _reasons(run: RunDescription) -> Iterator[str]:
         yield f"why: {_plain(run.problem)}"
     if run.reason:
         yield f"reason: {_plain(run.reason)}"
+    if run.status == "completed":
+        yield f"result: {_plain(_short(to_json(run.result).decode()))}"
     if run.error:
         yield f"error: {_plain(_words(run.error))}"
     names = {one.number: one.name for one in run.operations}
@@ -119,7 +122,10 @@ def _note(one: OperationDescription) -> str:
 
 
 def _words(error: dict[str, Any]) -> str:
-    text = f"{error.get('type')}: {error.get('message')}"
+    return _short(f"{error.get('type')}: {error.get('message')}")
+
+
+def _short(text: str) -> str:
     return text if len(text) <= 200 else f"{text[:200]}…"
 
 

@@ -129,9 +129,14 @@ def describe(
     kind: str, key: str, row: Mapping[str, Any], events: Sequence[Event], *, earlier: Iterable[str]
 ) -> RunDescription:
     """Return the description of a run, by its row and all events of its current history."""
-    view = View(keep=True)
+    view, heard = View(keep=True), dict[int, datetime]()
     for event in events:
+        # What was sent names no operation: the view knows whose wait it ends.
+        kind_of_wait = _SENT.get(event.type)
+        waiting = None if kind_of_wait is None else view.waits_for(event.data["name"], kind_of_wait)
         view.take(event)
+        if waiting is not None and waiting.state != "open":
+            heard[waiting.number] = event.at
     last = view.end.data if view.end is not None else {}
     first = view.started.data if view.started is not None else {}
     closing = view.closing.data if view.closing is not None else {}
@@ -142,7 +147,7 @@ def describe(
         input=view.input, result=last.get("result"), error=last.get("error"), shown=row["view"],
         reason=last.get("reason") or closing.get("reason"), not_undone=tuple(last.get("not_undone") or ()),
         undo_errors=tuple(view.undo_errors), note=last.get("note"),
-        operations=_operations(view, events),
+        operations=_operations(view, events, heard),
         signals={name: len(waiting) for name, waiting in view.signals.waiting.items() if waiting},
         events=row["seq"],
         owner=None if owner is None else OwnerDescription(
@@ -159,7 +164,7 @@ def _parent(parent: Sequence[Any] | None) -> tuple[str, str] | None:
     return None if parent is None else (str(parent[0]).removeprefix(KIND), str(parent[1]))
 
 
-def _operations(view: View, events: Sequence[Event]) -> tuple[OperationDescription, ...]:
+def _operations(view: View, events: Sequence[Event], heard: Mapping[int, datetime]) -> tuple[OperationDescription, ...]:
     attempts: dict[int, dict[int, AttemptDescription]] = {}
     last: dict[int, datetime] = {}
     for event in events:
@@ -179,6 +184,8 @@ def _operations(view: View, events: Sequence[Event]) -> tuple[OperationDescripti
                     number=began.number, started_at=began.started_at, ended_at=event.at,
                     error=event.data.get("error"), version=began.version,
                 )  # fmt: skip
+    for number, at in heard.items():
+        last[number] = max(last[number], at)
     return tuple(
         _operation(one, tuple(attempts.get(one.number, {}).values()), last[one.number])
         for one in sorted(view.operations.values(), key=lambda one: one.number)
@@ -196,4 +203,5 @@ def _operation(one: OperationView, attempts: tuple[AttemptDescription, ...], las
     )  # fmt: skip
 
 
+_SENT = {e.SIGNAL_RECEIVED: "wait", e.UPDATE_RECEIVED: "update"}
 _ATTEMPT_ENDS = (e.ATTEMPT_FAILED, e.STEP_SUCCEEDED, e.STEP_FAILED, e.STEP_CANCELLED)

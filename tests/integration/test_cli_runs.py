@@ -21,7 +21,7 @@ from revenant.workflows.workflow import workflow
 from tests.acceptance import command
 from tests.moves import move, move_by_air, stay
 
-KNOWN = "This application has: move, stay."
+KNOWN = "This application has: idle, move, stay."
 
 
 LONG = "no bank, " * 500
@@ -159,3 +159,10 @@ async def test_what_is_stuck_stays_a_table_however_long_its_errors_and_forks_onl
         "in code": "revenant run show 'in code'",
     }
     assert all(LONG in row["problem"] for row in found)
+
+
+def test_an_input_that_the_workflow_does_not_take_and_an_id_that_is_none_are_refused(database: str) -> None:
+    taken = command.revenant("run", "start", "idle", "i", "5", url=database, REVENANT_APP="tests.moves:both")
+    assert (taken.returncode, "Workflow idle takes no input. Nothing was started" in taken.stderr) == (2, True)
+    nobody = command.revenant("run", "start", "idle", "", url=database, REVENANT_APP="tests.moves:both")
+    assert (nobody.returncode, "The id of a run of idle is empty." in nobody.stderr) == (2, True)

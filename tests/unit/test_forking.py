@@ -130,7 +130,7 @@ def test_the_step_is_found_by_name_by_number_or_because_it_failed() -> None:
             continue
         with pytest.raises(ConfigurationError, match=said):
             step_of(history, step, what="r")
-    with pytest.raises(ConfigurationError, match="No step of r has failed"):
+    with pytest.raises(ConfigurationError, match="r has no step that failed"):
         step_of(history[:6], None, what="r")
 
 

@@ -113,3 +113,19 @@ def test_what_was_not_even_tried_to_be_undone_is_named() -> None:
     found = describe(undoes.kind, "r", ended_row(run, "cancelled"), run.events, earlier=[])
     assert (found.reason, found.not_undone) == ("enough", (1, 2))
     assert "not undone: undo (operation 1)" in list(heading(found))
+
+
+@workflow(name="hears")
+async def hears(flow: Flow) -> str:
+    return await flow.signal("go", str)
+
+
+def test_a_wait_ends_when_its_signal_comes_and_the_result_stands_above() -> None:
+    run = DryRun(hears)
+    began = run.now
+    run.now += timedelta(seconds=4)
+    run.signal("go", "now\x1b[31m")
+    found = describe(hears.kind, "r", ended_row(run, "completed"), run.events, earlier=[])
+    (waited,) = found.operations
+    assert waited.ended_at == began + timedelta(seconds=5)
+    assert r'result: "now\u001b[31m"' in list(heading(found))
