@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from typing import Any, Generic, TypeVar, overload
 
 from revenant.client.approving import Approval
+from revenant.client.external import ExternalStep
 from revenant.client.run import Run
+from revenant.sync_steps import BlockingExternalStep
 from revenant.workflows.decider import Decider
 from revenant.workflows.description import RunDescription
 from revenant.workflows.events import Event
@@ -159,6 +161,22 @@ class BlockingRuns(ABC):
         """Return the approvals that wait, to look at; `rv.run(…).approve(…)` answers. See `Revenant.approvals`."""
         found: list[Approval] = self._do(lambda app: app.approvals(assignee=assignee, workflow=workflow, limit=limit))
         return found
+
+    def external(
+        self, name: str, *, holder: str | None = None, claim: float = 30.0, poll: float = 0.5
+    ) -> Iterator[BlockingExternalStep]:
+        """Take the external steps of that name, one after another; see `Revenant.external`."""
+
+        async def begin(app: Any) -> AsyncIterator[ExternalStep]:
+            return app.external(name, holder=holder, claim=claim, poll=poll)  # type: ignore[no-any-return]  # as Revenant.external says
+
+        async def next_of(steps: AsyncIterator[ExternalStep]) -> ExternalStep:
+            return await anext(steps)
+
+        steps = self._do(begin)
+        while True:
+            found = self._do(lambda _: next_of(steps))
+            yield BlockingExternalStep(step=found, do=lambda make: self._do(lambda _: make()))
 
     def _handle(self, run: Run[R]) -> BlockingRun[R]:
         return BlockingRun(run=run, do=lambda make: self._do(lambda _: make()))

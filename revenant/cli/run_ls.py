@@ -25,6 +25,7 @@ _CURES = {
     "failed": "revenant run fork {id} {new}",
     "no version": "revenant run migrate {id}",
     "no worker": "revenant worker --app module:attribute",
+    "unclaimed": "revenant run show {id}",
     "slow": "revenant run show {id}",
 }
 

@@ -62,7 +62,9 @@ class ExternalStep:
         renewing, self._renewing = self._renewing, None
         if renewing is not None:
             await end(renewing)
-        if isinstance(error, Exception) and not isinstance(error, StaleClaim) and not self._answered:
+        # What an answer has come to that was lost is not known: it may be recorded, and else the claim runs out.
+        lost = isinstance(error, StaleClaim | DatabaseUnavailable)
+        if isinstance(error, Exception) and not lost and not self._answered:
             await self.fail(error)
 
     async def renew(self, seconds: float | None = None) -> None:
@@ -75,10 +77,11 @@ class ExternalStep:
         self._check(await self._ask(lambda connection: renew_step(connection, self.token, seconds=held)))
 
     async def complete(self, result: Any = None) -> None:
-        """End the step with its result; recorded once this returns.
+        """End the step with its result; recorded once this returns. The same once more, after an error, does no harm.
 
         Raises:
             StaleClaim: somebody else has it, or nobody waits for it.
+            DatabaseUnavailable: it is not known whether it is recorded; say it again.
             Unstorable: JSON cannot hold the result.
         """
         text = dump(ANYTHING, result, what=f"The result of {self!r}", limit=self._limit)
@@ -90,6 +93,7 @@ class ExternalStep:
 
         Raises:
             StaleClaim: somebody else has it, or nobody waits for it.
+            DatabaseUnavailable: it is not known whether it is recorded; say it again.
         """
         type_ = "ExternalFailure" if isinstance(error, str) else type(error).__qualname__
         words = str(error)[:65536].replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -77,7 +77,7 @@ class States:
         ]
 
     async def ask(self, question: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]]) -> R:
-        """Return what the question, a function of a connection that only reads, finds; it may be asked twice.
+        """Return what the question, a function of a connection, finds; asked twice, it does no more.
 
         Raises:
             DatabaseUnavailable: Postgres cannot be reached, or does not answer in time.
@@ -89,7 +89,7 @@ class States:
                     connection = await self._link.connection()
                     try:
                         return await question(connection)
-                    except Exception as error:  # noqa: BLE001 # told, or tried again: reading twice does no harm
+                    except Exception as error:  # noqa: BLE001 # told, or tried again: asked twice, it does no harm
                         if not is_lost(error):
                             raise meaning_of(error, self._link.url) from None
                         await self._link.reset(error, only=connection)

@@ -235,6 +235,7 @@ def _stuck(traffic: Traffic) -> Finding:
 _REASONS = {
     "no version": "of a version that no live worker has",
     "no worker": "of a workflow that no live worker has",
+    "unclaimed": "with an external step that nobody has claimed for ten minutes",
     "slow": "with an attempt under way for more than ten minutes",
 }
 """As a person says them, where that is not the word itself."""

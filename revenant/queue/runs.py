@@ -5,7 +5,7 @@ Invariant: an append is refused for a run whose stream or fence is not as its wr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -261,10 +261,10 @@ async def read_run(
 
 
 async def find_dead_runs(
-    connection: psycopg.AsyncConnection[Any], worker: str, *, kinds: Iterable[str], page: int
+    connection: psycopg.AsyncConnection[Any], worker: str, *, newest: Mapping[str, int], page: int
 ) -> list[Hint]:
-    """Return hints to runs of these kinds whose owner is dead."""
-    given = {"worker": worker, "kinds": array(kinds), "page": page}
+    """Return hints to runs whose owner is dead: of these kinds, each with the newest version that is wanted of it."""
+    given = {"worker": worker, "kinds": array(newest), "newest": array(newest.values()), "page": page}
     (rows,) = await run_script(connection, statement("find_dead_runs"), given)
     return [Hint(bucket, kind, key, 0) for bucket, kind, key in rows]
 

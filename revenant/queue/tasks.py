@@ -55,3 +55,8 @@ async def write_tasks(
     # In one order everywhere, so that two of these do not wait for each other in a ring.
     parameters = {**columns(sorted(gone), _GONE_COLUMNS), **columns(sorted(tasks), _COLUMNS)}
     await run_script(connection, statement("write_tasks"), parameters)
+
+
+async def forget_streams(connection: psycopg.AsyncConnection[Any], *, streams: Sequence[tuple[int, str]]) -> None:
+    """Inside an append's transaction, remove what these streams, (bucket, run) each, have besides their events."""
+    await run_script(connection, statement("forget_streams"), columns(sorted(streams), ("gone_buckets", "gone_runs")))

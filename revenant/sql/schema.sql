@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 5, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 6, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -507,6 +507,75 @@ drop index revenant.run_heads_started;
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (5, 'runs_by_workflow', 'a07018425f7fc2dffd9f96146b1ecbfb11ac656664e0debb2a68a58066e9813b', 1);
 
+-- 0006_external_steps.sql
+-- Promise: external steps count their claims, and it is known for a day which claims have answered; steps that nobody claims are listed as stuck.
+-- Locks: ACCESS EXCLUSIVE on revenant.run_tasks and on the view of stuck runs, for as long as catalogue entries take, and a look at the few rows.
+
+-- How often this attempt was claimed; each claim after the first one means that the one before was lost.
+alter table revenant.run_tasks add column claims integer not null default 0 check (claims >= 0);
+
+-- Claims that have ended their step, so that whoever lost the answer to that may say it again.
+create table revenant.step_answers (
+    bucket smallint not null check (bucket between 0 and 255),
+    -- The last byte of a token is its bucket.
+    token uuid not null,
+    -- What was said, as a hash: something else is refused.
+    answer bytea not null,
+    at timestamptz not null default now(),
+    primary key (bucket, token)
+) with (autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0);
+create index step_answers_at on revenant.step_answers (at);
+
+-- Runs that do not go on by themselves, or have not for long, and why. A worker that has not said for 8 s that it lives
+-- counts as dead.
+create or replace view revenant.stuck as
+with served as (
+    select k.key as kind, v.version::integer as version
+    from revenant.workers w
+    cross join lateral jsonb_each(w.kinds) k
+    cross join lateral jsonb_array_elements_text(k.value -> 'versions') v (version)
+    where w.heartbeat_at > clock_timestamp() - make_interval(secs => 8)
+), found as (
+    select h.kind, h.key, h.status, h.version, h.problem,
+        case
+            when h.status in ('blocked', 'parked') then h.status
+            when not exists (select from served s where s.kind = h.kind) then 'no worker'
+            when not exists (select from served s where s.kind = h.kind and s.version = h.version) then 'no version'
+            when h.owner is not null and h.updated_at < clock_timestamp() - make_interval(mins => 10) then 'slow'
+        end as reason,
+        h.updated_at as since
+    from revenant.run_heads h where h.ended_at is null
+    union all
+    select h.kind, h.key, h.status, h.version, e.data -> 'error' ->> 'message', 'failed', h.ended_at
+    from revenant.run_heads h
+    join revenant.run_events e on e.bucket = h.bucket and e.run = h.run and e.seq = h.seq
+    where h.status = 'failed' and h.ended_at > clock_timestamp() - make_interval(days => 1)
+    union all
+    select m.kind, m.key, 'not begun', null, null, 'no worker', m.sent_at
+    from revenant.messages m
+    where starts_with(m.kind, 'run:') and m.handler = 'start'
+        and not exists (select from served s where s.kind = m.kind)
+        and not exists (
+            select from revenant.run_heads h where h.bucket = m.bucket and h.kind = m.kind and h.key = m.key
+        )
+    union all
+    select t.kind, t.key, h.status, h.version,
+        case
+            when t.holder is null then format('Nobody has claimed external step %s.', t.name)
+            else format('The claim of external step %s by %s was lost, and nobody has claimed it since.', t.name, t.holder)
+        end collate "default",
+        'unclaimed', coalesce(t.held_until, t.made_at)
+    from revenant.run_tasks t
+    join revenant.run_heads h on h.bucket = t.bucket and h.kind = t.kind and h.key = t.key and h.run = t.run
+    where t.type = 'step' and h.status in ('running', 'waiting')
+        and coalesce(t.held_until, t.made_at) < clock_timestamp() - make_interval(mins => 10)
+)
+select substr(f.kind, 5) as workflow, f.key as id, f.reason, f.since, f.status, f.version, f.problem
+from found f where f.reason is not null;
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (6, 'external_steps', '96eb52e1c44ede3149568e996fbc4ff2574e93fdff53e2ed007f19f9a39f7ec5', 1);
+
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
 create or replace function revenant.alive_v1(worker uuid) returns boolean language plpgsql volatile as $$
@@ -917,25 +986,41 @@ begin
 end
 $$;
 
--- Promise: gives one external step of that name to the holder for so many seconds: the longest waiting one that nobody holds; no row if there is none.
--- Locks: that step's row, which nobody waits for.
+-- Promise: gives one external step of that name to the holder for so many seconds: the longest waiting one that nobody holds; no row if there is none. An attempt whose claims were lost five times has failed instead.
+-- Locks: the rows of the steps that it looks at, which nobody waits for; where an attempt has failed, the instance-wide NOTIFY lock during your commit.
 create or replace function revenant.claim_step(name text, holder text, seconds double precision default 30)
 returns table (
     token uuid, workflow text, run_id text, attempt integer, idempotency_key text, args json, held_until timestamptz
 ) language plpgsql volatile as $$
 #variable_conflict use_column
+declare
+    most constant integer := 5;
+    task revenant.run_tasks;
 begin
-    return query
-    update revenant.run_tasks t
-    set token = gen_random_uuid(), holder = claim_step.holder,
-        held_until = revenant.now() + make_interval(secs => claim_step.seconds)
-    from (
-        select f.bucket, f.run, f.op from revenant.run_tasks f
+    loop
+        select f.* into task from revenant.run_tasks f
         where f.type = 'step' and f.name = claim_step.name
             and (f.held_until is null or f.held_until <= revenant.now())
-        order by f.made_at limit 1 for update skip locked
-    ) as f
-    where t.bucket = f.bucket and t.run = f.run and t.op = f.op
+        order by f.made_at limit 1 for update skip locked;
+        if not found then
+            return;
+        end if;
+        exit when task.claims < most;
+        -- What takes everybody down who claims it is not given to the next one for ever.
+        delete from revenant.run_tasks t where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
+        perform revenant.cast(task.kind, task.key, 'step', json_build_object(
+            'run', task.run, 'op', task.op, 'attempt', task.attempt, 'status', 'error', 'retryable', true,
+            'error', json_build_object('error', 'RunFailed', 'type', 'ClaimsLost', 'message', format(
+                'it was claimed %s times, and each claim was lost, the last one by %s', task.claims, task.holder
+            ))
+        ));
+    end loop;
+    return query
+    update revenant.run_tasks t
+    set token = encode(set_byte(uuid_send(gen_random_uuid()), 15, task.bucket), 'hex')::uuid,
+        holder = claim_step.holder, claims = t.claims + 1,
+        held_until = revenant.now() + make_interval(secs => claim_step.seconds)
+    where t.bucket = task.bucket and t.run = task.run and t.op = task.op
     returning t.token, substr(t.kind, 5), t.key, t.attempt, t.idempotency, t.input, t.held_until;
 end
 $$;
@@ -1104,17 +1189,12 @@ begin
 end
 $$;
 
--- Promise: ends a claimed step with its result, if and only if you commit; raises RV002 where the claim does not hold any more.
+-- Promise: ends a claimed step with its result, if and only if you commit; the same result once more does nothing; raises RV002 where the claim does not hold any more.
 -- Locks: the step's row; the instance-wide NOTIFY lock during your commit.
 create or replace function revenant.complete_step(token uuid, result jsonb default 'null')
 returns void language plpgsql volatile as $$
-declare
-    task revenant.run_tasks := revenant.held_step_v1(complete_step.token);
 begin
-    delete from revenant.run_tasks t where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
-    perform revenant.cast(task.kind, task.key, 'step', json_build_object(
-        'run', task.run, 'op', task.op, 'attempt', task.attempt, 'status', 'ok', 'result', coalesce(result, 'null')
-    ));
+    perform revenant.end_step_v1(token, jsonb_build_object('status', 'ok', 'result', coalesce(result, 'null')));
 end
 $$;
 
@@ -1151,6 +1231,32 @@ begin
         from revenant.reminders r where r.due > moment order by r.due limit 1
     );
     return next;
+end
+$$;
+
+-- Promise: ends the step that a token holds with that answer, if and only if you commit; the same answer once more does nothing, and RV002 is raised where the claim does not hold any more.
+-- Locks: the step's row; the instance-wide NOTIFY lock during your commit.
+create or replace function revenant.end_step_v1(held uuid, answer jsonb) returns void language plpgsql volatile as $$
+declare
+    task revenant.run_tasks;
+    place smallint := get_byte(uuid_send(held), 15);
+    said bytea := sha256(convert_to(answer::text, 'UTF8'));
+begin
+    select t.* into task from revenant.run_tasks t where t.token = held for update;
+    if not found then
+        -- In a later snapshot: whoever said it at the same moment has committed by now.
+        perform 1 from revenant.step_answers a where a.bucket = place and a.token = held and a.answer = said;
+        if not found then
+            perform revenant.held_step_v1(held);
+        end if;
+        return;
+    end if;
+    delete from revenant.run_tasks t where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
+    insert into revenant.step_answers (bucket, token, answer) values (place, held, said);
+    perform revenant.cast(
+        task.kind, task.key, 'step',
+        (jsonb_build_object('run', task.run, 'op', task.op, 'attempt', task.attempt) || answer)::json
+    );
 end
 $$;
 
@@ -1400,18 +1506,15 @@ begin
 end
 $$;
 
--- Promise: ends a claimed step's attempt as failed, if and only if you commit; raises RV002 where the claim does not hold any more.
+-- Promise: ends a claimed step's attempt as failed, if and only if you commit; the same once more does nothing; raises RV002 where the claim does not hold any more.
 -- Locks: the step's row; the instance-wide NOTIFY lock during your commit.
 create or replace function revenant.fail_step(
     token uuid, error text, retryable boolean default true, type text default 'ExternalFailure'
 ) returns void language plpgsql volatile as $$
-declare
-    task revenant.run_tasks := revenant.held_step_v1(fail_step.token);
 begin
-    delete from revenant.run_tasks t where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
-    perform revenant.cast(task.kind, task.key, 'step', json_build_object(
-        'run', task.run, 'op', task.op, 'attempt', task.attempt, 'status', 'error', 'retryable', retryable,
-        'error', json_build_object('error', 'RunFailed', 'type', fail_step.type, 'message', fail_step.error)
+    perform revenant.end_step_v1(token, jsonb_build_object(
+        'status', 'error', 'retryable', retryable,
+        'error', jsonb_build_object('error', 'RunFailed', 'type', fail_step.type, 'message', fail_step.error)
     ));
 end
 $$;
@@ -1450,6 +1553,28 @@ begin
         -- Those of other kinds do not count: whoever has them may be gone, and these would wait behind them.
         return query select h.bucket, h.kind, h.key from revenant.run_heads h
         where h.owner = seen and h.kind = any (kinds)
+        limit page;
+    end loop;
+end
+$$;
+
+-- Promise: runs of these kinds, of no newer version than the one beside each, whose owner is dead, a page of each such owner; looks only, since whoever goes on with one takes it over by its append.
+-- Locks: none.
+create or replace function revenant.find_dead_runs_v2(worker uuid, kinds text[], newest integer[], page integer)
+returns table (bucket smallint, kind text, key text) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    seen uuid := '00000000-0000-0000-0000-000000000000';
+begin
+    loop
+        -- One index probe for each owner, however many runs it has.
+        select h.owner into seen from revenant.run_heads h where h.owner > seen order by h.owner limit 1;
+        exit when not found;
+        continue when seen = worker or revenant.alive_v1(seen);
+        -- Those of other kinds and of newer versions do not count: whoever has them may be gone, and these would wait behind them.
+        return query select h.bucket, h.kind, h.key from revenant.run_heads h
+        where h.owner = seen and h.version <= newest[array_position(kinds, h.kind)]
         limit page;
     end loop;
 end
@@ -1525,6 +1650,19 @@ begin
     )
     from unnest(fired) as f
     having count(*) > 0;
+end
+$$;
+
+-- Promise: removes what these streams have besides their events: what waits for somebody, how far steps are, snapshots.
+-- Locks: those rows, waited for 100 ms each; inside an append, which holds the heads of their runs.
+create or replace function revenant.forget_streams_v1(buckets smallint[], runs uuid[]) returns void
+language plpgsql volatile
+-- Whoever ends a step does so in a transaction of their own, however long: the other runs of the append do not wait.
+set lock_timeout = '100ms' as $$
+begin
+    for i in 1 .. cardinality(runs) loop
+        perform revenant.erase_belongings_v1(buckets[i], runs[i]);
+    end loop;
 end
 $$;
 
@@ -2503,6 +2641,56 @@ begin
 end
 $$;
 
+-- Promise: removes old batch markers, notes, traces and answers of claims, and rows of workers long gone; returns how many.
+-- Locks: an advisory lock so that one worker at a time does it; then the rows it deletes, SKIP LOCKED: it waits for nobody.
+create or replace function revenant.tidy_v2(page integer) returns integer language plpgsql volatile as $$
+declare
+    removed integer := 0;
+    step integer;
+begin
+    if not pg_try_advisory_xact_lock(hashtextextended('revenant.tidy', 7)) then
+        return 0;
+    end if;
+    delete from revenant.sends s
+    where s.ctid = any (array(
+        select o.ctid from revenant.sends o where o.sent_at < now() - make_interval(hours => 1)
+        limit page for update skip locked
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.workers w
+    where w.ctid = any (array(
+        select g.ctid from revenant.workers g where g.heartbeat_at < now() - make_interval(mins => 10)
+        for update skip locked
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    -- Notes of messages that were handled later, when nobody was cautious any more; traces of handled messages.
+    delete from revenant.suspects s
+    where s.ctid = any (array(
+        select o.ctid from revenant.suspects o where o.noted_at < now() - make_interval(days => 1)
+        limit page for update skip locked
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    delete from revenant.traces t
+    where t.ctid = any (array(
+        select o.ctid from revenant.traces o where o.sent_at < now() - make_interval(days => 7)
+        limit page for update skip locked
+    ));
+    get diagnostics step = row_count;
+    removed := removed + step;
+    -- Whoever has not heard for a day that a step was ended has given up.
+    delete from revenant.step_answers s
+    where s.ctid = any (array(
+        select o.ctid from revenant.step_answers o where o.at < now() - make_interval(days => 1)
+        limit page for update skip locked
+    ));
+    get diagnostics step = row_count;
+    return removed + step;
+end
+$$;
+
 -- Promise: notes that messages reached these entities, where the last note of it is older than its slack (seconds).
 -- Locks: the entities' rows, SKIP LOCKED, in the order given; as a rule the turn holds them already.
 create or replace function revenant.touch_v1(
@@ -3062,7 +3250,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'b0418f4645ca1a47efca03f678c5a811791521d0badcbbf2e2fd0a480d4bb89f', 0)
+values (0, 'functions', '19857b3f1df05982868b57ad2e7f6f1fcf52c2ae554aa5bce56b5fa21a00e4bb', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

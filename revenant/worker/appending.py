@@ -24,7 +24,7 @@ from revenant.queue.records import Settlement
 from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs, read_heads, result_channel
 from revenant.queue.settle import id_payloads
 from revenant.queue.snapshots import SnapshotWrite, write_snapshots
-from revenant.queue.tasks import TaskKey, TaskWrite, write_tasks
+from revenant.queue.tasks import TaskKey, TaskWrite, forget_streams, write_tasks
 from revenant.worker.jobs import defer_jobs
 from revenant.worker.late import known_replies, unknown
 from revenant.worker.stage import Staged
@@ -141,6 +141,9 @@ class Appending:
             more.append(partial(write_tasks, gone=gone, tasks=tasks))
         if done := _ended_with_progress(parts):
             more.append(partial(drop_progress, gone=done))
+        if ended := [part for part in parts if part.staged.unreadable and part.staged.live.view.over]:
+            # What it had asked for is not known here.
+            more.append(partial(forget_streams, streams=[(part.write.bucket, part.write.stream) for part in ended]))
         if snapshots := snapshots_of(parts):
             more.append(partial(write_snapshots, format=FORMAT, snapshots=snapshots))
         writes = [part.write for part in parts]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import psycopg
@@ -31,14 +31,14 @@ class Scanner(Loop):
         *,
         desk: Link,
         worker_id: str,
-        kinds: Iterable[str],
+        newest: Mapping[str, int],
         fleet: Fleet,
         inlet: Inlet,
         look: Callable[[], Awaitable[None]],
     ) -> None:
         super().__init__(desk=desk)
         self._worker = worker_id
-        self._kinds = frozenset(kinds)
+        self._newest = dict(newest)
         self._fleet = fleet
         self._inlet = inlet
         self._look = look
@@ -46,7 +46,7 @@ class Scanner(Loop):
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Look once; return how long to rest."""
-        found = await find_dead_runs(connection, self._worker, kinds=self._kinds, page=PAGE)
+        found = await find_dead_runs(connection, self._worker, newest=self._newest, page=PAGE)
         if found:
             # The dead are not to be waited for.
             await self._look()

@@ -140,7 +140,7 @@ class Worker:
         scanner = Scanner(
             desk=self._desk,
             worker_id=self.id,
-            kinds=workflows.kinds,
+            newest={kind: max(versions) for kind, versions in workflows.kinds.items()},
             fleet=self._fleet,
             inlet=self._switchboard,
             look=self._look_at_fleet,

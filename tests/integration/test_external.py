@@ -102,6 +102,127 @@ async def test_a_claim_past_its_time_is_good_while_nobody_else_has_the_step(
         assert await run.result(timeout=20) == "good"
 
 
+@pytest.mark.parametrize(
+    ("end", "other"),
+    [
+        ("complete_step(%s, '\"good\"')", "complete_step(%s, '\"bad\"')"),
+        ("fail_step(%s, 'no')", "complete_step(%s, 'null')"),
+    ],
+)
+async def test_the_same_answer_once_more_is_no_stale_claim_and_another_one_is(
+    database: str, settings: Settings, connection: Connection, end: str, other: str
+) -> None:
+    """Whoever has not heard that it was taken says it again."""
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        for _ in range(3):
+            await connection.execute(f"select revenant.{end}".encode(), (token,))
+        with pytest.raises(psycopg.DatabaseError, match="does not hold any more"):
+            await connection.execute(f"select revenant.{other}".encode(), (token,))
+        if "complete" in end:
+            assert await run.result(timeout=20) == "good"
+        else:
+            await claimed(connection)
+    failed = [type for type in await types(connection, "c") if type == "attempt.failed"]
+    assert len(failed) == ("fail" in end)
+    kept = "select count(*) from revenant.step_answers"
+    assert await value(connection, kept) == 1
+    await connection.execute("update revenant.step_answers set at = at - interval '25 hours'")
+    await connection.execute("select revenant.tidy_v2(100)")
+    assert await value(connection, kept) == 0
+
+
+async def test_an_answer_that_was_lost_on_its_way_back_is_given_again_by_the_client(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        async for found in app.external("resize", poll=0.02):
+            ask = found._ask
+
+            async def twice(question: Any, ask: Any = ask) -> Any:
+                await ask(question)
+                # As on a connection whose answer was lost: it is asked once more.
+                return await ask(question)
+
+            async with found:
+                found._ask = twice
+                await found.complete("good")
+            break
+        assert await run.result(timeout=20) == "good"
+
+
+async def test_a_step_that_takes_everybody_down_who_claims_it_fails_and_is_not_given_out_for_ever(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        tokens = set()
+        for attempt in (1, 2, 3):
+            for _ in range(5):
+                token, _, _, number, *_ = await claimed(connection, seconds=0)
+                assert number == attempt
+                tokens.add(token)
+            # The sixth who asks gets nothing of it, until the next attempt is there.
+            assert await rows(connection, CLAIM, "resize", "me", 0) == []
+        with pytest.raises(RunFailed, match="claimed 5 times, and each claim was lost, the last one by me"):
+            await run.result(timeout=20)
+    assert len(tokens) == 15
+    assert await value(connection, TASKS) == 0
+
+
+async def test_a_step_that_nobody_claims_for_long_is_listed(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    stuck = "select reason, problem from revenant.stuck"
+    ago = "interval '11 minutes'"
+    older = f"update revenant.run_tasks set made_at = made_at - {ago}, held_until = held_until - {ago}"
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        await eventually(lambda: value(connection, TASKS))
+        assert await rows(connection, stuck) == []
+        await connection.execute(older.encode())
+        assert await rows(connection, stuck) == [("unclaimed", "Nobody has claimed external step resize.")]
+        await claimed(connection)
+        assert await rows(connection, stuck) == []
+        await connection.execute(older.encode())
+        ((reason, problem),) = await rows(connection, stuck)
+        assert (reason, "resize by me was lost" in problem) == ("unclaimed", True)
+        await run.cancel()
+        await eventually(lambda: value(connection, "select count(*) = 0 from revenant.run_tasks"))
+        assert await rows(connection, stuck) == []
+
+
+async def test_blocking_code_takes_steps_by_the_same_names(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    def program(app: Revenant) -> Any:
+        with app.sync() as rv:
+            steps = rv.external("resize", holder="me", claim=30, poll=0.02)
+            with next(steps) as found:
+                assert (found.name, found.run_id, found.attempt, found.args) == ("resize", "c", 1, ["cat", 120])
+                found.fail("not today")
+            with pytest.raises(LookupError), next(steps) as found:
+                raise LookupError("broken")
+            found = next(steps)
+            found.renew(30)
+            found.complete("good")
+            with pytest.raises(StaleClaim):
+                found.complete("bad")
+            return found.attempt, rv.run(thumbnail, "c").result(timeout=20)
+
+    async with served(database, settings, thumbnail) as app:
+        await app.start(thumbnail, "cat", id="c")
+        assert await asyncio.to_thread(program, app) == (3, "good")
+    assert {
+        await value(
+            connection,
+            "select data -> 'error' ->> 'type' from revenant.run_events where op = 1 and type = 'attempt.failed' limit 1",
+        )
+    } == {"ExternalFailure"}
+
+
 async def test_two_who_claim_at_once_get_different_steps_the_oldest_first(
     database: str, settings: Settings, connection: Connection
 ) -> None:

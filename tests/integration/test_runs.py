@@ -355,14 +355,18 @@ async def test_what_a_dead_worker_leaves_of_kinds_that_nobody_has_hides_nothing(
     await connection.execute("update revenant.run_heads set kind = 'run:other' where key = 'first'")
     await connection.execute("update revenant.run_heads set owner = '00000000-0000-0000-0000-000000000001'")
     for kind, key in (("run:other", "first"), ("run:waits", "second")):
-        found = await find_dead_runs(connection, new_id(0), kinds=[kind], page=1)
+        found = await find_dead_runs(connection, new_id(0), newest={kind: 1}, page=1)
         assert [hint.key for hint in found] == [key]
+    # Nor do those of newer versions: whoever has them may be gone, too.
+    await connection.execute("update revenant.run_heads set kind = 'run:waits', version = 9 where key = 'first'")
+    found = await find_dead_runs(connection, new_id(0), newest={"run:other": 9, "run:waits": 1}, page=1)
+    assert [hint.key for hint in found] == ["second"]
 
 
 async def test_a_dead_workers_run_of_a_newer_version_is_not_read_again_and_again(
     app: Revenant, worker: Worker, connection: Connection
 ) -> None:
-    await app.start(waits, 3600.0, id="newer")
+    run = await app.start(waits, 3600.0, id="newer")
     await eventually(lambda: value(connection, "select status = 'waiting' from revenant.run_heads"))
     taken = "version = 9, fence = fence + 1, owner = '00000000-0000-0000-0000-000000000001'"
     await connection.execute(f"update revenant.run_heads set {taken}")
@@ -370,6 +374,8 @@ async def test_a_dead_workers_run_of_a_newer_version_is_not_read_again_and_again
     async def passed_by() -> bool:
         return any(runner.docket.passes_by(("run:waits", "newer")) for runner in worker._runners)
 
+    with pytest.raises(CallTimeout):
+        await run.signal("word", 1, timeout=0.2)
     await eventually(passed_by, what="that the net passes it by")
     assert await value(connection, "select status from revenant.run_heads") == "waiting"
 
@@ -421,9 +427,15 @@ async def test_a_history_that_cannot_be_read_blocks_its_run_and_nothing_else_suf
     assert "The history of run 'gap'" in await blocked(connection, "gap")
     await whole.signal("word", 2)
     assert await whole.result(timeout=20) == 2
+    # What it had asked for, outside too, is in the part that is not there.
+    asked = "insert into revenant.run_tasks (bucket, run, op, kind, key, type, name, input) "
+    await connection.execute(
+        f"{asked} select bucket, run, 2, kind, key, 'approval', 'boss', '{{}}' from revenant.run_heads where key = 'gap'"
+    )
     await gap.cancel("it is hopeless", timeout=30)
     with pytest.raises(RunCancelled, match="it is hopeless"):
         await gap.result(timeout=20)
+    assert await value(connection, "select count(*) from revenant.run_tasks") == 0
     assert "could not be read" in await value(
         connection, "select data ->> 'note' from revenant.run_events where type = 'run.cancelled'"
     )

@@ -45,6 +45,8 @@ OTHER_CLOCKS = {
     "functions/settle_v1.sql": "says when a row was written and how long to keep it, for tidy_replies_v1",
     "functions/tidy_replies_v1.sql": "as tidy_v1",
     "functions/tidy_v1.sql": "what is old enough to remove is a question of real time, in tests too",
+    "functions/tidy_v2.sql": "as tidy_v1",
+    "migrations/0006_external_steps.sql": "as 0003, and when a claim has answered is for tidy_v2",
     "functions/visit_v1.sql": "records since when an entity lives where; nothing is decided by it",
     "migrations/0003_workflows.sql": "the view of stuck runs asks whether workers live, and how long runs have stood, as alive_v1",
     "statements/weigh_deaths.sql": "as alive_v1",

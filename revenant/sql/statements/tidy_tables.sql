@@ -1,3 +1,3 @@
--- Promise: removes old batch markers and rows of workers long gone.
--- Locks: those of tidy_v1.
-select revenant.tidy_v1(%(page)s);
+-- Promise: removes old batch markers, notes, traces, answers of claims and rows of workers long gone.
+-- Locks: those of tidy_v2.
+select revenant.tidy_v2(%(page)s);
