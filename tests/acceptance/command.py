@@ -36,7 +36,7 @@ def revenant(*words: str, url: str | None, anew: bool = False, **more: str) -> s
     with tempfile.TemporaryFile("w+") as stdout, tempfile.TemporaryFile("w+") as stderr:
         process = _begin(words, environment(url, **more), stdout, stderr, anew=anew)
         try:
-            code = process.wait(60)
+            code = process.wait(100)
         finally:
             process.kill()
         for file in (stdout, stderr):

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from typing import Any
 
 import psycopg
 import pytest
 
+from tests.acceptance.command import revenant
 from tests.tools import value
 
 pytestmark = pytest.mark.acceptance
@@ -23,9 +22,7 @@ select (select count(*) from revenant.entities) + (select count(*) from revenant
 
 
 def run(url: str, *arguments: str) -> dict[str, Any]:
-    command = [sys.executable, "-m", "revenant", "bench", *arguments]
-    environment = {**os.environ, "DATABASE_URL": url}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=60, check=False)
+    done = revenant("bench", *arguments, url=url)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     return found

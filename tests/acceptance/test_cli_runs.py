@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -126,7 +127,8 @@ def test_a_run_that_no_worker_can_go_on_with_is_listed_with_what_to_type(databas
         ok("start", "move", "m", '"a vase"', url=database)
         until(database, "m", "waiting")
         assert rows("stuck", url=database) == []
-    wait_for(lambda: rows("stuck", url=database), what="a run without a worker")
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
     (row,) = rows("stuck", url=database)
     assert row["reason"] == "no worker"
     with psycopg.connect(database, autocommit=True) as connection:

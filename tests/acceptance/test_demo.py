@@ -20,6 +20,7 @@ from revenant.demo.data import default_data
 from revenant.demo.logbook import Logbook
 from revenant.demo.play import verify
 from revenant.trial.run import Run
+from tests.acceptance.command import revenant
 from tests.tools import eventually, rows, value
 
 pytestmark = pytest.mark.acceptance
@@ -59,9 +60,8 @@ def start(url: str, *arguments: str) -> subprocess.Popen[str]:
 
 
 def run(url: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    with start(url, "--json", *arguments) as process:
-        out, words = process.communicate(timeout=60)
-    return process.returncode, json.loads(out) if out else {}, words
+    ended = revenant("demo", "--json", *arguments, url=url)
+    return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}, ended.stderr
 
 
 def alive(pid: int) -> bool:

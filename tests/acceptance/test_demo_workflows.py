@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +15,7 @@ from revenant.demo.logbook import Logbook
 from revenant.demo.ops.ledger import Ledger
 from revenant.demo.ops.play import audit, balance
 from revenant.trial.run import Run
+from tests.acceptance.command import revenant
 from tests.tools import value
 
 pytestmark = pytest.mark.acceptance
@@ -44,9 +42,7 @@ def shorten(data: Path) -> None:
 
 
 def run(url: str, *arguments: str) -> tuple[int, dict[str, Any], str]:
-    command = [sys.executable, "-m", "revenant", "demo", "workflows", "--json", *arguments]
-    environment = {**os.environ, "DATABASE_URL": url}
-    ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=100, check=False)
+    ended = revenant("demo", "workflows", "--json", *arguments, url=url)
     return ended.returncode, json.loads(ended.stdout) if ended.stdout else {}, ended.stderr
 
 

@@ -96,21 +96,21 @@ async def run_all(app: Revenant, first: int, count: int) -> None:
 
 async def test_ended_runs_leave_nothing_in_a_worker(database: str, settings: Settings) -> None:
     async with served(database, settings, is_short) as app:
-        await run_all(app, 0, 400)
+        await run_all(app, 0, 300)
         before = kept()
-        await run_all(app, 1000, 1600)
-        # Something for each run would be 1,600; a preference for each of 256 buckets is no leak. A caller has its
+        await run_all(app, 1000, 800)
+        # Something for each run would be 800; a preference for each of 256 buckets is no leak. A caller has its
         # result a moment before the worker has put the run away.
-        await eventually(lambda: set(grown(before, kept(), 200)) <= {"Fleet._first"})
+        await eventually(lambda: set(grown(before, kept(), 100)) <= {"Fleet._first"})
 
 
 async def test_in_memory_of_ended_runs_only_what_is_stored_is_left() -> None:
     app = memory_app(workflows=[is_short], now=datetime(2026, 1, 1, tzinfo=UTC))
-    await run_all(app, 0, 300)
+    await run_all(app, 0, 200)
     before = kept()
-    await run_all(app, 1000, 1000)
+    await run_all(app, 1000, 600)
     after = kept()
-    assert set(grown(before, after, 200)) == _STORED
+    assert set(grown(before, after, 75)) == _STORED
 
 
 async def test_runs_that_wait_are_kept_in_memory_up_to_a_limit(
