@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import traceback
 from typing import Any
 
 import psycopg
@@ -53,13 +55,18 @@ async def connect(
     if idle_in_transaction is not None:
         settings["idle_in_transaction_session_timeout"] = str(int(idle_in_transaction * 1000))
     parts = conninfo.conninfo_to_dict(url)
-    return await opened.connect(
-        url,
-        autocommit=True,
-        **{**_CLIENT_KEEPALIVE, **_given(parts)},
-        application_name=f"revenant/{role}",
-        **server_settings(url, **settings),
-    )
+    try:
+        return await opened.connect(
+            url,
+            autocommit=True,
+            **{**_CLIENT_KEEPALIVE, **_given(parts)},
+            application_name=f"revenant/{role}",
+            **server_settings(url, **settings),
+        )
+    except asyncio.CancelledError as error:
+        # What was being made is only in these frames: kept by them, it stays open until the garbage is collected.
+        traceback.clear_frames(error.__traceback__)
+        raise
 
 
 def server_settings(url: str, **more: str) -> dict[str, Any]:

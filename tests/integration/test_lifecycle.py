@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -53,6 +54,19 @@ async def test_tasks_that_start_at_once_make_one_client(
     assert clients["stop"] == clients["start"]
     assert not [task for task in asyncio.all_tasks() if task.get_name().startswith("revenant-")]
     await eventually(lambda: value(connection, ALONE), what="the end of all connections")
+
+
+async def test_a_stop_while_it_connects_leaves_no_connection_to_the_garbage_collector(
+    stopped: Revenant, connection: Connection
+) -> None:
+    gc.disable()
+    try:
+        for _ in range(30):
+            async with stopped:
+                pass
+        await eventually(lambda: value(connection, ALONE), seconds=5, what="the end of all connections")
+    finally:
+        gc.enable()
 
 
 async def test_a_stop_that_overtakes_a_start_ends_it_and_it_starts_again(
