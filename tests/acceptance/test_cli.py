@@ -62,13 +62,11 @@ def parsed(output: str, form: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def served(database: str) -> Iterator[str]:
     """A database with a worker process."""
-    words = [*COMMAND, "worker", "--app", APP, "--jobs", "0", "--lanes", "1"]
-    worker = subprocess.Popen(
-        words, cwd=ROOT, env=environment(database, REVENANT_CAST_ATTEMPTS="1"), stderr=subprocess.DEVNULL
-    )
-    yield database
-    worker.terminate()
-    assert worker.wait(timeout=30) == 0
+    words = ("worker", "--app", APP, "--jobs", "0", "--lanes", "1")
+    with running(*words, url=database, REVENANT_CAST_ATTEMPTS="1") as worker:
+        yield database
+        worker.send(signal.SIGTERM)
+        assert worker.ends() == 0
 
 
 @pytest.fixture

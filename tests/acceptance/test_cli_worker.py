@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from typing import Any
 
 import psycopg
@@ -17,14 +16,11 @@ from psycopg.conninfo import make_conninfo
 
 from revenant.app import Revenant
 from revenant.sql import address
-from tests.acceptance import command
-from tests.acceptance.command import APP, ROOT, Running, environment, is_alive, wait_for
+from tests.acceptance.command import APP, ROOT, Running, environment, is_alive, revenant, running, wait_for
 from tests.entities import Account
 
 pytestmark = pytest.mark.acceptance
 IN_A_TURN = "select 1 from pg_stat_activity where datname = current_database() and state = 'idle in transaction'"
-revenant = partial(command.revenant, anew=True)
-running = partial(command.running, anew=True)
 
 
 def query(url: str, text: str) -> list[tuple[Any, ...]]:
@@ -52,7 +48,7 @@ def test_sigterm_under_load_drains_exits_0_and_loses_nothing(database: str) -> N
         with psycopg.connect(database) as mine:
             for number in range(sent):
                 rv.cast(rv.ref(Account, f"k{number % 40}").deposit(1), connection=mine)
-        with running("worker", "--app", APP, "--jobs", "0", url=database) as worker:
+        with running("worker", "--app", APP, "--jobs", "0", url=database, anew=True) as worker:
             wait_for(lambda: sent - waiting(database) > 0)
             worker.send(signal.SIGTERM)
             assert worker.ends() == 0
@@ -63,7 +59,7 @@ def test_sigterm_under_load_drains_exits_0_and_loses_nothing(database: str) -> N
 
 def test_the_log_begins_with_the_database_and_without_its_password(database: str) -> None:
     url = make_conninfo(database, password="not-to-be-said")
-    with running("worker", "--app", APP, "--jobs", "0", url=url) as worker:
+    with running("worker", "--app", APP, "--jobs", "0", url=url, anew=True) as worker:
         worker.until_said("Ready:")
         said = worker.said()
         worker.send(signal.SIGTERM)
@@ -121,7 +117,7 @@ def test_a_second_signal_exits_at_once(database: str) -> None:
 
 def test_the_supervisor_replaces_a_killed_child_and_drains_all(database: str) -> None:
     words = ("worker", "--app", APP, "--processes", "2", "--lanes", "1", "--jobs", "0")
-    with running(*words, url=database) as supervisor:
+    with running(*words, url=database, anew=True) as supervisor:
         supervisor.until_said("Ready:", times=2)
         victim = min(children(supervisor))
         assert pids(database) == children(supervisor)
@@ -199,7 +195,7 @@ def test_ctrl_c_before_it_serves_ends_it_without_a_traceback(database: str, mome
 @pytest.mark.parametrize("processes", ["0", "1"])
 def test_ctrl_c_while_it_waits_for_its_database_ends_it_in_good_order(processes: str) -> None:
     nowhere = "postgresql://127.0.0.1:1/nowhere"
-    with running("worker", "--app", APP, "--processes", processes, url=nowhere) as worker:
+    with running("worker", "--app", APP, "--processes", processes, url=nowhere, anew=True) as worker:
         worker.until_said("no connection to")
         worker.send(signal.SIGINT)
         assert worker.ends() == 0
