@@ -14,11 +14,13 @@ import psycopg
 from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.errors import StepFailed
+from revenant.workflows import Command, DecisionView
+from revenant.workflows.decider import Decider
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
 from revenant.workflows.step import current_step
 from revenant.workflows.workflow import Workflow, workflow
-from tests.errands import effect, walks
+from tests.errands import at_gate, effect, walks
 
 
 async def bite(how: str) -> None:
@@ -132,10 +134,49 @@ async def books_badly(flow: Flow) -> None:
     await flow.transaction(book_badly, "bad")
 
 
-WORKFLOWS: list[Workflow[Any, Any]] = [bites, bites_among, works, walks, does_all, stays, books_badly]
+@workflow
+async def dies(flow: Flow, when: str) -> None:
+    """Ends the process by its own code: at once, when a signal comes, or after a step."""
+    if when == "at once":
+        os._exit(9)
+    if when == "at a signal":
+        await flow.signal("die")
+        os._exit(9)
+    await flow.step(work, f"before-{flow.id}", 0)
+    if when == "after a step":
+        os._exit(9)
+
+
+@workflow
+async def dies_when_read(flow: Flow, word: str) -> int:
+    """Does no harm until its code has changed."""
+    if os.environ.get("VENOM_CHANGED"):
+        os._exit(9)
+    return await flow.step(at_gate, word)
+
+
+class Deadly(Decider[None, None], version=1):
+    """Decides to die."""
+
+    def decide(self, view: DecisionView[None]) -> Command:
+        """End the process."""
+        os._exit(9)
+
+
+WORKFLOWS: list[Workflow[Any, Any]] = [
+    bites,
+    bites_among,
+    works,
+    walks,
+    does_all,
+    stays,
+    books_badly,
+    dies,
+    dies_when_read,
+]
 
 app = Revenant(
-    workflows=WORKFLOWS,
+    workflows=[*WORKFLOWS, Deadly],
     settings=Settings(handler_timeout=float(os.environ.get("VENOM_TIMEOUT", "10"))),
 )
 """For worker processes."""

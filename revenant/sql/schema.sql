@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 6, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 7, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -575,6 +575,28 @@ from found f where f.reason is not null;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (6, 'external_steps', '96eb52e1c44ede3149568e996fbc4ff2574e93fdff53e2ed007f19f9a39f7ec5', 1);
+
+-- 0007_run_notes.sql
+-- Promise: which runs' code workers are about to run after a death: a row for each, found by the others when its worker has died.
+-- Locks: creates a new relation only; takes no lock on anything that exists.
+
+-- Unlogged: it has to outlive a worker, not the server, and costs no WAL.
+create unlogged table revenant.run_notes (
+    bucket smallint not null,
+    kind text collate "C" not null,
+    key text collate "C" not null,
+    worker uuid not null,
+    -- The connection that wrote the note: when its backend is gone, so is the worker, as far as anybody can tell.
+    backend_pid integer not null,
+    backend_start timestamptz not null,
+    -- How many workers have died so, with whatever else they had in hand; with one, its code is tried in a cell first.
+    deaths integer not null default 0 check (deaths >= 0),
+    noted_at timestamptz not null default now(),
+    primary key (bucket, kind, key)
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_threshold = 1000);
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (7, 'run_notes', '5bc16bc4174221bb208c28bfe4623921f79021fc447db5a9b15d2b0c49941f50', 1);
 
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
@@ -1185,6 +1207,25 @@ begin
         taken := taken + 1; total := total + 1;
         bytes := bytes + octet_length(args) + coalesce(octet_length(state), 0);
         return next;
+    end loop;
+end
+$$;
+
+-- Promise: the code of these runs did this worker no harm: removes its notes of them.
+-- Locks: the runs' rows in run_notes, in key order.
+create or replace function revenant.clear_runs_v1(worker uuid, buckets smallint[], kinds text[], keys text[])
+returns void language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    run record;
+begin
+    perform set_config('synchronous_commit', 'off', true);
+    for run in
+        select h.bucket, h.kind, h.key from unnest(buckets, kinds, keys) as h (bucket, kind, key) order by 1, 2, 3
+    loop
+        delete from revenant.run_notes n
+        where n.bucket = run.bucket and n.kind = run.kind and n.key = run.key and n.worker = clear_runs_v1.worker;
     end loop;
 end
 $$;
@@ -1872,6 +1913,50 @@ $$;
 -- Locks: none.
 create or replace function revenant.new_id_v1(bucket smallint) returns uuid language sql volatile as $$
     select encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid
+$$;
+
+-- Promise: notes the runs whose code a worker is about to run; returns for each place (from 1) how many workers have died with it noted, where any has.
+-- Locks: the runs' rows in run_notes, in key order; then old ones, SKIP LOCKED: it waits for nobody.
+create or replace function revenant.note_runs_v1(worker uuid, buckets smallint[], kinds text[], keys text[])
+returns table (slot integer, dead integer) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    own record;
+    run record;
+begin
+    -- It has to outlive this process, not the server.
+    perform set_config('synchronous_commit', 'off', true);
+    select a.pid, a.backend_start into own from pg_stat_get_activity(pg_backend_pid()) a;
+    for run in
+        select h.bucket, h.kind, h.key, h.slot::integer as slot
+        from unnest(buckets, kinds, keys) with ordinality as h (bucket, kind, key, slot)
+        order by h.bucket, h.kind, h.key
+    loop
+        insert into revenant.run_notes as n (bucket, kind, key, worker, backend_pid, backend_start)
+        values (run.bucket, run.kind, run.key, note_runs_v1.worker, own.pid, own.backend_start)
+        on conflict on constraint run_notes_pkey do update
+        set worker = excluded.worker, backend_pid = excluded.backend_pid, backend_start = excluded.backend_start,
+            noted_at = revenant.now(),
+            deaths = n.deaths + case
+                when n.worker <> excluded.worker and not exists (
+                    select from pg_stat_get_activity(n.backend_pid) a
+                    where coalesce(a.backend_start, n.backend_start) = n.backend_start
+                ) then 1
+                else 0
+            end
+        returning n.deaths into dead;
+        slot := run.slot;
+        if dead > 0 then
+            return next;
+        end if;
+    end loop;
+    delete from revenant.run_notes n
+    where n.ctid = any (array(
+        select o.ctid from revenant.run_notes o where o.noted_at < revenant.now() - make_interval(days => 1)
+        limit 100 for update skip locked
+    ));
+end
 $$;
 
 -- Promise: notes who is about to handle a message; returns how many workers have died while they handled it so noted.
@@ -3250,7 +3335,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '19857b3f1df05982868b57ad2e7f6f1fcf52c2ae554aa5bce56b5fa21a00e4bb', 0)
+values (0, 'functions', 'ee72286c9b5ee499d2e7017ab4fb79ec38c69b9f387aa366fb645c14efb781b2', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

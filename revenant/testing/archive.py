@@ -5,7 +5,7 @@ Invariant: what a run comes to becomes visible all at once, and its events read 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -84,6 +84,13 @@ class MemoryArchive:
         if not found.known and row.status not in ENDS.values():
             found.events = list(self._streams[row.stream])
         return found
+
+    async def note(self, hints: Sequence[Hint]) -> Mapping[int, int]:
+        """Do nothing: no other worker can have died."""
+        return {}
+
+    async def clear(self, hints: Sequence[Hint]) -> None:
+        """Do nothing: nothing was noted."""
 
     async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
         """Keep what these runs have come to, all at once."""

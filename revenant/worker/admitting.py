@@ -46,6 +46,8 @@ class Admitting:
         self._settings = settings
         self._versions = Versions(workflows=workflows, fleet=fleet)
         self._late: list[Settlement] = []
+        self._why_not: str | None = None
+        """Why no code is run of what is read now."""
         self._formats = {
             kind: FORMAT
             for kind, versions in workflows.kinds.items()
@@ -83,6 +85,17 @@ class Admitting:
         staged.live.now = now
         for delivery in deliveries:
             self._receive(staged, delivery)
+        return staged
+
+    def condemn(self, hint: Hint, visited: VisitedRun, fate: str, *, now: datetime) -> Staged | None:
+        """Return a run whose code kills its process as one that is only to fail; none of its code is run for that."""
+        self._why_not = "It kills its process."
+        try:
+            staged = self.admit(hint, visited, None, now=now)
+        finally:
+            self._why_not = None
+        if staged is not None:
+            attempts.code_killed(staged.live, fate)
         return staged
 
     def block(self, hint: Hint, visited: VisitedRun, error: Exception, *, now: datetime) -> Staged | None:
@@ -233,7 +246,7 @@ class Admitting:
     ) -> LiveRun:
         return LiveRun(
             address=address, run=run, workflow=workflow, now=now, chance=random.random,
-            limit=self._settings.max_bytes, codeless=codeless,
+            limit=self._settings.max_bytes, codeless=codeless or self._why_not,
         )  # fmt: skip
 
     # Messages that reach no run.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -11,6 +11,7 @@ from revenant.config import Settings
 from revenant.queue.link import Link
 from revenant.queue.records import Hint, Settlement
 from revenant.queue.rest import STANDS_STILL
+from revenant.queue.runnotes import clear_runs, note_runs
 from revenant.queue.runs import Known, VisitedRun, visit_runs
 from revenant.worker.appending import Append, Appending
 from revenant.worker.late import Late
@@ -37,6 +38,12 @@ class Archive(Protocol):
         formats: Sequence[str | None],
     ) -> list[VisitedRun]:
         """Return what there is to be done about each of these runs."""
+
+    async def note(self, hints: Sequence[Hint]) -> Mapping[int, int]:
+        """Note the runs whose code is about to run; return the deaths of workers that had noted them too, by place."""
+
+    async def clear(self, hints: Sequence[Hint]) -> None:
+        """Remove the notes."""
 
     async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
         """Commit what these runs have come to; return the parts that are committed, and the runs that others have."""
@@ -86,6 +93,14 @@ class PostgresArchive:
         now, found = await visit_runs(connection, self._worker, hints, known, forced=forced, formats=formats)
         self._clock = (now, time.monotonic())
         return found
+
+    async def note(self, hints: Sequence[Hint]) -> Mapping[int, int]:
+        """Note the runs whose code is about to run; return the deaths of workers that had noted them too, by place."""
+        return await note_runs(await self._link.connection(), self._worker, hints)
+
+    async def clear(self, hints: Sequence[Hint]) -> None:
+        """Remove the notes."""
+        await clear_runs(await self._link.connection(), self._worker, hints)
 
     async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
         """Commit what these runs have come to, in one transaction."""

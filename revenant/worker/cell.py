@@ -32,6 +32,10 @@ class NotStarted(BaseException):
     """A cell could not be started, and why."""
 
 
+class Gone(BaseException):
+    """A cell is gone, whatever killed it."""
+
+
 class Room:
     """One attempt's place in a cell: what it is told there, and what it tells."""
 
@@ -67,9 +71,16 @@ class Room:
         """Tell it something."""
         await self.cell.channel.send({"room": self.number, **words})
 
-    async def hear(self) -> dict[str, Any] | None:
-        """Return the next thing that it tells; None: the cell is gone."""
-        return await self.told.get()
+    async def hear(self) -> dict[str, Any]:
+        """Return the next thing that it tells.
+
+        Raises:
+            Gone: the cell is.
+        """
+        told = await self.told.get()
+        if told is None:
+            raise Gone
+        return told
 
 
 class Cell:

@@ -9,19 +9,22 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from revenant import telemetry
 from revenant.config import Settings
 from revenant.eventloop import end
 from revenant.logs import JsonFormatter
-from revenant.worker.cell import Cell, NotStarted, Room
+from revenant.worker.cell import Cell, Gone, NotStarted, Room
 
+T = TypeVar("T")
 log = logging.getLogger("revenant.cell")
 IDLE_SECONDS = 5.0
 """How long a cell is kept for the next one."""
+MOST_TOGETHER = 5
+"""Deaths of the common cell that something may have been in before it runs in a cell of its own."""
 VERDICT_SECONDS = 0.5
 """How long this worker has to outlive a cell: what kills all processes of a host at once is nobody's doing in one."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
@@ -30,6 +33,14 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 
 class Draining(BaseException):
     """This worker takes nothing new, and what happens now says nothing about anybody."""
+
+
+class KilledCell(BaseException):
+    """What ran in a cell has ended it; how it ended."""
+
+    def __init__(self, fate: str) -> None:
+        super().__init__(fate)
+        self.fate = fate
 
 
 class Cells:
@@ -64,6 +75,35 @@ class Cells:
             await common.end()
         if self._ending:
             await asyncio.wait(self._ending)
+
+    @property
+    def possible(self) -> bool:
+        """Whether another process can import the application."""
+        return self._application is not None
+
+    async def run(self, talk: Callable[[Room], Awaitable[T]]) -> T:
+        """Have something run in the common cell, and if that dies, in one of its own; return what `talk` returns.
+
+        `talk` tells a room what to do there, and raises `Gone` when the cell is gone; it may be called several times.
+
+        Raises:
+            KilledCell: a cell died in which nothing else had been.
+            Draining: this worker takes nothing new, or is about to end.
+        """
+        deaths = 0
+        apart = False
+        while True:
+            async with self.apart() if apart else self.together(deaths=deaths) as room:
+                try:
+                    return await talk(room)
+                except Gone:
+                    pass  # by something that ran there
+                if room.only:
+                    fate = await room.cell.fate()
+                    await self._outlive()
+                    raise KilledCell(fate)
+                deaths += 1
+                apart = room.prime or deaths >= MOST_TOGETHER
 
     @asynccontextmanager
     async def together(self, *, deaths: int) -> AsyncIterator[Room]:
@@ -105,7 +145,7 @@ class Cells:
         finally:
             leave_door()
 
-    async def outlive(self) -> None:
+    async def _outlive(self) -> None:
         """Wait until it is clear that a cell died by itself.
 
         Raises:

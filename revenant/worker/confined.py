@@ -11,16 +11,14 @@ from typing import Any, NamedTuple
 
 from revenant.worker.appending import Append
 from revenant.worker.came import Came
-from revenant.worker.cell import Room
-from revenant.worker.cells import Cells, Draining
+from revenant.worker.cell import Gone, Room
+from revenant.worker.cells import Cells, Draining, KilledCell
 from revenant.worker.holding import Holding
 from revenant.worker.stage import Staged
 from revenant.workflows.draft import Start
 
 CANCEL_SECONDS = 1.0
 """What a cancelled attempt gets to clean up before its process is killed."""
-MOST_TOGETHER = 5
-"""Deaths of the common cell that an attempt may have been in before it runs in a cell of its own."""
 AGAIN_SECONDS = 5.0
 """After a cell could not make anything of the run: it is read again then."""
 
@@ -30,10 +28,6 @@ class Confinement(NamedTuple):
 
     cells: Cells
     holding: Holding
-
-
-class _CellDied(BaseException):
-    """Whatever it was that killed it."""
 
 
 class ConfinedAttempt:
@@ -60,38 +54,25 @@ class ConfinedAttempt:
     async def run(self) -> None:
         """Run it, and tell what it came to; a worker that drains leaves it to the next one, and tells nothing."""
         try:
-            came = await self._run()
+            came = await self._cells.run(self._in)
         except Draining:
             return
+        except KilledCell as killed:
+            came = self._came(death=killed.fate)
         if came is not None:
             self._tell(came)
 
-    async def _run(self) -> Came | None:
-        deaths = 0
-        apart = False
-        while True:
-            async with self._cells.apart() if apart else self._cells.together(deaths=deaths) as room:
-                try:
-                    return await self._in(room)
-                except _CellDied:
-                    pass  # of something that ran there
-                if self._part is not None:
-                    # It may have committed: the run is read again.
-                    return self._came(lost=True)
-                if room.only:
-                    fate = await room.cell.fate()
-                    await self._cells.outlive()
-                    return self._came(death=fate)
-                deaths += 1
-                apart = room.prime or deaths >= MOST_TOGETHER
-
     async def _in(self, room: Room) -> Came | None:
-        """Run it there, and return what it came to; None: nobody waits for it any more."""
+        """Run it there, and return what it came to; None: nobody waits for it any more.
+
+        Raises:
+            Gone: the cell is.
+        """
         start = self._start
         await room.tell(attempt=[*self._staged.live.address, start.op, start.attempt])
         try:
-            while (told := await room.hear()) is not None:
-                match told:
+            while True:
+                match await room.hear():
                     case {"said": text}:
                         self._say(self._staged, start.op, start.attempt, text)
                     case {"hold": result}:
@@ -102,10 +83,14 @@ class ConfinedAttempt:
                     case {"gone": _}:
                         await asyncio.sleep(AGAIN_SECONDS)
                         return self._came(lost=True)
+        except Gone:
+            if self._part is None:
+                raise
+            # It may have committed: the run is read again.
+            return self._came(lost=True)
         except asyncio.CancelledError:
             await self._cancel(room)
             raise
-        raise _CellDied
 
     def _heard(self, came: dict[str, Any]) -> Came | None:
         """Return what it came to; None: nobody waits for it any more."""
@@ -122,9 +107,9 @@ class ConfinedAttempt:
         try:
             async with asyncio.timeout(CANCEL_SECONDS):
                 await room.tell(cancel=True)
-                while (told := await room.hear()) is not None and "came" not in told:
+                while "came" not in await room.hear():
                     pass
-        except TimeoutError:
+        except (TimeoutError, Gone):
             pass  # nobody waits for it any longer
 
     def _came(

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable, Hashable
+from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -36,7 +36,7 @@ from revenant.worker.watchdog import Watchdog
 from revenant.workflows.advancing import advance
 from revenant.workflows.attempts import function_of, is_current
 from revenant.workflows.draft import Draft, Start
-from revenant.workflows.events import Event
+from revenant.workflows.events import RUN_CONTINUED, Event
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.registry import Workflows
 
@@ -90,14 +90,18 @@ class Inside:
             room = told["room"]
             match told:
                 case {"attempt": [bucket, kind, key, op, attempt]}:
-                    running = self._attempt(room, Hint(bucket, kind, key, 1), Start(op, attempt))
-                    task = self._rooms[room] = asyncio.create_task(running, name=f"revenant-room-{room}")
-                    task.add_done_callback(partial(self._left, room))
-                    asyncio.get_running_loop().call_later(PROBATION_SECONDS, self._settle, room)
+                    self._enter(room, self._attempt(room, Hint(bucket, kind, key, 1), Start(op, attempt)))
+                case {"trial": [bucket, kind, key]}:
+                    self._enter(room, self._trial(room, Hint(bucket, kind, key, 1)))
                 case {"part": part} if room in self._asked:
                     self._asked.pop(room).set_result(part)
                 case {"cancel": _} if room in self._rooms:
                     self._rooms[room].cancel()
+
+    def _enter(self, room: int, running: Coroutine[Any, Any, None]) -> None:
+        task = self._rooms[room] = asyncio.create_task(running, name=f"revenant-room-{room}")
+        task.add_done_callback(partial(self._left, room))
+        asyncio.get_running_loop().call_later(PROBATION_SECONDS, self._settle, room)
 
     def _settle(self, room: int) -> None:
         if room in self._rooms:
@@ -113,6 +117,20 @@ class Inside:
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("An attempt failed in a cell in a way that it should not.", exc_info=error)
             self._channel.post({"room": room, "gone": True})
+
+    async def _trial(self, room: int, hint: Hint) -> None:
+        """Take a run on as its worker would, in memory: its code is run as far as it goes."""
+        self._running[room] = f"the code of {hint.kind}({hint.key!r})"
+        staged = await self._read(hint, messages=True)
+        try:
+            while staged is not None:
+                advance(staged.live)
+                events = staged.live.draft.events
+                fresh = bool(events) and events[-1].type == RUN_CONTINUED
+                staged = self._admitting.begin_anew(staged, now=self._archive.now()) if fresh else None
+        except Exception:
+            log.debug("The run does not go on in a cell; its worker finds out what that means.", exc_info=True)
+        await self._channel.send({"room": room, "stood": True})
 
     async def _attempt(self, room: int, hint: Hint, start: Start) -> None:
         staged = await self._read(hint)
@@ -162,16 +180,20 @@ class Inside:
         told: dict[str, Any] | None = await answer
         return told
 
-    async def _read(self, hint: Hint) -> Staged | None:
+    async def _read(self, hint: Hint, *, messages: bool = False) -> Staged | None:
         """Return a run as its events say, its code taken along them; None: nothing can be made of it here."""
         async with self._reading:
             (visited,) = await self._archive.visit([hint], [UNKNOWN], forced=[True], formats=[None])
-        visited.deliveries = []
+        if not messages:
+            visited.deliveries = []
         try:
             return self._admitting.admit(hint, visited, None, now=self._archive.now())
         except Exception:
             log.exception("Run %s(%r) cannot be read in a cell.", hint.kind, hint.key)
             return None
+        finally:
+            # What is to be answered, the worker answers.
+            self._admitting.take_late()
 
     def _say(self, room: int, staged: Staged, op: int, _: int, text: str) -> None:
         staged.progress[op] = from_json(text)

@@ -32,6 +32,7 @@ from revenant.worker.lane import Counters
 from revenant.worker.progress import Progress
 from revenant.worker.stage import Stage, Staged
 from revenant.worker.stepping import Stepping
+from revenant.worker.trials import Trials
 from revenant.workflows import events as e
 from revenant.workflows.ending import release
 
@@ -57,6 +58,7 @@ class Runner:
         watch: Callable[[Iterable[Hint]], None],
         ready: asyncio.Event,
         cells: Cells | None = None,
+        cautious: Callable[[], bool] = lambda: False,
     ) -> None:
         self._name = name
         self._archive = archive
@@ -72,6 +74,7 @@ class Runner:
         self._apart = Apart(
             archive=archive, stage=self.stage, docket=self.docket, holding=self._holding, read_again=self._read_again
         )  # fmt: skip
+        self._trials = Trials(archive=archive, cells=cells, cautious=cautious, again=self._tried)
         within = (archive.transacting, self._holding)
         confinement = None if cells is None else Confinement(cells, self._holding)
         self._stepping = Stepping(
@@ -104,6 +107,7 @@ class Runner:
             await asyncio.wait({task}, timeout=max(0.5, until - time.monotonic()))
             await end(task)
         await self._stepping.close()
+        await self._trials.stop()
         for staged in self.stage:
             self.stage.drop(staged)
         await self._archive.stop()
@@ -181,6 +185,7 @@ class Runner:
             await self._archive.settle_late(late)
         await self._go_on(list(touched))
         self._holding.let_through(self._archive.now, stopped=self._stopped)
+        await self._trials.over()
 
     async def _keep_progress(self) -> None:
         """Write what steps have said of themselves, before anything that follows from their ends."""
@@ -196,7 +201,11 @@ class Runner:
         formats = [self._admitting.format_of(hint.kind) for hint in hints]
         found = await self._archive.visit(hints, known, forced=forced, formats=formats)
         self._forced -= {(hint.kind, hint.key) for hint, it in zip(hints, found, strict=True) if it.verdict != "later"}
+        tried = await self._trials.look(hints, found)
         for hint, visited in zip(hints, found, strict=True):
+            if (hint.kind, hint.key) in tried:
+                self.docket.pass_by((hint.kind, hint.key), FOREIGN_SECONDS)
+                continue
             try:
                 staged = self._admit(hint, visited)
             except Exception:
@@ -225,7 +234,10 @@ class Runner:
             self.stage.drop(known)
             known = None
         try:
-            staged = self._admitting.admit(hint, visited, known, now=self._archive.now())
+            if (fate := self._trials.fate(key)) is not None:
+                staged = self._admitting.condemn(hint, visited, fate, now=self._archive.now())
+            else:
+                staged = self._admitting.admit(hint, visited, known, now=self._archive.now())
         except Exception as error:
             log.exception("Run %s(%r) cannot be read; it is blocked, and nothing else suffers.", *key)
             if known is not None:
@@ -301,6 +313,14 @@ class Runner:
         if not self._draining:
             for start in draft.starts:
                 self._stepping.start(staged, start)
+
+    def _tried(self, hint: Hint) -> None:
+        """Read a run whose code was tried in a cell."""
+        key = (hint.kind, hint.key)
+        if self._trials.fate(key) is not None and (staged := self.stage.find(key)) is not None:
+            self.stage.drop(staged)
+        self._forced.add(key)
+        self.docket.add([hint._replace(seq=1)])
 
     def _lose(self, staged: Staged) -> None:
         log.warning("Run %s(%r) is gone on with elsewhere; what was not recorded here is dropped.", *staged.key)

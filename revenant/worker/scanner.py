@@ -43,6 +43,8 @@ class Scanner(Loop):
         self._inlet = inlet
         self._look = look
         self._seen: frozenset[Hint] = frozenset()
+        self._told: frozenset[Hint] = frozenset()
+        """What the log has been told of: a run that is tried first is found again and again."""
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
         """Look once; return how long to rest."""
@@ -52,8 +54,9 @@ class Scanner(Loop):
             await self._look()
             # Whoever goes first may not have the code, or be too busy: what is found twice is anybody's.
             mine = [hint for hint in found if hint in self._seen or self._fleet.goes_first(hint.kind, hint.bucket)]
-            if mine:
+            if not self._told.issuperset(mine):
                 log.warning("A worker died that had attempts under way; %d of their runs go on here.", len(mine))
-                self._inlet.add(mine)
+            self._inlet.add(mine)
+            self._told = frozenset(mine)
         self._seen = frozenset(found)
         return SCAN_SECONDS

@@ -227,6 +227,7 @@ class Worker:
                 watch=self._watch.add,
                 ready=self._heartbeat.beaten,
                 cells=self._cells,
+                cautious=lambda: self._caution.on,
             )
             for number in range(1, RUNNERS + 1 if workflows else 1)
         ]

@@ -16,6 +16,7 @@ from revenant.workflows.tasks import hand_out
 MOST_DEATHS = 3
 """Processes that may die under one attempt; then its run fails. At the last one of them nothing else ran beside it."""
 BUDGET_EXCEEDED = "recovery_budget_exceeded"
+_BUDGET_EXCEEDED = {"error": "RunFailed", "type": BUDGET_EXCEEDED}
 
 
 def is_suspect(found: OperationView) -> bool:
@@ -115,12 +116,24 @@ def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
         return
     run.record(e.RUN_RECOVERED, None, died=[number], attempts=[attempt], alone=True)
     error = {
-        "error": "RunFailed",
-        "type": BUDGET_EXCEEDED,
+        **_BUDGET_EXCEEDED,
         "message": f"{found.deaths} processes died, one after another, while attempt {attempt} of step {found.name} "
         f"was under way; in the last one nothing else ran ({fate}). Mend the step, or what follows it; then `revenant "
         "run fork` goes on from there.",
     }
     run.record(e.STEP_FAILED, number, attempts=attempt, error=error)
     if run.view.closing is None:
+        run.record(e.RUN_FAILING, None, error=error)
+
+
+def code_killed(run: LiveRun, fate: str) -> None:
+    """The code of a run has ended the process in which it was tried: it fails, without its code, and undoes nothing."""
+    run.problem = None
+    if run.view.closing is None:
+        error = {
+            **_BUDGET_EXCEEDED,
+            "message": f"The code of workflow {run.workflow.name!r} has ended the processes that ran it, the last of "
+            f"them one in which nothing else ran ({fate}). Mend it; then `revenant run fork` goes on from a step that "
+            "the run had come to.",
+        }
         run.record(e.RUN_FAILING, None, error=error)

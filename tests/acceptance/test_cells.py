@@ -17,13 +17,14 @@ from revenant.app import Revenant
 from revenant.client.run import Run
 from revenant.config import Settings
 from revenant.errors import RunFailed
+from revenant.eventloop import end
 from revenant.workflows.workflow import Workflow
 from tests.acceptance.command import is_alive
 from tests.errands import walks
 from tests.nemesis import Crew, Gate
 from tests.runs import history
-from tests.tools import eventually
-from tests.venom import WORKFLOWS, bites, bites_among, works
+from tests.tools import eventually, value
+from tests.venom import WORKFLOWS, Deadly, bites, bites_among, dies, dies_when_read, works
 
 Connection = psycopg.AsyncConnection[Any]
 BUDGET = "recovery_budget_exceeded"
@@ -45,8 +46,16 @@ async def crew(database: str, tmp_path: Path) -> AsyncIterator[Crew]:
 
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
-    async with Revenant(workflows=WORKFLOWS, database_url=database, settings=settings) as application:
+    async with Revenant(workflows=[*WORKFLOWS, Deadly], database_url=database, settings=settings) as application:
         yield application
+
+
+async def keep(crew: Crew, count: int) -> None:
+    """Keep so many workers running, as a supervisor does, and sooner."""
+    while True:
+        for _ in range(count - sum(hand.running for hand in crew.hands)):
+            crew.spawn("--lanes", "1", "--jobs", "0", environment={"VENOM_TIMEOUT": "0.5"})
+        await asyncio.sleep(0.1)
 
 
 async def end_of(run: Run[Any]) -> str:
@@ -60,8 +69,7 @@ async def end_of(run: Run[Any]) -> str:
 async def test_steps_that_kill_their_processes_fail_their_own_runs_and_nobody_elses(
     app: Revenant, connection: Connection, crew: Crew
 ) -> None:
-    for _ in range(2):
-        crew.spawn("--processes", "1", "--lanes", "1", "--jobs", "0", environment={"VENOM_TIMEOUT": "0.5"})
+    keeping = asyncio.create_task(keep(crew, 2))
     starts: list[tuple[Workflow[Any, Any], Any, str]] = [(works, 0.1, f"good-{number}") for number in range(100)]
     starts += [(bites, how, f"bad-{how}") for how in ("exit", "segfault", "block")]
     starts.append((bites_among, 20, "bad-among"))
@@ -72,6 +80,7 @@ async def test_steps_that_kill_their_processes_fail_their_own_runs_and_nobody_el
     for run in bad:
         alone = [one.data for one in await history(connection, run.id) if one.data.get("alone")]
         assert [len(one["died"]) for one in alone] == [1], "the last death was that of one attempt, in a cell"
+    await end(keeping)
 
 
 async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_and_is_not_blamed_for_that(
@@ -86,15 +95,15 @@ async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_a
         hand.kill()
     run = await starting
     # Now it is a suspect. Whatever kills its workers, it is not to blame: they are killed around it.
-    for end in (signal.SIGKILL, signal.SIGTERM):
+    for how in (signal.SIGKILL, signal.SIGTERM):
         hand = await crew.hire("--lanes", "1", "--drain-timeout", "0.5")
         inside.append(cell := await gate.reached(besides=inside))
         assert cell != hand.process.pid
-        assert await (await app.start(works, 0, id=f"beside-{end}")).result(timeout=30)
+        assert await (await app.start(works, 0, id=f"beside-{how}")).result(timeout=30)
         (step,) = [one for one in (await run.describe()).operations if one.running]
         assert (step.deaths, step.apart) == (2, True)
-        hand.process.send_signal(end)
-        assert await asyncio.to_thread(hand.process.wait, 30) == (0 if end == signal.SIGTERM else -end)
+        hand.process.send_signal(how)
+        assert await asyncio.to_thread(hand.process.wait, 30) == (0 if how == signal.SIGTERM else -how)
         await eventually(lambda cell=cell: not is_alive(cell), what="the cell's end")
     hand = await crew.hire()
     cell = await gate.reached(besides=inside)
@@ -104,3 +113,31 @@ async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_a
     assert await run.result(timeout=60) == cell
     await eventually(lambda: not is_alive(cell), what="the end of a cell that is not needed")
     assert hand.running
+
+
+async def test_code_of_workflows_that_kills_its_process_fails_its_own_runs_and_nobody_elses(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    keeping = asyncio.create_task(keep(crew, 1))
+    whens = ("at once", "at a signal", "after a step")
+    starting = [app.start(works, 0.1, id=f"good-{number}", timeout=90) for number in range(20)]
+    deadly = [app.start(dies, when, id=f"bad {when}", timeout=90) for when in whens]
+    decider = asyncio.create_task(app.start(Deadly, id="bad decider", timeout=90))
+    good, bad = await asyncio.gather(asyncio.gather(*starting), asyncio.gather(*deadly))
+    await bad[1].signal("die", timeout=90)
+    assert await asyncio.gather(*map(end_of, [*bad, await decider])) == [BUDGET] * 4
+    assert await asyncio.gather(*map(end_of, good)) == [f"good-{number}-1good-{number}-2" for number in range(20)]
+    await eventually(lambda: value(connection, "select count(*) = 0 from revenant.run_notes"), what="the notes' end")
+    await end(keeping)
+
+
+async def test_code_that_kills_its_process_when_a_run_is_read_ends_that_run(
+    app: Revenant, connection: Connection, crew: Crew, gate: Gate
+) -> None:
+    hand = await crew.hire()
+    run = await app.start(dies_when_read, "w", id="r", timeout=30)
+    await gate.reached()
+    hand.kill()
+    crew.spawn("--processes", "1", "--lanes", "1", "--jobs", "0", environment={"VENOM_CHANGED": "1"})
+    assert await end_of(run) == BUDGET
+    assert (await history(connection, "r"))[-1].data["error"]["message"].startswith("The code of workflow")
