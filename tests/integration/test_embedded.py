@@ -211,11 +211,24 @@ def test_a_path_too_long_for_a_socket_gets_a_private_folder_of_the_servers_user(
         assert scalar(held.url, "show unix_socket_directories") == str(home.socket)
 
 
-def test_a_socket_folder_that_others_may_enter_is_refused(fresh: State) -> None:
+@pytest.mark.parametrize("mode", [0o755, 0o710, 0o701])
+def test_a_socket_folder_that_others_may_enter_is_refused(fresh: State, mode: int) -> None:
     fresh.folder = fresh.folder / ("long" * 30)
     home = Home.at(fresh.home)
     home.socket.mkdir()
-    home.socket.chmod(0o755)
+    home.account.give(home.socket)
+    home.socket.chmod(mode)
+    with pytest.raises(ConfigurationError, match=str(home.socket)):
+        home.make_socket_folder()
+    home.socket.chmod(0o700)
+    home.make_socket_folder()
+
+
+@as_root
+def test_a_socket_folder_of_somebody_else_is_refused(fresh: State) -> None:
+    fresh.folder = fresh.folder / ("long" * 30)
+    home = Home.at(fresh.home)
+    home.socket.mkdir(mode=0o700)
     with pytest.raises(ConfigurationError, match=str(home.socket)):
         home.make_socket_folder()
 
