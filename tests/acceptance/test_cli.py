@@ -132,14 +132,6 @@ def test_a_call_without_a_reply_is_honest_about_it(database: str) -> None:
     assert message in result.stderr
 
 
-@pytest.fixture
-def ctrl_c_counts() -> Iterator[None]:
-    """Where a script starts the tests in the background (`scripts/test &`), they and their children ignore Ctrl-C."""
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
-    yield
-    signal.signal(signal.SIGINT, before)
-
-
 @pytest.mark.usefixtures("ctrl_c_counts")
 def test_ctrl_c_ends_a_waiting_call_without_a_traceback(database: str) -> None:
     with (

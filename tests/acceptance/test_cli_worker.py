@@ -169,6 +169,7 @@ revenant_command.main()
 """
 
 
+@pytest.mark.usefixtures("ctrl_c_counts")
 @pytest.mark.parametrize(
     ("moment", "ends"),
     [
