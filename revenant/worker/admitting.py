@@ -31,6 +31,7 @@ from revenant.workflows.live import LiveRun
 from revenant.workflows.receiving import receive
 from revenant.workflows.registry import Workflows
 from revenant.workflows.replying import refuse, reply
+from revenant.workflows.signals import latest
 from revenant.workflows.snapshot import FORMAT
 from revenant.workflows.workflow import Workflow
 
@@ -211,7 +212,7 @@ class Admitting:
         told["signals"] = last.signals.recorded()
         live.record(
             e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=last.continued, **told,
-            signal_ids=sorted(last.signal_ids), updates=last.updates.recorded(), continues=old.run,
+            signal_ids=latest(last.signal_ids), updates=last.updates.recorded(), continues=old.run,
         )  # fmt: skip
         start_clock(live)
         return Staged(

@@ -9,7 +9,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pydantic_core import to_json
+
+from revenant.workflows.signals import MOST_IDS
+
 Details = Mapping[str, Any]
+MOST_BYTES = 2**20
+"""Of the answers that go along with a run that goes on afresh, as JSON and all together."""
 
 
 @dataclass(slots=True)
@@ -51,8 +57,23 @@ class Updates:
         return [one for one in self.waiting.items() if self.joined.get(one[0], one[0]) == message]
 
     def recorded(self) -> dict[str, Any]:
-        """Return this as what JSON holds, for a run that goes on afresh."""
-        return {"waiting": self.waiting, "joined": self.joined, "ids": self.ids, "answers": self.answers}
+        """Return this as what JSON holds, for a run that goes on afresh: who waits, and the latest answers.
+
+        As pairs, where the order counts: Postgres does not keep that of an object's names.
+        """
+        kept, size = 0, 0
+        pairs: list[list[str]] = []
+        answers: list[list[Any]] = []
+        for id, message in reversed(self.ids.items()):
+            answer = self.answers.get(message)
+            if answer is not None:
+                kept, size = kept + 1, size + len(to_json(answer))
+                if kept > MOST_IDS or size > MOST_BYTES:
+                    continue
+            pairs.append([id, message])
+            answers.append([message, answer])
+        told = {"ids": pairs[::-1], "answers": answers[::-1]}
+        return {"waiting": self.waiting, "joined": self.joined, **told}
 
     @classmethod
     def of(cls, recorded: Details) -> Updates:

@@ -9,6 +9,14 @@ from typing import Any
 
 from revenant.workflows.seen import Signal
 
+MOST_IDS = 1_000
+"""Of the ids that signals and updates came with, so many are known to a run that goes on afresh: the latest ones."""
+
+
+def latest(ids: Iterable[str]) -> list[str]:
+    """Return those that go along with a run, in their order."""
+    return list(ids)[-MOST_IDS:]
+
 
 @dataclass(slots=True)
 class Signals:

@@ -35,7 +35,8 @@ class View:
     signals: Signals = field(default_factory=Signals)
     delivered: dict[int, tuple[int, Signal]] = field(default_factory=dict)
     """Signals by the number of their event that an operation had waited for, until the code has got them."""
-    signal_ids: set[str] = field(default_factory=set)
+    signal_ids: dict[str, None] = field(default_factory=dict)
+    """The ids that signals came with, in the order in which they came."""
     updates: Updates = field(default_factory=Updates)
     decisions: dict[int, tuple[str, Any]] = field(default_factory=dict)
     """What was decided about which approval, with its name, by operation."""
@@ -100,7 +101,7 @@ def _started(view: View, event: Event) -> None:
     view.children = {-1 - place: (name, id) for place, (name, id) in enumerate(event.data.get("children", ()))}
     # What nobody had taken when the run went on afresh.
     view.signals = Signals.of(event.data.get("signals", ()))
-    view.signal_ids.update(event.data.get("signal_ids", ()))
+    view.signal_ids.update(dict.fromkeys(event.data.get("signal_ids", ())))
     view.updates = Updates.of(event.data.get("updates", {}))
 
 
@@ -202,7 +203,7 @@ def _signal(view: View, event: Event) -> None:
     if update is not None:
         view.updates.receive(data)
     elif data.get("id") is not None:
-        view.signal_ids.add(data["id"])
+        view.signal_ids[data["id"]] = None
     signal = Signal(event.seq, data["name"], data.get("payload"), update)
     first = view.waits_for(signal.name, "wait" if update is None else "update")
     if first is None:

@@ -11,9 +11,11 @@ import pytest_asyncio
 
 from revenant import Flow, Revenant, RunFailed, Settings, workflow
 from revenant.codec import bucket_of, new_id
+from revenant.errors import RunCancelled
 from revenant.worker.appending import Append
 from revenant.worker.runner import Runner
 from revenant.worker.worker import Worker
+from revenant.workflows import signals
 from tests.runs import history, types
 from tests.tools import eventually, rows
 
@@ -39,6 +41,22 @@ async def collecting(flow: Flow, found: list[int]) -> list[int]:
     if len(found) < 6:
         flow.continue_as_new(found)
     return found
+
+
+undone: list[str] = []
+
+
+async def undo(what: str) -> None:
+    undone.append(what)
+
+
+@workflow
+async def regretting(flow: Flow, done: list[str]) -> None:
+    """Registers anew what is still to be undone of the histories before, where it is told to."""
+    for what in done:
+        await flow.on_failure(undo, what)
+    await flow.on_failure(undo, f"own {len(done)}")
+    flow.continue_as_new(["kept"]) if not done else await flow.signal("never")
 
 
 @workflow
@@ -86,7 +104,7 @@ async def waiting(flow: Flow) -> None:
 
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
-    flows: list[Any] = [counting, collecting, asleep, small, family, wrong, tying, waiting]
+    flows: list[Any] = [counting, collecting, asleep, small, family, wrong, tying, waiting, regretting]
     async with Revenant(workflows=flows, database_url=database, settings=settings) as application:
         yield application
 
@@ -115,6 +133,24 @@ async def test_many_generations_are_one_run_with_one_result(
     ends = "select e.type, count(*) from revenant.run_events e where e.type in ('run.continued', 'run.completed') group by 1"
     assert dict(await rows(connection, ends)) == {"run.continued": 39, "run.completed": 1}
     assert len(await history(connection, "many")) < 10
+
+
+async def test_of_the_ids_that_signals_came_with_the_latest_are_known_afterwards(
+    app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signals, "MOST_IDS", 2)
+    run = await app.start(collecting, [], id="items")
+    for n in (9, 1):
+        assert await run.signal("item", n, id=f"i{n}")
+    for n in (5, 3):
+        assert await run.signal("item", n, id=f"i{n}")
+    await eventually(lambda: _waits_in(connection, "items", 3))
+    # They are known in the order in which they came, in whatever order Postgres keeps them.
+    assert [one["signal_ids"] for one in (await chain(connection, "items"))[:2]] == [["i5", "i3"], ["i9", "i1"]]
+    assert not await run.signal("item", 5, id="i5")
+    assert await run.signal("item", 9, id="i9"), "as long ago as that, it is another one"
+    await run.signal("item", 0)
+    assert await run.result(timeout=60) == [9, 1, 5, 3, 9, 0]
 
 
 async def test_signals_that_nobody_has_taken_are_carried_over_and_known_ids_too(
@@ -238,3 +274,20 @@ async def test_a_history_that_ended_with_its_worker_before_the_next_one_began_is
 
 async def rows_of(connection: Connection, query: str, *parameters: Any) -> None:
     await connection.execute(query, parameters)
+
+
+async def test_what_a_history_registered_to_be_undone_ends_with_it_unless_it_is_registered_anew(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    undone.clear()
+    run = await app.start(regretting, [], id="r")
+    await eventually(lambda: _waits_in(connection, "r", 2))
+    await run.cancel("enough")
+    with pytest.raises(RunCancelled):
+        await run.result(timeout=30)
+    assert undone == ["own 1", "kept"]
+
+
+async def _waits_in(connection: Connection, key: str, generation: int) -> bool:
+    events = await history(connection, key)
+    return bool(events) and events[0].data.get("generation") == generation and events[-1].type == "wait.started"

@@ -201,7 +201,13 @@ def test_every_field_of_a_view_is_in_a_snapshot_or_empty_where_one_is_taken() ->
     """A snapshot holds the view as a whole, so nothing that a later feature adds to it can be forgotten."""
     assert {field.name for field in dataclasses.fields(Snapshot)} >= {"view"}
     view = View(
-        version=3, seq=9, signal_ids={"a", "b"}, updates=Updates({"m": None}), recoveries=2, now=NOW, generation=4
+        version=3,
+        seq=9,
+        signal_ids={"b": None, "a": None},
+        updates=Updates({"m": None}),
+        recoveries=2,
+        now=NOW,
+        generation=4,
     )
     view.started = Event(1, e.RUN_STARTED, None, NOW, {"input": {"a": [1]}})
     view.take(Event(10, e.SIGNAL_RECEIVED, None, NOW, {"name": "s", "payload": {"x": 1}, "id": "c"}))

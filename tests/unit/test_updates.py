@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import Any
 
@@ -10,8 +11,10 @@ from pydantic_core import from_json
 
 from revenant.errors import ConfigurationError, WaitTimeout
 from revenant.workflows import events as e
+from revenant.workflows import pending
 from revenant.workflows.draft import Draft
 from revenant.workflows.flow import Flow
+from revenant.workflows.pending import Updates
 from revenant.workflows.workflow import workflow
 from tests.dry import DryRun, told
 
@@ -235,3 +238,47 @@ def test_a_validator_that_waits_is_refused() -> None:
     assert "takes a plain function" in run.last().data["error"]["message"]
     with pytest.raises(ConfigurationError, match="takes a plain function"):
         Flow(host=run.live).update("number", int, validator=slow)
+
+
+# What goes along with a run that goes on afresh.
+
+
+def carried(updates: Updates) -> Updates:
+    """As Postgres gives it back: the names in an object have an order of its own."""
+    return Updates.of(json.loads(json.dumps(updates.recorded(), sort_keys=True)))
+
+
+def answered(count: int, size: int = 1) -> Updates:
+    updates = Updates()
+    for number in reversed(range(count)):
+        updates.receive({"message": f"m{number}", "origin": "x", "id": f"i{number}"})
+        updates.settle({"message": f"m{number}", "status": "ok", "result": "y" * size})
+    return updates
+
+
+def test_the_latest_answers_go_along_and_older_ones_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MOST_IDS", 3)
+    updates = carried(answered(10))
+    assert list(updates.ids) == ["i2", "i1", "i0"]
+    assert list(updates.answers) == ["m2", "m1", "m0"]
+    updates.receive({"message": "new", "origin": "x", "id": "new"})
+    updates.settle({"message": "new", "status": "ok", "result": 1})
+    assert list(carried(updates).ids) == ["i1", "i0", "new"]
+
+
+def test_answers_that_are_large_go_along_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MOST_BYTES", 10_000)
+    assert list(carried(answered(100, size=3_000)).ids) == ["i2", "i1", "i0"]
+
+
+def test_whoever_waits_goes_along_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MOST_IDS", 0)
+    updates = Updates()
+    for number in range(5):
+        updates.receive({"message": f"m{number}", "origin": "x", "id": f"i{number}"})
+    updates.join({"message": "again", "origin": "y", "update": "m3"})
+    updates.settle({"message": "m0", "status": "ok", "result": 1})
+    found = carried(updates)
+    assert list(found.ids) == ["i1", "i2", "i3", "i4"]
+    assert sorted(found.senders("m3")) == [("again", "y"), ("m3", "x")]
+    assert (found.waiting, found.joined) == (updates.waiting, updates.joined)

@@ -61,7 +61,7 @@ def test_a_history_that_goes_on_afresh_begins_with_what_nobody_had_taken() -> No
             },
         )
     )
-    assert (view.version, view.generation, view.signal_ids) == (2, 3, {"s1"})
+    assert (view.version, view.generation, view.signal_ids) == (2, 3, {"s1": None})
     assert list(view.children.values()) == [("hops", "c")]
     assert [one.payload for one in view.signals.named("word", updates=False)] == [5]
     assert [one.payload for one in view.signals.named("word", updates=True)] == [6]
@@ -241,7 +241,7 @@ def test_an_approval_is_open_until_it_is_decided_and_the_decision_is_remembered(
 def test_an_early_signal_is_kept_until_it_is_taken() -> None:
     view = reduced(STARTED, SIGNAL)
     assert [kept.payload for kept in view.signals.named("word", updates=False)] == [5]
-    assert view.signal_ids == {"s1"}
+    assert view.signal_ids == {"s1": None}
     view = reduced(STARTED, SIGNAL, (e.SIGNAL_TAKEN, 1, {"name": "word", "signal": 2}))
     assert view.signals.waiting == {}
     assert (view.operations[1].state, view.operations[1].result) == ("done", 5)
