@@ -129,8 +129,7 @@ class DecisionView(Generic[I]):
         elif event.type in _STATES:
             self._outcome(event)
         elif event.type == e.CHILD_STARTED and not event.data["wait"]:
-            for one in self.children:
-                one.seq = event.seq if one.op == event.op else one.seq
+            self._begun(event)
         elif event.op is not None and event.type in ASKS and event.type not in _AT_ONCE:
             self._open[event.op] = (ASKS[event.type], event.data["name"])
 
@@ -143,6 +142,14 @@ class DecisionView(Generic[I]):
         if signal is not None:
             self._open.pop(number, None)
             self.add(Outcome(signal.seq, number, "wait", signal.name, "done", signal.payload))
+
+    def _begun(self, event: Event) -> None:
+        """A child is there that nobody waits for; where its code has run here, that is known already."""
+        known = next((one for one in self.children if one.op == event.op), None)
+        if known is not None:
+            known.seq = event.seq
+        elif event.op is not None:
+            self.add(Outcome(event.seq, event.op, "child", event.data["name"], "done", event.data["id"]))
 
     def _outcome(self, event: Event) -> None:
         asked = self._open.pop(event.op or 0, None)
