@@ -30,7 +30,7 @@ from revenant.worker.late import known_replies, unknown
 from revenant.worker.stage import Staged
 from revenant.worker.telling import tell_committed
 from revenant.workflows.draft import Draft
-from revenant.workflows.events import STEP_ENDS, STEP_SUCCEEDED, Event
+from revenant.workflows.events import RUN_MIGRATED, STEP_ENDS, STEP_SUCCEEDED, Event
 from revenant.workflows.results import result_reply
 from revenant.workflows.snapshot import FORMAT
 
@@ -256,11 +256,15 @@ def tasks_of(parts: Sequence[Append]) -> tuple[list[TaskKey], list[TaskWrite]]:
 
 
 def snapshots_of(parts: Sequence[Append]) -> list[SnapshotWrite]:
-    """Return where the runs stand that have a snapshot due, and which of their streams have ended."""
+    """Return where the runs stand that have a snapshot due, and of which streams none is good any more.
+
+    They have ended, or go on with other code, which is run along all that has happened.
+    """
     found: list[SnapshotWrite] = []
     for part in parts:
         write, live = part.write, part.staged.live
-        if live.view.over and live.snapshot_seq:
+        moved = any(one.type == RUN_MIGRATED for one in part.draft.events)
+        if live.snapshot_seq and (moved or live.view.over):
             found.append(SnapshotWrite(write.bucket, write.stream, 0, None))
         elif part.draft.snapshot is not None:
             found.append(SnapshotWrite(write.bucket, write.stream, *part.draft.snapshot))

@@ -12,7 +12,8 @@ import pytest_asyncio
 
 from revenant import Decider, Flow, Retry, Revenant, RunFailed, Settings, step, workflow
 from revenant.worker.worker import Worker
-from revenant.workflows import Command, Complete, DecisionView, RunStep, Wait
+from revenant.workflows import Command, Complete, DecisionView, RunStep, Sleep, Wait
+from tests.flows import served
 from tests.runs import history, status
 from tests.tools import eventually, rows, value
 
@@ -137,3 +138,47 @@ async def test_a_map_that_fails_gives_up_what_is_under_way(
     assert found["step.failed"] == 1
     assert found["step.scheduled"] == found["step.succeeded"] + found["step.failed"] + found.get("step.cancelled", 0)
     assert found["step.scheduled"] <= 50
+
+
+class Earlier(Decider[None, int], name="moving", version=1):
+    steps = (add,)
+
+    def decide(self, view: DecisionView[None]) -> Command:
+        if len(view.results) < 3:
+            return RunStep(add, len(view.results))
+        return Wait("go") if not view.waits else Complete(len(view.results))
+
+
+class Later(Decider[None, int], name="moving", version=2):
+    """Begins in another way."""
+
+    def decide(self, view: DecisionView[None]) -> Command:
+        return Sleep(3600) if not view.timers else Complete(2)
+
+
+async def test_other_code_is_run_along_all_that_has_happened_and_not_from_a_snapshot_of_the_first(
+    database: str, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("revenant.workflows.live.is_due", lambda seq, last: True)
+    async with served(database, settings, Earlier.workflow) as app:
+        run = await app.start(Earlier, id="m")
+        await eventually(lambda: value(connection, "select seq from revenant.run_snapshots"))
+
+        async def waits() -> bool:
+            return await status(connection, "m") == "waiting"
+
+        await eventually(waits)
+    async with served(database, settings, Earlier.workflow, Later.workflow) as app:
+        run = app.run(Later, "m")
+        await run.migrate(2, timeout=20)
+
+        async def blocked() -> bool:
+            return await status(connection, "m") == "blocked"
+
+        await eventually(blocked)
+        problem = await value(connection, "select problem from revenant.run_heads")
+        assert "step 'add'" in problem
+        assert "timer 'sleep'" in problem
+        await run.migrate(1, timeout=20)
+        await run.signal("go", timeout=20)
+        assert await app.run(Earlier, "m").result(timeout=20) == 3
