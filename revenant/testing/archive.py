@@ -55,7 +55,10 @@ class MemoryArchive:
     def history(self, address: Address) -> list[Event]:
         """Return the events of a run's present stream, as they were stored."""
         row = self._rows.get(address)
-        return [] if row is None else [event(*one) for one in self._streams[row.stream]]
+        return [] if row is None else self._stream(row.stream)
+
+    def _stream(self, stream: str) -> list[Event]:
+        return [event(*one) for one in self._streams.get(stream, ())]
 
     def waiting(self, kinds: Collection[str]) -> list[Hint]:
         """Return the messages that wait for runs of these kinds, in the order in which they came."""
@@ -113,8 +116,6 @@ class MemoryArchive:
         write = part.write
         address = Address(write.kind, write.key)
         before = self._rows.get(address)
-        if before is not None and before.stream != write.stream:
-            del self._streams[before.stream]
         stream = self._streams.setdefault(write.stream, [])
         stream += [(one.seq, one.type, one.op, one.at, as_stored(one.text)) for one in part.draft.events]
         kept = write._replace(fence=write.fence + int(write.take))
@@ -136,7 +137,17 @@ class MemoryArchive:
     async def see(self, kind: str, key: str) -> SeenRun | None:
         """Return a run with all its events; None: there is no such run."""
         row, waiting = self._rows.get(Address(kind, key)), self._store.claim(Address(kind, key)).deliveries
-        return None if row is None else seen_of(row, self.history(Address(kind, key)), messages=len(waiting))
+        if row is None:
+            return None
+        return seen_of(row, self._stream(row.stream), messages=len(waiting), earlier=self._earlier(row.stream))
+
+    def _earlier(self, stream: str) -> list[str]:
+        """Return the streams that this one goes on from, the latest first."""
+        found: list[str] = []
+        while (before := self._stream(stream)[0].data.get("continues")) is not None:
+            found.append(before)
+            stream = before
+        return found
 
     async def approvals(self, *, assignee: str | None, kind: str | None, limit: int) -> Sequence[Row]:
         """Return the oldest approvals that wait, of one assignee and kind of runs if given."""
@@ -168,7 +179,7 @@ class MemoryArchive:
         """Return what was decided about an approval; None: nothing was."""
         given = [
             one.data["result"]
-            for one in self.history(Address(kind, key))
+            for one in (self.history(Address(kind, key)) if stream is None else self._stream(stream))
             if one.type == APPROVAL_GIVEN and one.data["name"] == name and op in (None, one.op)
         ]
         return given[-1] if given else None

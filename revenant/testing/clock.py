@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from revenant.errors import ConfigurationError
@@ -23,7 +23,7 @@ class World(Protocol):
 
 
 class Clock:
-    """A test's clock, with `now` (a datetime with its zone).
+    """A test's clock, with `now` (a datetime in UTC).
 
     Example:
         >>> await app.clock.advance(timedelta(days=1))   # what is due on the way is handled at its own time
@@ -61,7 +61,7 @@ class Clock:
 
 
 def checked_now(now: datetime) -> datetime:
-    """Return the time that a clock is to begin with.
+    """Return the time that a clock is to begin with, in UTC: in other zones an hour may come twice, or be left out.
 
     Raises:
         ConfigurationError: it has no zone.
@@ -71,4 +71,4 @@ def checked_now(now: datetime) -> datetime:
         raise ConfigurationError(
             f"now={now!r} is no moment: give a datetime with a time zone, datetime(2026, 1, 2, tzinfo=UTC)."
         )
-    return now
+    return now.astimezone(UTC)

@@ -12,8 +12,8 @@ from revenant.queue.runviews import SeenRun
 from revenant.workflows.events import ENDS, Event
 
 
-def seen_of(row: RunWrite, events: Sequence[Event], *, messages: int) -> SeenRun:
-    """Return a run by its row and its events; nobody but the test itself owns it, and what it went on from is gone."""
+def seen_of(row: RunWrite, events: Sequence[Event], *, messages: int, earlier: list[str]) -> SeenRun:
+    """Return a run by its row and its events; nobody but the test itself owns it."""
     ended_at = events[-1].at if row.status in ENDS.values() else None
     expires_at = None if ended_at is None or row.keep is None else ended_at + timedelta(seconds=row.keep)
     told = {
@@ -22,5 +22,4 @@ def seen_of(row: RunWrite, events: Sequence[Event], *, messages: int) -> SeenRun
         "started_at": events[0].at, "updated_at": events[-1].at, "ended_at": ended_at, "expires_at": expires_at,
         "owner": None, "host": None, "pid": None, "alive": None, "messages": messages,
     }  # fmt: skip
-    continues = events[0].data.get("continues")
-    return SeenRun(told, [one._asdict() for one in events], [] if continues is None else [continues])
+    return SeenRun(told, [one._asdict() for one in events], earlier)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from heapq import heapify, heappop, heappush
 
 from revenant.codec import bucket_of, new_id
@@ -38,8 +38,10 @@ class Timetable:
         self._planned = [Planned(one, next(one.recurrence.after(now, since=now), None)) for one in schedules]
 
     def schedule(self, row: Scheduled, now: datetime) -> None:
-        """Keep a message for later."""
-        due = row.due if row.due is not None else now + timedelta(seconds=row.delay or 0.0)
+        """Keep a message for later; one of the same id that is here already stands."""
+        if row.id in self._timers:
+            return
+        due = row.due.astimezone(UTC) if row.due is not None else now + timedelta(seconds=row.delay or 0.0)
         self._count += 1
         self._timers[row.id] = row
         heappush(self._heap, (due, self._count, row.id))
@@ -57,7 +59,7 @@ class Timetable:
         """Set a reminder, replace it, or cancel one or all of an entity's."""
         owner = Address(row.kind, row.key)
         if row.due is not None and row.name is not None:
-            self._reminders[owner, row.name] = row
+            self._reminders[owner, row.name] = row._replace(due=row.due.astimezone(UTC))
             return
         for place in [place for place in self._reminders if place[0] == owner and row.name in (None, place[1])]:
             del self._reminders[place]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 import pytest_asyncio
@@ -183,13 +185,40 @@ async def wants_approval(flow: Flow) -> str:
 
 
 @workflow
+async def asks_twice(flow: Flow, first: bool) -> str:
+    given = await flow.approval("manager")
+    if first:
+        flow.continue_as_new(False)
+    return given.by
+
+
+@workflow
+async def sleeps(flow: Flow, seconds: list[float]) -> list[Any]:
+    """Sleeps for all of these at once; returns them in the order in which they ended, and when the last one did."""
+    ended: list[float] = []
+
+    async def one(length: float) -> None:
+        await flow.sleep(length)
+        ended.append(length)
+
+    await flow.gather(*(one(length) for length in seconds))
+    return [ended, flow.now().isoformat()]
+
+
+@workflow
+async def sleeps_until(flow: Flow, moment: datetime) -> str:
+    await flow.sleep_until(moment)
+    return flow.now().isoformat()
+
+
+@workflow
 async def begins_for_ever(flow: Flow) -> None:
     flow.continue_as_new()
 
 
 FLOWS: list[Workflow[Any, Any]] = [
     sleeps_a_year, retries_hourly, asks, books, has_children, fails, waits_with_undo, counts_down, runs_out, is_bounded,
-    begins_for_ever, defers, works_a_while, shows, wants_approval,
+    begins_for_ever, defers, works_a_while, shows, wants_approval, asks_twice, sleeps, sleeps_until,
 ]  # fmt: skip
 
 
@@ -335,6 +364,69 @@ async def test_approvals_wait_for_a_person(tested: Tested) -> None:
         await asked.approve(by="bob")
 
 
+async def test_a_decision_of_an_earlier_history_is_known_to_whoever_comes_later(tested: Tested) -> None:
+    run = await tested.start(asks_twice, True, id="w")
+    await tested.run_until_idle()
+    (first,) = await tested.approvals()
+    await first.approve(by="ann")
+    await tested.run_until_idle()
+    (second,) = await tested.approvals()
+    with pytest.raises(AlreadyAnswered) as told:
+        await first.reject(by="bob")
+    assert told.value.by == "ann"
+    await first.approve(by="ann")
+    assert len(await tested.approvals()) == 1, "the question of the second history is not answered by that"
+    assert len((await run.describe()).earlier) == 1
+    await second.approve(by="zoe")
+    assert await run.result(timeout=30) == "zoe"
+
+
+BERLIN = ZoneInfo("Europe/Berlin")
+SPRING = datetime(2026, 3, 28, 12, tzinfo=BERLIN)
+"""Clocks go forward the night after; a day later it is 13 o'clock there."""
+AUTUMN = datetime(2026, 10, 25, 0, 30, tzinfo=BERLIN)
+"""Clocks go back that night, so that half past two comes twice."""
+
+
+async def test_a_day_is_24_hours_when_the_clocks_go_forward(make: Make) -> None:
+    async with make(workflows=FLOWS, settings=PATIENT, now=SPRING) as app:
+        run = await app.start(sleeps, [24 * 3600.0], id="day")
+        noon = await app.start(sleeps_until, SPRING + timedelta(days=1), id="noon")
+        await app.clock.advance(timedelta(hours=22, minutes=59))
+        assert (await noon.describe()).status == "waiting"
+        await app.clock.advance(timedelta(minutes=1))
+        assert datetime.fromisoformat(await noon.result(timeout=30)) == datetime(2026, 3, 29, 10, tzinfo=UTC)
+        assert (await run.describe()).status == "waiting"
+        await app.clock.advance(timedelta(hours=1))
+        ended = await run.result(timeout=30)
+        assert datetime.fromisoformat(ended[1]) == datetime(2026, 3, 29, 11, tzinfo=UTC)
+
+
+async def test_an_hour_that_comes_twice_is_two_hours(make: Make) -> None:
+    async with make(workflows=FLOWS, settings=PATIENT, now=AUTUMN) as app:
+        twice = [datetime(2026, 10, 25, 2, 30, fold=fold, tzinfo=BERLIN) for fold in (1, 0)]
+        late, early = [await app.start(sleeps_until, moment, id=f"r{moment.fold}") for moment in twice]
+        await app.clock.advance(timedelta(hours=2))
+        assert [(await run.describe()).status for run in (early, late)] == ["completed", "waiting"]
+        await app.clock.advance(timedelta(hours=1))
+        for run, hour in ((early, 0), (late, 1)):
+            ended = datetime.fromisoformat(await run.result(timeout=30))
+            assert ended == datetime(2026, 10, 25, hour, 30, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("jump", [False, True])
+async def test_many_timers_end_in_the_order_of_their_times(make: Make, jump: bool) -> None:
+    lengths = [float(n) for n in random.Random(5).sample(range(1, 100_000), 120)]
+    async with make(workflows=FLOWS, settings=PATIENT, now=START) as app:
+        run = await app.start(sleeps, lengths, id="many")
+        await app.run_until_idle()
+        move = app.clock.jump if jump else app.clock.advance
+        await move(timedelta(days=2))
+        ended, at = await run.result(timeout=30)
+    assert ended == sorted(lengths)
+    assert datetime.fromisoformat(at) == START + (timedelta(days=2) if jump else timedelta(seconds=max(lengths)))
+
+
 SENT: list[Callable[[Revenant], Any]] = [
     lambda app: app.start(asks, id="a"),
     lambda app: app.start(asks, id="a"),
@@ -352,6 +444,17 @@ SENT: list[Callable[[Revenant], Any]] = [
     lambda app: app.run(asks, "a").park(),
     lambda app: app.run(asks, "a").resume(),
     lambda app: app.run(asks, "a").requeue(),
+    lambda app: app.run(asks, "a").migrate(),
+    lambda app: app.run(asks, "a").migrate(9),
+    lambda app: app.run(asks, "a").approve("boss", by="ann"),
+    lambda app: app.run(asks, "a").approve("boss", by=""),
+    lambda app: app.call(app.ref("run:asks", "a").answer(op=1, id="x", status="error", body=[1])),
+    lambda app: app.call(app.ref("run:asks", "a").finished(op=True, id="x", status="ok", run="x")),
+    lambda app: app.call(app.ref("run:asks", "a").decide(name="boss", approved="yes", by="x")),
+    lambda app: app.call(app.ref("run:asks", "a").frobnicate()),
+    lambda app: app.call(app.ref("run:asks", "b").start(events=[1], version=0)),
+    lambda app: app.call(app.ref("run:asks", "b").start(parent=["x"])),
+    lambda app: app.call(app.ref("run:asks", "b").signal(name="answer")),
     lambda app: app.run(asks, "nobody").signal("answer", "yes"),
     lambda app: app.run(asks, "a").signal("answer", "yes"),
     lambda app: app.run(asks, "a").result(timeout=30),
