@@ -238,6 +238,18 @@ async def test_a_cast_for_later_may_be_cancelled(tested: Tested) -> None:
     assert await account.read() == 2
 
 
+async def test_a_cast_for_later_that_is_sent_twice_counts_once_and_at_its_first_time(tested: Tested) -> None:
+    account = tested.ref(Account, "a")
+    for hours in (2, 1, 3):
+        await tested.cast(account.deposit(5), after=timedelta(hours=hours), idempotency_key="once")
+    await tested.clock.advance(timedelta(hours=1, minutes=59))
+    assert await account.read() == 0
+    await tested.clock.advance(timedelta(minutes=1))
+    assert await account.read() == 5
+    await tested.clock.advance(timedelta(days=1))
+    assert await account.read() == 5
+
+
 async def test_an_idle_entity_ends_when_the_clock_says_so(tested: Tested) -> None:
     assert await tested.ref(Visit, "v").come() == 1
     await tested.clock.advance(timedelta(days=29))
