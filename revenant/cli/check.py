@@ -61,7 +61,8 @@ async def _findings(app: Revenant, plans: Plans) -> tuple[list[Finding], int]:
         except (psycopg.Error, OSError) as error:
             raise unavailable(url, error) from error
     except DatabaseUnavailable as error:
-        return [Finding("database", "fail", str(error), "Start Postgres, or mend DATABASE_URL")], UNREACHABLE
+        found = str(error).removesuffix("; `revenant check` tells more.")
+        return [Finding("database", "fail", found, "Start Postgres, or mend DATABASE_URL")], UNREACHABLE
     finally:
         app.release()
     findings = [Finding("database", "ok", f"Reached {address(url)}"), *diagnose(facts, plans)]

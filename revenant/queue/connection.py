@@ -8,6 +8,7 @@ from typing import Any
 
 import psycopg
 from psycopg import conninfo
+from psycopg.errors import ReadOnlySqlTransaction
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, stop_never, wait_random_exponential
 
 from revenant.errors import DatabaseUnavailable
@@ -93,6 +94,12 @@ def retrying(*, seconds: float | None = None) -> AsyncRetrying:
 
 def unavailable(url: str, error: BaseException) -> DatabaseUnavailable:
     """Return the error that a person should see: where, why, and what to do next."""
+    if isinstance(error, ReadOnlySqlTransaction):
+        return DatabaseUnavailable(
+            f"Postgres at {address(url)} takes no writes: it is read-only, as a standby or by "
+            "default_transaction_read_only. Point DATABASE_URL at the primary, or add "
+            "?target_session_attrs=read-write."
+        )
     return DatabaseUnavailable(
         f"Postgres at {address(url)} cannot be used: {reason(error, url)} "
         "Check that it runs and that DATABASE_URL is right; `revenant check` tells more."

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.errors import (
     InsufficientPrivilege,
     InvalidSchemaName,
+    ReadOnlySqlTransaction,
     UndefinedColumn,
     UndefinedFunction,
     UndefinedTable,
@@ -34,7 +35,7 @@ async def session(url: str, *, role: str) -> AsyncIterator[psycopg.AsyncConnecti
     try:
         async with connection:
             yield connection
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, ReadOnlySqlTransaction) as error:
         raise unavailable(url, error) from error
     except (InvalidSchemaName, UndefinedTable, UndefinedFunction, UndefinedColumn) as error:
         raise SchemaMismatch(

@@ -6,6 +6,7 @@ import os
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
+import psycopg
 from psycopg import AsyncConnection, IsolationLevel, OperationalError, ProgrammingError
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -106,7 +107,9 @@ def _host(parts: ConnDict) -> str:
 def reason(error: BaseException, conninfo: str) -> str:
     """Return the driver's words, each line a sentence, without what a malformed URL may have put into the host."""
     parts = conninfo_to_dict(conninfo)
-    lines = [" ".join(line.split()) for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+    # What Postgres adds to its words quotes our SQL.
+    told = (error.diag.message_primary if isinstance(error, psycopg.Error) else None) or str(error)
+    lines = [" ".join(line.split()) for line in told.splitlines() if line.strip()] or [type(error).__name__]
     words = " ".join(line if line.endswith((".", "?", "!", ":")) else f"{line}." for line in lines)
     if host := str(parts.get("host") or ""):
         words = words.replace(host, _host(parts))
