@@ -63,10 +63,13 @@ class Seconds(click.FloatRange):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the text."""
-        seconds = float(super().convert(value, param, ctx))
-        if math.isnan(seconds):
+        try:
+            number = float(value)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isnan(number):
             self.fail(f"{value!r} is no number of seconds.", param, ctx)
-        return seconds
+        return float(super().convert(number, param, ctx))
 
 
 def message_arguments(command: F) -> F:

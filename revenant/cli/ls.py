@@ -8,6 +8,7 @@ from revenant.cli.emptiness import doubt_kind
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages
+from revenant.codec import RUN_KIND
 from revenant.eventloop import run
 from revenant.queue.views import entities, kinds, limited, residents, waiting
 
@@ -68,5 +69,7 @@ async def _list(
         else:
             pages = entities(connection, kind, after=after)
         columns = KIND_COLUMNS if kind is None else ENTITY_COLUMNS
+        if kind is not None and kind.startswith(RUN_KIND):
+            click.echo(f"Runs are listed by `revenant run ls --workflow {kind.removeprefix(RUN_KIND)}`.", err=True)
         if not await print_pages(output, columns, limited(pages, limit)) and after is None and not only_waiting:
             await doubt_kind(app, app_path, connection, kind)

@@ -8,7 +8,7 @@ from revenant.app import Revenant
 from revenant.cli.failures import not_found
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_record
-from revenant.codec import check_key
+from revenant.codec import RUN_KIND, check_key
 from revenant.eventloop import run
 from revenant.queue.views import Row, find_entity
 
@@ -22,7 +22,10 @@ def show(kind: str, key: str, output: str, app_path: str | None) -> None:
     """Show the entity KIND KEY: version, state, reminders, and its waiting, scheduled and dead messages."""
     found = run(_show(application(app_path), kind, check_key(kind, key)))
     if found is None:
-        raise not_found(f"{kind}({key!r}) has no state and no messages. `revenant ls {kind}` lists the keys.")
+        where = f"`revenant ls {kind}` lists the keys."
+        if kind.startswith(RUN_KIND):
+            where = "Runs of workflows are shown by `revenant run show ID`."
+        raise not_found(f"{kind}({key!r}) has no state and no messages. {where}")
     print_record(output, found)
 
 

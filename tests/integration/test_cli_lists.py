@@ -59,3 +59,12 @@ async def test_a_history_that_has_nothing_of_that_time_is_not_said_to_be_empty(
     await app.ref(Diary, "d").write("it")
     later = await revenant(database, "history", "Diary", "d", "--since", "2100-01-01T00:00:00Z")
     assert (later.exit_code, "has no version of that time in its history" in later.stderr) == (3, True)
+
+
+async def test_who_looks_for_runs_among_entities_is_told_where_they_are(
+    app: Revenant, worker: Worker, database: str
+) -> None:
+    listed = await revenant(database, "ls", "run:move")
+    assert "Runs are listed by `revenant run ls --workflow move`." in listed.stderr
+    shown = await revenant(database, "show", "run:move", "m")
+    assert (shown.exit_code, "shown by `revenant run show ID`" in shown.stderr) == (3, True)

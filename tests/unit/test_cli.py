@@ -56,6 +56,7 @@ def invoke(*words: str, **environment: str) -> Result:
         (["cast", "Account", "a", "deposit", "--at", "9999-12-31T23:59:59Z"], "between the years"),
         (["call", "Account", "a", "deposit", "--timeout", "nan"], "no number of seconds"),
         (["migrate", "--lock-timeout", "nan"], "no number of seconds"),
+        (["call", "Account", "a", "deposit", "--timeout", "soon"], "'soon' is no number of seconds"),
         (["migrate", "--lock-timeout", "0.0001"], "range"),
         (["call", "Account", "a", "deposit", "--timeout", "inf"], "range"),
         (["worker", "--app", "tests.entities:app", "--drain-timeout", "nan"], "no number of seconds"),
