@@ -30,6 +30,14 @@ _CURES = {
 }
 
 
+_SEEN = {
+    "no version": "no live worker has version {version} of the workflow",
+    "no worker": "no live worker serves the workflow",
+    "slow": "an attempt has been under way for more than ten minutes",
+}
+"""What can be said of a run of which nothing is recorded."""
+
+
 @click.command("ls")
 @option("--workflow", metavar="NAME", help="Only runs of this workflow.")
 @option("--status", type=click.Choice(STATUSES), help="Only those that stand there.")
@@ -84,7 +92,12 @@ def list_stuck(*, workflow: str | None, limit: int, output: str, app_path: str |
     have an attempt under way for more than ten minutes.
     """
     found = run(_stuck(app_path, workflow, limit))
-    print_rows(output, STUCK_COLUMNS, [{**row, "what_to_type": cure_of(row)} for row in found], short=("problem",))
+    print_rows(
+        output,
+        STUCK_COLUMNS,
+        [{**row, "problem": problem_of(row), "what_to_type": cure_of(row)} for row in found],
+        short=("problem",),
+    )
 
 
 async def _stuck(app_path: str | None, workflow: str | None, limit: int) -> list[Row]:
@@ -93,6 +106,14 @@ async def _stuck(app_path: str | None, workflow: str | None, limit: int) -> list
         if not (found := await stuck_runs(connection, workflow=workflow, limit=limit)):
             await doubt_workflow(app, app_path, connection, workflow)
         return found
+
+
+def problem_of(row: Row) -> str | None:
+    """Return why a run is stuck: what is recorded of that, or what is seen."""
+    if row["problem"] is not None:
+        return str(row["problem"])
+    seen = _SEEN.get(row["reason"], "").format(**row)
+    return f"it has not begun: {seen}" if row["status"] == "not begun" else seen or None
 
 
 def cure_of(row: Row) -> str:

@@ -38,15 +38,16 @@ def _no_answer(message: Message[Any], envelope: Envelope, when: str) -> CallTime
     workflow = message.kind.removeprefix(RUN_KIND)
     what = f"Run {message.key!r} of {workflow}"
     said = "was not confirmed to be started" if message.handler == "start" else f"has not answered {message.handler!r}"
-    again = _AGAIN.get(message.handler, "To send it again may do it twice")
-    if message.handler in ("signal", "update") and from_json(message.args).get("id") is None:
+    again, args = _AGAIN.get(message.handler, "To send it again may do it twice"), from_json(message.args)
+    code = workflow if args.get("version") is None else f"version {args['version']} of {workflow}"
+    if message.handler in ("signal", "update") and args.get("id") is None:
         again = (
             f"The same {message.handler} again, without an id, may count twice: app.reply({envelope.id!r}) waits on "
             "for this one; the next one is safe with an id of its own"
         )
     return CallTimeout(
         f"{what} {said} {when}. Whether the message was taken is unknown: it may wait for a live worker that serves "
-        f"{workflow} (`revenant workers` lists them), or the answer may be on its way. {again}.",
+        f"{code} (`revenant workers` lists them), or the answer may be on its way. {again}.",
         message_id=envelope.id,
     )
 

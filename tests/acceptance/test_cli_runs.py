@@ -133,11 +133,14 @@ def test_a_run_that_no_worker_can_go_on_with_is_listed_with_what_to_type(databas
     assert row["reason"] == "no worker"
     with psycopg.connect(database, autocommit=True) as connection:
         connection.execute("select revenant.cast('run:unknown', 'u', 'start', '{}')")
-    assert [row["id"] for row in rows("stuck", "--workflow", "unknown", url=database)] == ["u"]
+    (begun_never,) = rows("stuck", "--workflow", "unknown", url=database)
+    assert begun_never["id"] == "u"
+    assert begun_never["problem"] == "it has not begun: no live worker serves the workflow"
     with running("worker", "--app", "tests.moves:new", url=database) as worker:
         worker.until_said("serves")
         (row,) = wait_for(lambda: rows("stuck", "--workflow", "move", url=database), what="a stuck run")
         assert (row["reason"], row["what_to_type"]) == ("no version", "revenant run migrate m")
+        assert row["problem"] == "no live worker has version 1 of the workflow"
         ok("signal", "m", "go", url=database)
         until(database, "m", "blocked")
         (row,) = rows("stuck", "--workflow", "move", url=database)

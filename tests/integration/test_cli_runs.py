@@ -166,3 +166,12 @@ def test_an_input_that_the_workflow_does_not_take_and_an_id_that_is_none_are_ref
     assert (taken.returncode, "Workflow idle takes no input. Nothing was started" in taken.stderr) == (2, True)
     nobody = command.revenant("run", "start", "idle", "", url=database, REVENANT_APP="tests.moves:both")
     assert (nobody.returncode, "The id of a run of idle is empty." in nobody.stderr) == (2, True)
+
+
+async def test_a_fork_onto_code_that_nobody_has_says_which_code_it_waits_for(
+    app: Revenant, worker: Worker, database: str
+) -> None:
+    with pytest.raises(RunFailed):
+        await (await app.start(fails, "step", id="f", timeout=20)).result(timeout=20)
+    waits = await revenant(database, "run", "fork", "f", "f2", "--version", "7", "--timeout", "0.3")
+    assert (waits.exit_code, "a live worker that serves version 7 of fails" in waits.stderr) == (1, True)
