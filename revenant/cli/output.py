@@ -44,8 +44,10 @@ def output_option(command: F) -> F:
 class Printer(ABC):
     """Prints rows of the same columns; `end` closes what has to be closed."""
 
-    def __init__(self, columns: Sequence[str], *, short: Collection[str] = ()) -> None:
+    def __init__(self, columns: Sequence[str], *, short: Collection[str] = (), whole: Collection[str] = ()) -> None:
         self.columns = columns
+        self.whole = whole
+        """Columns that are never folded, however narrow the terminal is."""
         self.short = short
         """Columns of which a table shows the beginning only: their longest cell would push the others away."""
 
@@ -94,8 +96,8 @@ class NdjsonPrinter(Printer):
 class CsvPrinter(Printer):
     """RFC 4180, with the columns' names first."""
 
-    def __init__(self, columns: Sequence[str], *, short: Collection[str] = ()) -> None:
-        super().__init__(columns, short=short)
+    def __init__(self, columns: Sequence[str], *, short: Collection[str] = (), whole: Collection[str] = ()) -> None:
+        super().__init__(columns, short=short, whole=whole)
         self._line(columns)
 
     def page(self, rows: Iterable[Row]) -> None:
@@ -139,7 +141,7 @@ class RichPrinter(Printer):
         """Print one table."""
         table = Table(show_header=not self.printed, header_style="bold")
         for name in self.columns:
-            table.add_column(_title(name), overflow="fold")
+            table.add_column(_title(name), overflow="fold", no_wrap=name in self.whole)
         for row in rows:
             table.add_row(*(_cell(self.text(row, name)) for name in self.columns))
         Console(file=sys.stdout).print(table)
@@ -151,11 +153,13 @@ class RichPrinter(Printer):
             click.echo("Nothing found.", err=True)
 
 
-def printer(output: str, columns: Sequence[str], *, short: Collection[str] = ()) -> Printer:
+def printer(
+    output: str, columns: Sequence[str], *, short: Collection[str] = (), whole: Collection[str] = ()
+) -> Printer:
     """Return the printer of a format; a table has frames on a terminal, and of `short` columns the beginning."""
     table = RichPrinter if sys.stdout.isatty() else TextPrinter
     made: dict[str, type[Printer]] = {"json": JsonPrinter, "ndjson": NdjsonPrinter, "csv": CsvPrinter, "table": table}
-    return made[output](columns, short=short)
+    return made[output](columns, short=short, whole=whole)
 
 
 async def print_pages(
@@ -178,9 +182,16 @@ async def print_pages(
     return count
 
 
-def print_rows(output: str, columns: Sequence[str], rows: Sequence[Row], *, short: Collection[str] = ()) -> None:
+def print_rows(
+    output: str,
+    columns: Sequence[str],
+    rows: Sequence[Row],
+    *,
+    short: Collection[str] = (),
+    whole: Collection[str] = (),
+) -> None:
     """Print rows that are all at hand."""
-    out = printer(output, columns, short=short)
+    out = printer(output, columns, short=short, whole=whole)
     if rows:
         out.page(rows)
     out.end()

@@ -31,7 +31,7 @@ def print_timeline(run: RunDescription) -> None:
         columns = (*COLUMNS[:4], "timeline", *COLUMNS[4:])
         for row, one in zip(rows, run.operations, strict=True):
             row["timeline"] = bar(run, one)
-    print_rows("table", columns, rows)
+    print_rows("table", columns, rows, whole=("timeline",))
 
 
 def heading(run: RunDescription) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import timedelta
 from typing import Any
 
@@ -129,3 +130,15 @@ def test_a_wait_ends_when_its_signal_comes_and_the_result_stands_above() -> None
     (waited,) = found.operations
     assert waited.ended_at == began + timedelta(seconds=5)
     assert r'result: "now\u001b[31m"' in list(heading(found))
+
+
+def test_bars_stay_on_their_line_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "100")
+    run = described()
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    print_timeline(run)
+    lines = capsys.readouterr().out.splitlines()
+    for one in run.operations:
+        assert any(bar(run, one).rstrip() in line for line in lines)
