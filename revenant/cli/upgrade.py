@@ -60,4 +60,5 @@ async def _upgrade(app: Revenant, kind: str, *, dry_run: bool) -> Tally:
 def _summary(tally: Tally, *, dry_run: bool) -> str:
     done = f"{tally.older:,} would be upgraded" if dry_run else f"{tally.upgraded:,} upgraded"
     newer = f", {tally.newer:,} of a newer class left alone" if tally.newer else ""
-    return f"{tally.rows:,} rows: {done}, {len(tally.flaws):,} failed{newer}."
+    rows = "row" if tally.rows == 1 else "rows"
+    return f"{tally.rows:,} {rows}: {done}, {len(tally.flaws):,} failed{newer}."

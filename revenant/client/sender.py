@@ -14,12 +14,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import psycopg
+from psycopg.errors import InsufficientPrivilege
 
 from revenant.client.spent import Rows, Spent
 from revenant.codec import new_id
 from revenant.errors import Refused, RevenantError, SchemaMismatch
 from revenant.eventloop import end
-from revenant.queue.connection import refuses_data, unavailable
+from revenant.queue.connection import lacks_right, refuses_data, unavailable
 from revenant.queue.link import Link
 from revenant.queue.mailbox import batch_wakes, enqueue, notify
 from revenant.queue.records import Envelope
@@ -254,6 +255,8 @@ def meaning_of(error: Exception, url: str) -> RevenantError:
             f"The `revenant` schema is missing or old: {error.diag.message_primary}. "
             "Nothing was sent; run `revenant migrate`."
         )
+    if isinstance(error, InsufficientPrivilege):
+        return lacks_right(error)
     if refuses_data(error) or isinstance(error, psycopg.IntegrityError):
         return Refused(f"Postgres refused the message: {error.diag.message_primary}. Nothing was stored; mend it.")
     return unavailable(url, error)

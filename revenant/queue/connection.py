@@ -8,10 +8,10 @@ from typing import Any
 
 import psycopg
 from psycopg import conninfo
-from psycopg.errors import ReadOnlySqlTransaction
+from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, stop_never, wait_random_exponential
 
-from revenant.errors import DatabaseUnavailable
+from revenant.errors import ConfigurationError, DatabaseUnavailable
 from revenant.sql import address, reason
 
 # A lost host frees its locks when these have passed, on both ends: 9 seconds, where the OS says 2 hours.
@@ -103,6 +103,14 @@ def unavailable(url: str, error: BaseException) -> DatabaseUnavailable:
     return DatabaseUnavailable(
         f"Postgres at {address(url)} cannot be used: {reason(error, url)} "
         "Check that it runs and that DATABASE_URL is right; `revenant check` tells more."
+    )
+
+
+def lacks_right(error: InsufficientPrivilege) -> ConfigurationError:
+    """Return the error of a role that may not do this."""
+    return ConfigurationError(
+        f"The database's role lacks a right: {error.diag.message_primary}. Grant it, or use another role; "
+        " `revenant check` says what this one may do."
     )
 
 

@@ -16,8 +16,8 @@ from psycopg.errors import (
     UndefinedTable,
 )
 
-from revenant.errors import ConfigurationError, SchemaMismatch
-from revenant.queue.connection import connect, unavailable
+from revenant.errors import SchemaMismatch
+from revenant.queue.connection import connect, lacks_right, unavailable
 
 
 @asynccontextmanager
@@ -42,6 +42,4 @@ async def session(url: str, *, role: str) -> AsyncIterator[psycopg.AsyncConnecti
             f"The `revenant` schema is missing or old: {error.diag.message_primary}. Run `revenant migrate`."
         ) from error
     except InsufficientPrivilege as error:
-        raise ConfigurationError(
-            f"The database's role lacks a right: {error.diag.message_primary}. Grant it, or use another role."
-        ) from error
+        raise lacks_right(error) from error

@@ -46,7 +46,7 @@ def test_upgrade_tells_which_rows_would_fail_and_upgrades_the_others(database: s
     ]
     execute(database, "delete from revenant.entities where key = 'bad'")
     again = revenant("upgrade", "Parcel", url=database, REVENANT_APP=NEW)
-    assert (again.returncode, again.stderr) == (0, "1 rows: 0 upgraded, 0 failed.\n")
+    assert (again.returncode, again.stderr) == (0, "1 row: 0 upgraded, 0 failed.\n")
 
 
 def test_views_are_made_and_dropped_and_printed(database: str) -> None:

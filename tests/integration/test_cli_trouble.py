@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from uuid import uuid4
 
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from psycopg.conninfo import make_conninfo
 
 from revenant.cli import main
 from tests.acceptance import command
@@ -56,3 +58,38 @@ def test_check_does_not_send_people_to_check() -> None:
     ended = revenant("postgresql://nobody@127.0.0.1:1/x", "check", "-o", "json")
     assert ended.exit_code == 4
     assert "`revenant check`" not in ended.stdout
+
+
+@pytest.fixture
+def roles(database: str) -> Iterator[dict[str, str]]:
+    """URLs of a role that only sends, and of one that only reads."""
+    names = {kind: f"{kind}_{uuid4().hex[:12]}" for kind in ("client", "reader")}
+    with psycopg.connect(database, autocommit=True) as connection:
+        for name in names.values():
+            connection.execute(f'create role "{name}"')
+            connection.execute(f'grant usage on schema revenant to "{name}"')
+        client, reader = names["client"], names["reader"]
+        connection.execute(f'grant select, insert on revenant.messages to "{client}"')
+        connection.execute(f'grant select, insert, update, delete on revenant.sends to "{client}"')
+        connection.execute(f'grant select, delete on revenant.replies to "{client}"')
+        connection.execute(f'grant select on all tables in schema revenant to "{reader}"')
+        yield {kind: make_conninfo(database, options=f"-c role={name}") for kind, name in names.items()}
+        for name in names.values():
+            connection.execute(f'drop owned by "{name}"')
+            connection.execute(f'drop role "{name}"')
+
+
+@pytest.mark.parametrize(
+    "words", [("call", "Account", "a", "deposit", "amount=1"), ("run", "start", "move", "m"), ("cast", "K", "k", "h")]
+)
+def test_a_role_that_may_not_send_is_said_to_lack_the_right(roles: dict[str, str], words: tuple[str, ...]) -> None:
+    ended = revenant(roles["reader"], *words)
+    assert (ended.exit_code, "role lacks a right: permission denied for table sends" in ended.stderr) == (2, True)
+    assert "DATABASE_URL is right" not in ended.stderr
+
+
+def test_a_role_that_only_sends_signals_runs_of_the_workflow_that_it_names(roles: dict[str, str]) -> None:
+    unnamed = revenant(roles["client"], "run", "signal", "m", "go")
+    assert (unnamed.exit_code, "permission denied for table run_heads" in unnamed.stderr) == (2, True)
+    named = revenant(roles["client"], "run", "signal", "m", "go", "--workflow", "move", "--timeout", "0.3")
+    assert (named.exit_code, "has not answered 'signal'" in named.stderr) == (1, True)
