@@ -1,4 +1,4 @@
-"""Durable entities on the Postgres you already run: a reply is a commit receipt.
+"""Durable entities and workflows on the Postgres you already run: a reply is a commit receipt.
 
 Write an `Entity` with handlers, put it into a `Revenant`, send it messages from any process, and run
 `revenant worker` as often as you like. What a caller has been told is committed, whatever dies afterwards.

@@ -12,6 +12,7 @@ from revenant.cli.emptiness import doubt_workflow
 from revenant.cli.kinds import workflow_of
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
+from revenant.cli.ordered import Ordered
 from revenant.cli.output import output_option, print_pages
 from revenant.cli.run_finding import require_run, timeout_option
 from revenant.client.run import Run
@@ -26,7 +27,7 @@ ALL = (*COLUMNS, "form")
 by_option = option("--by", required=True, metavar="WHO", help="Who answers; recorded in the run's history.")
 
 
-@click.group()
+@click.group(cls=Ordered)
 def approvals() -> None:
     """Questions of runs that wait for a person."""
 

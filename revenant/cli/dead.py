@@ -12,6 +12,7 @@ from revenant.cli.emptiness import doubt_kind
 from revenant.cli.failures import not_found
 from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
+from revenant.cli.ordered import Ordered
 from revenant.cli.output import output_option, print_pages, print_record
 from revenant.eventloop import run
 from revenant.queue.dead import dead_letters, drop, find_dead, retry
@@ -21,7 +22,7 @@ COLUMNS = ("id", "kind", "key", "handler", "attempts", "type", "message", "died_
 Deed = Callable[[Connection, Sequence[str]], Awaitable[list[str]]]
 
 
-@click.group()
+@click.group(cls=Ordered)
 def dead() -> None:
     """Dead letters: casts that failed for the last time."""
 

@@ -12,11 +12,12 @@ import click
 
 from revenant.cli.failures import CLOSED_PIPE, INTERRUPTED, failure
 from revenant.cli.options import configure_logging
+from revenant.cli.ordered import Ordered
 from revenant.cli.shelf import Shelf
 from revenant.errors import RevenantError
 
 
-class Root(click.Group):
+class Root(Ordered):
     """Turns what a command raises into one paragraph on stderr and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -41,10 +42,6 @@ class Root(click.Group):
             ctx.exit(CLOSED_PIPE)
         return result
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order in which they stand on the shelf: what one needs first comes first."""
-        return list(self.commands)
-
 
 @click.group(
     cls=Root,
@@ -57,7 +54,7 @@ class Root(click.Group):
 )
 @click.version_option(package_name="revenant-py", prog_name="revenant")
 def main() -> None:
-    """Durable entities on the Postgres you already run.
+    """Durable entities and workflows on the Postgres you already run.
 
     The database is DATABASE_URL, or an embedded server of your own where that is not set. Data goes to stdout and
     words to stderr; exit codes are 0 ok, 1 failed, 2 usage, 3 not found, 4 database unreachable. Every option is

@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from revenant.cli.export import export
+from revenant.cli.ordered import Ordered
 from revenant.cli.run_controls import cancel, migrate, park, requeue, resume, signal
 from revenant.cli.run_fork import fork
 from revenant.cli.run_ls import list_runs, list_stuck
@@ -12,7 +13,7 @@ from revenant.cli.run_show import history, show
 from revenant.cli.run_start import start
 
 
-@click.group()
+@click.group(cls=Ordered)
 def run() -> None:
     """Runs of workflows: start them, look at them, and tell them what to do.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -206,3 +207,11 @@ def test_a_key_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) 
 def test_a_record_keeps_its_structure_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     print_record("json", {"state": {"deep": [1, {"x": None}]}})
     assert json.loads(capsys.readouterr().out) == {"state": {"deep": [1, {"x": None}]}}
+
+
+@pytest.mark.parametrize(
+    ("group", "first"), [("run", ["start", "ls", "show"]), ("dead", ["ls", "show", "retry", "drop"])]
+)
+def test_commands_are_listed_as_one_needs_them(group: str, first: list[str]) -> None:
+    listed = re.findall(r"^  (\w+)  ", invoke(group, "--help").stdout.partition("Commands:")[2], flags=re.MULTILINE)
+    assert listed[: len(first)] == first
