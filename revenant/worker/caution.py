@@ -80,10 +80,10 @@ class Caution:
 
     async def take(self, hints: Sequence[Hint], run: Runner) -> list[Hint]:
         """Run a turn over what the hints name; what is under suspicion comes after the others, a message at a time."""
-        apart = [hint for hint in hints if (hint.kind, hint.key) in self._suspected] if self._suspected else []
-        if not apart:
+        if not self._suspected:
             return await self._in_company(hints, run)
-        rest = [hint for hint in hints if hint not in apart]
+        apart = [hint for hint in hints if (hint.kind, hint.key) in self._suspected]
+        rest = [hint for hint in hints if (hint.kind, hint.key) not in self._suspected]
         again = await self._in_company(rest, run) if rest else []
         for hint in apart:
             again += await run([hint], most=1, alone=True)
@@ -139,10 +139,10 @@ class Caution:
                 yield ()
             finally:
                 try:
-                    await self._suspects.clear(entity)
+                    if await self._suspects.clear(entity):
+                        self._clear(entity)
                 finally:
                     self._noted -= 1
-                    self._clear(entity)
 
     def _condemn(self, entity: Claimed, deaths: int) -> None:
         (delivery,) = entity.deliveries

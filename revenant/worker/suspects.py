@@ -53,9 +53,12 @@ class Suspects:
         rows = await self._write(statement("note_suspect"), {**_name(claimed), **place})
         return int(rows[0][0]) if rows else 0
 
-    async def clear(self, claimed: Claimed) -> None:
-        """Remove the note of one message: this worker lives."""
-        await self._remove(statement("clear_suspect"), _name(claimed))
+    async def clear(self, claimed: Claimed) -> bool:
+        """Remove the note of one message: this worker lives; return whether it is under no suspicion any more.
+
+        One that waits still, as for a busy partner, has not been proven harmless: its deaths are remembered.
+        """
+        return not await self._remove(statement("clear_suspect"), _name(claimed))
 
     async def close(self) -> None:
         """Hang up; safe before the first note and twice."""
@@ -72,14 +75,15 @@ class Suspects:
             await self._link.reset()
             return []
 
-    async def _remove(self, script: LiteralString, parameters: dict[str, Any]) -> None:
+    async def _remove(self, script: LiteralString, parameters: dict[str, Any]) -> Rows:
         """Where that fails nothing is counted either, for as long as it does: whoever wrote the note lives."""
         if self._blind_until > time.monotonic():
-            return
+            return []
         try:
-            await self._run(script, parameters)
+            return await self._run(script, parameters)
         except (psycopg.Error, OSError) as error:
             log.warning("A note of what was handled could not be removed (%s).", brief(error))
+            return []
 
     async def _run(self, script: LiteralString, parameters: dict[str, Any]) -> Rows:
         connection = await self._link.connection(seconds=NOTE_SECONDS)

@@ -204,12 +204,13 @@ async def test_the_command_says_who_lives_where_and_sends_them_away(
 
 
 async def test_a_message_that_kills_its_worker_is_set_aside(app: Revenant, connection: Connection, crew: Crew) -> None:
-    hands = [crew.spawn() for _ in range(5)]
+    hands = [crew.spawn() for _ in range(6)]
     await asyncio.gather(*map(crew.serving, hands))
     assert await app.ref(Lamp, "a").shine() == 1
+    # The first under no note, another with what is not flushed beside it, and three with that message alone.
     with pytest.raises(HandlerCrashed):
         await app.call(app.ref(Lamp, "a").exit_process(), timeout=30)
-    assert sum(hand.running for hand in hands) == 1
+    assert sum(hand.running for hand in hands) in {1, 2}
     assert await app.call(app.ref(Lamp, "a").shine(), durability="strict", timeout=30) == 2
 
 

@@ -103,7 +103,7 @@ async def test_a_note_counts_workers_that_died_and_nobody_else(connection: Conne
     assert await third.note(one) == 1, "once"
     await first.clear(one)
     assert await rows(connection, DEATHS) == [(1,)], "a note of somebody else's stays"
-    await third.clear(one)
+    assert await third.clear(one)
     assert await rows(connection, DEATHS) == []
 
 
@@ -141,7 +141,11 @@ async def test_what_died_together_is_suspected_and_charged_with_nothing(
     assert await rows(connection, SUSPECTED) == [("a", NOBODY, 0), ("b", NOBODY, 0)]
     assert [worker for worker, *_ in await rows(connection, NOTED)] == [second._worker]
     assert await second.note(a) == 0, "nobody knows which of them it was"
-    await second.clear(a)
+    assert not await second.clear(a), "it waits still: nobody has handled it"
+    assert await rows(connection, SUSPECTED) == [("a", NOBODY, 0), ("b", NOBODY, 0)]
+    assert await second.note(a) == 0
+    await connection.execute("delete from revenant.messages where key = 'a'")
+    assert await second.clear(a)
     assert await third.note_turn("lane-1", [c, b, a]) == [1], "one that was handled is cleared"
 
 
@@ -156,6 +160,8 @@ async def test_what_was_all_that_a_dead_worker_had_in_hand_is_charged_with_its_d
     assert await rows(connection, SUSPECTED) == [("a", first._worker, 0)]
     assert await second.note(a) == 1
     assert await third.note(a) == 1, "the second has no row: it left"
+    assert not await third.clear(a)
+    assert await rows(connection, SUSPECTED) == [("a", NOBODY, 1)], "what has not been handled is still charged with it"
 
 
 async def test_of_many_that_find_a_dead_worker_s_note_each_leaves_its_messages_out(
@@ -346,6 +352,7 @@ async def test_a_suspect_runs_with_nothing_beside_it_and_the_others_together(
             await asyncio.sleep(0)
             assert not alone or (running, most) == (keys, 1)
             together.add(tuple(running))
+            await connection.execute("delete from revenant.messages where key = any(%s)", (keys,))
             for key in keys:
                 running.remove(key)
         return list(hints)
