@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +25,7 @@ from revenant.worker import cell, cells, stepping
 from revenant.worker.cells import Cells, Draining
 from revenant.worker.origin import origin_of
 from tests import venom
+from tests.acceptance.command import is_alive, wait_for
 from tests.flows import history, types
 from tests.tools import eventually, rows, value
 from tests.venom import WORKFLOWS, books_badly, does_all, stays, works
@@ -54,7 +59,7 @@ def effects(folder: Path, word: str) -> list[int]:
 
 
 async def test_an_attempt_in_a_cell_can_do_all_that_others_can(
-    app: Revenant, connection: Connection, tmp_path: Path
+    app: Revenant, connection: Connection, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = await app.start(does_all, id="r")
     staying = await app.start(stays, id="stayer")
@@ -70,6 +75,7 @@ async def test_an_attempt_in_a_cell_can_do_all_that_others_can(
     )
     assert sorted(booked) == sorted(committed), "their SQL is in the commits of their events"
     assert await value(connection, "select count(*) from revenant.run_progress") == 0
+    assert "gone on with elsewhere" not in caplog.text, "what committed there is known here"
     await eventually(lambda: effects(tmp_path, "in-stayer"), what="the one that stays")
     await staying.cancel()
     with pytest.raises(RunCancelled):
@@ -123,3 +129,36 @@ async def test_a_program_whose_application_nobody_can_import_says_so(settings: S
 async def _take(made: Cells) -> None:
     async with made.together(deaths=0):
         raise AssertionError("there is none")
+
+
+PARENT = """
+import os, subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)
+child.stdout.readline()
+print(child.pid, flush=True)
+time.sleep(600)
+"""
+CHILD = """
+import ctypes, os, time
+from revenant.worker.inside import die_with
+die_with(os.getppid())
+print("here", flush=True)
+{how}
+"""
+
+
+@pytest.mark.parametrize(
+    "how", ["time.sleep(600)", "ctypes.PyDLL(None).sleep(600)"], ids=["Python that waits", "C that holds the lock"]
+)
+def test_a_cell_dies_with_its_worker_whatever_its_code_does(how: str) -> None:
+    script = PARENT.replace("CHILD", repr(CHILD.replace("{how}", how)))
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        cell = int(parent.stdout.readline())
+        assert is_alive(cell)
+        os.kill(cell, signal.SIGTERM)
+        os.kill(cell, signal.SIGINT)
+        time.sleep(0.1)
+        assert is_alive(cell), "what is sent to all processes of a service is for the worker"
+        parent.kill()
+    wait_for(lambda: not is_alive(cell), what="the end of the cell")
