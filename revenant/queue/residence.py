@@ -155,13 +155,13 @@ async def hold(
     places: Sequence[Place],
     *,
     leaving: Sequence[bool],
-    handled: Sequence[Sequence[int]],
+    handled: Sequence[Mapping[int, str]],
 ) -> Hold:
-    """Open a transaction and lock these entities, in their order; `handled` are numbers of messages, ascending.
+    """Open a transaction and lock these entities, in their order; `handled` are messages: the id of each number.
 
     Those that leave lose their residence with the commit. A slot that is not among the held ones was lost.
     """
-    numbers = [(slot, seq) for slot, seqs in enumerate(handled, 1) for seq in seqs]
+    numbers = [(slot, seq, name) for slot, names in enumerate(handled, 1) for seq, name in names.items()]
     _, ((xid,),), rows = await run_script(
         connection,
         statement("hold_residents"),
@@ -169,7 +169,7 @@ async def hold(
             "worker": worker,
             **columns(places, ("buckets", "kinds", "keys", "fences")),
             "leaving": array(leaving),
-            **columns(numbers, ("slots", "seqs")),
+            **columns(numbers, ("slots", "seqs", "ids")),
         },
     )
     return Hold(xid, [Held(row[0] - 1, *row[1:]) for row in rows])

@@ -1785,6 +1785,52 @@ begin
 end
 $$;
 
+-- Promise: of the named entities, locks those that this worker still owns, for a flush: where their rows and handled messages are.
+-- Locks: the rows of residents, then of entities, in the order given, which is key order; those that leave lose their residence.
+create or replace function revenant.hold_v2(
+    worker uuid, buckets smallint[], kinds text[], keys text[], fences bigint[], leaving boolean[],
+    slots integer[], seqs bigint[], ids uuid[]
+) returns table (slot integer, tid text, version bigint, message_tids text[]) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    place integer := 1;
+    first integer;
+begin
+    for i in 1 .. cardinality(keys) loop
+        first := place;
+        while slots[place] = i loop
+            place := place + 1;
+        end loop;
+        if leaving[i] then
+            delete from revenant.residents r
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                and r.owner = worker and r.fence = fences[i];
+        else
+            perform 1 from revenant.residents r
+            where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                and r.owner = worker and r.fence = fences[i]
+            for no key update;
+        end if;
+        continue when not found;
+        slot := i;
+        select e.ctid::text, e.version into tid, version from revenant.entities e
+        where e.bucket = buckets[i] and e.kind = kinds[i] and e.key = keys[i]
+        for no key update;
+        version := coalesce(version, 0);
+        message_tids := array(
+            -- By their ids, too: after a crash of the server a number is given away again.
+            select m.ctid::text
+            from unnest(seqs[first:place - 1], ids[first:place - 1]) as h (seq, id)
+            join revenant.messages m on m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i]
+                and m.seq = h.seq and m.id = h.id
+            order by m.seq
+        );
+        return next;
+    end loop;
+end
+$$;
+
 -- Promise: makes the partitions of today and the next three days, moves strays into theirs, and drops those past the longest keep.
 -- Locks: an advisory lock, one caller at a time; history and its partitions for a moment, waited for 250 ms at most each.
 create or replace function revenant.keep_history_v1() returns integer language plpgsql volatile
@@ -3335,7 +3381,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'ee72286c9b5ee499d2e7017ab4fb79ec38c69b9f387aa366fb645c14efb781b2', 0)
+values (0, 'functions', '0621d651d20015cb769b6009280cd802ad54ab3c50c23f038c9f4bc8d58f77dd', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

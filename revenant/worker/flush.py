@@ -42,7 +42,7 @@ async def flush(link: Link, worker: str, residents: Sequence[Resident]) -> Flush
         worker,
         [resident.place for resident in ordered],
         leaving=[resident.leaving for resident in ordered],
-        handled=[sorted(resident.seqs) for resident in ordered],
+        handled=[resident.seqs for resident in ordered],
     )
     flushed = Flushed()
     settlement = _settlement(ordered, held, flushed)

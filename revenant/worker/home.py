@@ -71,3 +71,12 @@ def taken(resident: Resident) -> Conflict:
         f"{resident.place.kind}({resident.place.key!r}) is owned by another worker now, which took this one for dead: "
         "nothing more is written or answered here, what was kept of it is dropped, and its messages are handled again."
     )
+
+
+def taken_back(resident: Resident) -> Conflict:
+    """Return what to say of an entity with messages that are not those which were handled, though numbered so."""
+    return Conflict(
+        f"{resident.place.kind}({resident.place.key!r}) has other messages than those that were handled here: a crash "
+        "of Postgres took some back that were not on the disk yet, and their numbers were given away again. What was "
+        "kept of it is dropped, and its messages are handled again."
+    )

@@ -34,7 +34,7 @@ from revenant.worker.ahead import Ahead
 from revenant.worker.answers import Given
 from revenant.worker.caution import Caution
 from revenant.worker.failure import ENDS
-from revenant.worker.home import Home
+from revenant.worker.home import Home, taken_back
 from revenant.worker.host import Host
 from revenant.worker.lane import Counters
 from revenant.worker.ledger import Ledger
@@ -197,6 +197,9 @@ class Residence:
         for slot, visited in found.entities.items():
             resident = self._admit(visited)
             if resident is None:
+                continue
+            if any(resident.seqs.get(one.seq, one.id) != one.id for one in visited.claimed.deliveries):
+                self.home.lose(resident, taken_back(resident))
                 continue
             deliveries = [one for one in visited.claimed.deliveries if one.seq not in resident.seqs]
             if most == 1:

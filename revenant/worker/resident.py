@@ -47,8 +47,8 @@ class Resident:
     stored: int
     """The version of its row; 0: it has none."""
     pending: Settlement = field(default_factory=Settlement)
-    seqs: set[int] = field(default_factory=set)
-    """The numbers of messages that are handled and still in the mailbox."""
+    seqs: dict[int, str] = field(default_factory=dict)
+    """The messages that are handled and still in the mailbox: the id of each number."""
     handled: dict[str, Reply | None] = field(default_factory=dict)
     unheard: dict[str, Answer] = field(default_factory=dict)
     jobs: list[Job] = field(default_factory=list)
@@ -113,7 +113,8 @@ class Resident:
         pending.writes.clear()
         del pending.touches[:-1]
         # 0 is the hook's, which is no message.
-        self.seqs.update(seq for _, seq in pending.consumed if seq)
+        names = {outcome.delivery.seq: outcome.delivery.id for outcome in done.outcomes}
+        self.seqs.update((seq, names[seq]) for _, seq in pending.consumed if seq)
         pending.consumed.clear()
         if telemetry.carrier is not None:
             self.traced += [one.delivery.id for one in done.outcomes if not isinstance(one, Left)]
@@ -163,7 +164,7 @@ class Resident:
         self.stored = self.instance.version
         self.instance.ended = False
         self.pending = Settlement()
-        self.seqs = set()
+        self.seqs = {}
         self.handled = {}
         self.unheard = {}
         self.jobs = []

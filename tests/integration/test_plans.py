@@ -225,8 +225,8 @@ VISIT = (
     "%s::bigint[], %s::bigint[], %s::int[], %s::bigint[], %s::int[], 256, 512, 16777216)"
 )
 HOLD = (
-    "select * from revenant.hold_v1('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
-    "%s::bigint[], %s::boolean[], %s::int[], %s::bigint[])"
+    "select * from revenant.hold_v2('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
+    "%s::bigint[], %s::boolean[], %s::int[], %s::bigint[], %s::uuid[])"
 )
 ANSWER = (
     "select revenant.answer_v1('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
@@ -251,13 +251,14 @@ async def test_residents_are_acquired_visited_answered_and_held_by_point_look_up
     await stale.execute(VISIT, new)
     kept = [str(number) for number in range(100, ENTITIES, ENTITIES // many)][:many]
     found = (
-        "select fence, (select max(seq) from revenant.messages m where (m.bucket, m.kind, m.key) = (r.bucket, r.kind, r.key)) "
-        "from revenant.residents r where bucket = %s and kind = 'Account' and key = %s"
+        "select fence, seq, id::text from revenant.residents r cross join lateral (select seq, id from revenant.messages m "
+        "where (m.bucket, m.kind, m.key) = (r.bucket, r.kind, r.key) order by seq desc limit 1) m "
+        "where bucket = %s and kind = 'Account' and key = %s"
     )
     places = [(await rows(stale, found, bucket_of("Account", key), key))[0] for key in kept]
-    fences, last = [fence for fence, _ in places], [seq for _, seq in places]
+    fences, last, names = map(list, zip(*places, strict=True))
     known = [*arrays(kept), fences, last, [0] * many, [0] * many, [1] * many]
     assert await touched(stale, VISIT, *known) < VISITED * many
     assert await touched(stale, ANSWER, *arrays(kept), fences) < ANSWERED * many
-    held = [*arrays(kept), fences, [True] * many, list(range(1, many + 1)), last]
+    held = [*arrays(kept), fences, [True] * many, list(range(1, many + 1)), last, names]
     assert await touched(stale, HOLD, *held) < HELD * many

@@ -58,6 +58,22 @@ async def test_an_interval_answers_before_it_writes_and_writes_once_for_many_mes
     assert await rows(connection, "select * from revenant.residents") == []
 
 
+@pytest.mark.parametrize("options", [{}, {"durability": "strict"}], ids=["visited", "flushed"])
+async def test_a_number_that_a_crash_of_postgres_gave_away_again_hides_no_message(
+    app: Revenant, worker: Worker, connection: Connection, options: dict[str, Any]
+) -> None:
+    """The call was never on the disk, its number is the next one's, and what was made of it is still in memory."""
+    lamp = app.ref(Lamp, "a")
+    await app.ref(Lamp, "other").shine()
+    assert await lamp.shine() == 1
+    number = await value(connection, "select seq from revenant.messages where key = 'a'")
+    await connection.execute("delete from revenant.messages where key = 'a'")
+    await connection.execute("alter table revenant.messages alter column seq restart with " + str(number))
+    await app.cast(lamp.shine(10))
+    assert await value(connection, "select seq from revenant.messages where key = 'a'") == number
+    assert await app.call(lamp.shine(100), timeout=20, **options) == 110
+
+
 async def test_the_interval_ends_by_itself(app: Revenant, worker: Worker, connection: Connection) -> None:
     spark = app.ref(Spark, "a")
     assert await spark.add() == 1

@@ -90,16 +90,27 @@ async def test_a_fence_does_not_come_again(fleet: Connection) -> None:
 async def test_a_hold_leaves_out_what_is_owned_by_another_fence(fleet: Connection) -> None:
     await visited(fleet, ME)
     fence = await fence_of(fleet)
-    seq = await value(fleet, "select seq from revenant.messages")
+    ((seq, name),) = await rows(fleet, "select seq, id::text from revenant.messages")
     for worker, number, leaving in ((ME, fence + 1, False), (OTHER, fence, False), (OTHER, fence, True)):
-        held = await hold(fleet, worker, [Place(BUCKET, "Lamp", "a", number)], leaving=[leaving], handled=[[seq]])
+        held = await hold(fleet, worker, [Place(BUCKET, "Lamp", "a", number)], leaving=[leaving], handled=[{seq: name}])
         await run_script(fleet, "commit")
         assert held.held == []
-    held = await hold(fleet, ME, [Place(BUCKET, "Lamp", "a", fence)], leaving=[True], handled=[[seq, seq + 1]])
+    held = await hold(
+        fleet, ME, [Place(BUCKET, "Lamp", "a", fence)], leaving=[True], handled=[{seq: name, seq + 1: OTHER}]
+    )
     await run_script(fleet, "commit")
     ((slot, tid, version, message_tids),) = held.held
     assert (slot, tid, version, len(message_tids)) == (0, None, 0, 1)
     assert await rows(fleet, "select * from revenant.residents") == []
+
+
+async def test_a_hold_finds_no_message_that_only_has_the_number_of_another(fleet: Connection) -> None:
+    await visited(fleet, ME)
+    place = Place(BUCKET, "Lamp", "a", await fence_of(fleet))
+    seq = await value(fleet, "select seq from revenant.messages")
+    held = await hold(fleet, ME, [place], leaving=[False], handled=[{seq: OTHER}])
+    await run_script(fleet, "commit")
+    assert [one.message_tids for one in held.held] == [[]]
 
 
 async def test_a_look_at_all_messages_goes_on_behind_those_that_are_handled(fleet: Connection) -> None:
