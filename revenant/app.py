@@ -302,22 +302,22 @@ class Revenant(Looking, Starting):
         return self._started(None, door).states, self.registry.kinds
 
     def _started(self, message: Message[Any] | None, door: str) -> Client:
+        if self._client is not None and self._home == (os.getpid(), asyncio.get_running_loop()):
+            return self._client
         what = _DEEDS.get(door) or f"{as_message(message, door)!r} was sent"
-        if self._client is None:
-            if self._stopped:
-                raise ConfigurationError(
-                    f"{what} after the application was stopped, as at the end of `async with app:`. Nothing was sent. "
-                    "Send inside the block, or start the application again."
-                )
-            raise ConfigurationError(
-                f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
-            )
-        if self._home != (os.getpid(), asyncio.get_running_loop()):
+        if self._client is not None:
             raise ConfigurationError(
                 f"{what} outside the event loop and process in which the application was started. Nothing was sent. "
                 "Make a Revenant for each loop, or use app.sync() from threads."
             )
-        return self._client
+        if self._stopped:
+            raise ConfigurationError(
+                f"{what} after the application was stopped, as at the end of `async with app:`. Nothing was sent. "
+                "Send inside the block, or start the application again."
+            )
+        raise ConfigurationError(
+            f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
+        )
 
 
 _DEEDS = {

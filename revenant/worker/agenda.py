@@ -19,6 +19,10 @@ SMALLEST_SHARE = 4
 """Entities that are not worth dividing between lanes: a commit each would cost more than it saves."""
 BRISK_PORTIONS = 2
 """Portions under way at a time, slow ones not counted."""
+COMPANY = 4
+"""Fewer entities than one in so many of those under way wait for more: a commit costs nearly the same for one."""
+COMEBACK_SECONDS = 0.003
+"""How long a portion counts as under way once it is done: its callers are about to call again."""
 SLOW_SECONDS = 0.03
 """A portion that has taken this long is slow: others do not wait for it."""
 LIVE_SECONDS = 1.0
@@ -69,6 +73,8 @@ class Agenda:
         self._blocked: dict[Key, float] = {}
         self._prune_at = MANY_BLOCKED
         self._portions: list[Portion] = []
+        self._answered, self._answered_at = 0, 0.0
+        """Live hints of the portion that was done last, and when that was."""
         self._idle: deque[asyncio.Future[None]] = deque()
 
     def __len__(self) -> int:
@@ -157,9 +163,10 @@ class Agenda:
         """Wait for hints, and take a portion of them; they count as running until `finish`.
 
         Messages that arrive together are handled together, since a commit costs the same for one and for fifty. So
-        two portions are under way at a time, one's handlers running while the other is being flushed, and a third
-        is begun only beside a slow one, or when there is a whole portion to do. A backlog gets whole portions on all
-        lanes; where somebody waits, or did a moment ago, it gets small ones, one at a time.
+        two portions of about a size are under way at a time, one's handlers running while the other is being flushed,
+        and a third is begun only beside a slow one, or when there is a whole portion to do. The few that are left
+        beside many, such as entities that were called twice, go with the next ones that come. A backlog gets whole
+        portions on all lanes; where somebody waits, or did a moment ago, it gets small ones, one at a time.
         """
         while not self._may_begin(limit):
             await self._wait()
@@ -167,10 +174,8 @@ class Agenda:
         if self._is_live and not self._may_begin_live(limit):
             self._move(self._backlog, portion, min(SMALL_PORTION, limit))
             return self._begun(portion)
-        # The first of two takes half: the two then stay in step, each at work while the other waits.
-        share = limit if self._portions else max(SMALLEST_SHARE, -(-len(self._ready) // 2))
         # Some room is always left to a backlog, so that it moves on under any traffic.
-        self._move(self._ready, portion, min(share, limit - limit // 8 if self._backlog else limit))
+        self._move(self._ready, portion, min(self._share(), limit - limit // 8 if self._backlog else limit))
         portion.live = len(portion.hints)
         if portion.alone:
             return self._begun(portion)
@@ -178,6 +183,12 @@ class Agenda:
         room = max(SMALLEST_SHARE, len(portion.hints)) if portion.hints else limit
         self._move(self._backlog, portion, min(len(portion.hints) + room, limit))
         return self._begun(portion)
+
+    def _share(self) -> int:
+        """Half of what is live: two portions then stay in step, each at work while the other waits."""
+        ready = len(self._ready)
+        share = max(SMALLEST_SHARE, -(-(ready + sum(portion.live for portion in self._portions)) // 2))
+        return ready if (ready - share) * COMPANY < share else share
 
     def _begun(self, portion: Portion) -> Portion:
         self._portions.append(portion)
@@ -207,29 +218,41 @@ class Agenda:
             return False
         if self._is_live:
             return self._may_begin_live(limit) or self._may_begin_small()
-        return len(self) >= limit or self._brisk(self._portions, SLOW_SECONDS) < BRISK_PORTIONS
+        return len(self) >= limit or len(self._brisk(self._portions, SLOW_SECONDS)) < BRISK_PORTIONS
 
     def _may_begin_live(self, limit: int) -> bool:
         if not self._ready:
             return False
-        live = [portion for portion in self._portions if portion.live]
-        return len(self._ready) >= limit or self._brisk(live, SLOW_SECONDS) < BRISK_PORTIONS
+        if len(self._ready) >= limit:
+            return True
+        brisk = self._brisk([portion for portion in self._portions if portion.live], SLOW_SECONDS)
+        if len(brisk) >= BRISK_PORTIONS:
+            return False
+        others = [portion.live for portion in brisk]
+        if self._expects_callers:
+            others.append(self._answered)
+        return len(self._ready) * COMPANY >= max(others, default=0)
+
+    @property
+    def _expects_callers(self) -> bool:
+        return time.monotonic() - self._answered_at < COMEBACK_SECONDS
 
     def _may_begin_small(self) -> bool:
         others = [portion for portion in self._portions if not portion.live]
         return bool(self._backlog) and not self._brisk(others, STUCK_SECONDS)
 
     @staticmethod
-    def _brisk(portions: Sequence[Portion], seconds: float) -> int:
+    def _brisk(portions: Sequence[Portion], seconds: float) -> list[Portion]:
         since = time.monotonic() - seconds
-        return sum(portion.began > since for portion in portions)
+        return [portion for portion in portions if portion.began > since]
 
     async def _wait(self) -> None:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._idle.append(waiter)
-        # Where there is something to do, a running portion may turn out to be slow: look again then.
-        timer = loop.call_later(SLOW_SECONDS, self._wake_one) if len(self) else None
+        # Where there is something to do, what is waited for may turn out to be slow, or not to come: look again then.
+        pause = COMEBACK_SECONDS if self._expects_callers else SLOW_SECONDS
+        timer = loop.call_later(pause, self._wake_one) if len(self) else None
         try:
             await waiter
         except asyncio.CancelledError:
@@ -245,6 +268,7 @@ class Agenda:
     def finish(self, portion: Portion, again: Iterable[Hint] = ()) -> None:
         """Give entities back; those in `again`, and those hinted meanwhile, are looked at once more."""
         self._portions.remove(portion)
+        self._answered, self._answered_at = portion.live, time.monotonic()
         more = list(again)
         for hint in portion.hints:
             meanwhile = self._running.pop((hint.kind, hint.key), None)

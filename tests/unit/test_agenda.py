@@ -250,6 +250,64 @@ async def test_an_entity_set_apart_is_taken_alone_once() -> None:
     assert len((await agenda.take(10)).hints) > 1
 
 
+async def test_a_few_beside_many_wait_for_company_instead_of_a_commit_of_their_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 1000.0)
+    monkeypatch.setattr(agenda_module, "COMEBACK_SECONDS", 0.0)
+    agenda = Agenda()
+    agenda.add(hint(f"first{number}") for number in range(64))
+    first, second = await agenda.take(128), await agenda.take(128)
+    assert (len(first.hints), len(second.hints)) == (32, 32)
+    agenda.add([first.hints[0]])
+    agenda.finish(first)
+    lane = asyncio.create_task(agenda.take(128))
+    await passes()
+    assert not lane.done(), "one entity that was called twice had a commit of its own"
+    monkeypatch.setattr(agenda_module, "COMEBACK_SECONDS", 1000.0)
+    agenda.finish(second)
+    await passes()
+    assert not lane.done(), "the callers of the second portion were not waited for"
+    agenda.add(hint(f"next{number}") for number in range(63))
+    async with asyncio.timeout(5):
+        assert first.hints[0] in (await lane).hints
+    assert len((await agenda.take(128)).hints) == 32
+
+
+async def test_few_that_get_no_company_are_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 0.02)
+    agenda = Agenda()
+    agenda.add(hint(f"slow{number}") for number in range(16))
+    slow = [await agenda.take(16), await agenda.take(16)]
+    agenda.finish(slow[0])
+    agenda.add([hint("beside")])
+    async with asyncio.timeout(5):
+        assert (await take_and_finish(agenda)).hints == [hint("beside")], "a slow portion was waited for"
+    agenda.finish(slow[1])
+    agenda.add([hint("after")])
+    async with asyncio.timeout(5):
+        assert (await take_and_finish(agenda)).hints == [hint("after")], "callers who do not call again were waited for"
+
+
+async def test_two_portions_are_of_about_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 1000.0)
+    agenda = Agenda()
+    agenda.add([hint("early")])
+    assert len((await agenda.take(128)).hints) == 1
+    agenda.add(hint(f"late{number}") for number in range(63))
+    assert len((await agenda.take(128)).hints) == 32, "what comes next would wait for one that holds nearly all"
+    agenda = Agenda()
+    agenda.add(hint(f"early{number}") for number in range(60))
+    assert len((await agenda.take(128)).hints) == 30
+    agenda.add(hint(f"late{number}") for number in range(3))
+    assert len((await agenda.take(128)).hints) == 33, "a few were left behind"
+
+
+async def passes() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
 async def take_and_finish(agenda: Agenda) -> Portion:
     portion = await agenda.take(10)
     agenda.finish(portion)
