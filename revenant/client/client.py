@@ -18,11 +18,12 @@ from revenant.client.doubt import no_reply, no_such_reply, not_confirmed, not_se
 from revenant.client.envelope import seal, undone_if_it_fails
 from revenant.client.inbox import Inbox
 from revenant.client.outcome import result_of
+from revenant.client.patience import give_up_after
 from revenant.client.records import PostgresRecords, Records
 from revenant.client.results import Results
 from revenant.client.run import Run
 from revenant.client.schedule import schedule
-from revenant.client.sender import STOPPED, Outgoing, Sender
+from revenant.client.sender import Outgoing, Sender
 from revenant.client.states import States
 from revenant.codec import check_key
 from revenant.config import Settings
@@ -176,12 +177,13 @@ class Client:
         check_reply(message_id)
         reader, seconds = reader_of(returns), seconds_of(timeout, self._settings.call_timeout)
         future = self._inbox.expect(message_id, attached=True)
+        timer = give_up_after(seconds, future)
         try:
-            async with asyncio.timeout(seconds) as limit:
-                reply = await future
+            reply = await future
         except TimeoutError as error:
-            raise no_such_reply(message_id, _when(error, limit, seconds)) from None
+            raise no_such_reply(message_id, str(error)) from None
         finally:
+            timer.cancel()
             self._inbox.forget(message_id, future)
         return result_of(reply, None, load=reader.validate_json)
 
@@ -199,15 +201,14 @@ class Client:
         Raises:
             RevenantError: the message was certainly not sent; it may be sent again.
         """
+        timer = give_up_after(seconds, item.future)
         try:
-            async with asyncio.timeout(seconds) as limit:
-                await item.future
+            await item.future
         except TimeoutError as error:
-            when = _when(error, limit, seconds)
             if not self._sender.withdraw(item):
-                return when
+                return str(error)
             message.not_sent()
-            raise not_sent(message, self._url, when, self._sender.link.last_error) from None
+            raise not_sent(message, self._url, str(error), self._sender.link.last_error) from None
         except RevenantError:
             message.not_sent()
             raise
@@ -215,6 +216,8 @@ class Client:
             if self._sender.withdraw(item):
                 message.not_sent()
             raise
+        finally:
+            timer.cancel()
         return None
 
     async def _schedule(self, message: Message[Any], envelope: Envelope, due: Due, seconds: float) -> None:
@@ -273,11 +276,3 @@ def _tell(envelope: Envelope, future: asyncio.Future[Reply], seconds: float) -> 
     heard = future.done() and not future.cancelled() and future.exception() is None
     status = future.result().status if heard else "unknown"
     telemetry.emit("reply.receive", {"duration": seconds}, {**where, "status": status})
-
-
-def _when(error: TimeoutError, limit: asyncio.Timeout, seconds: float) -> str:
-    if error.args == (STOPPED,):
-        return "before the application was stopped"
-    if not limit.expired():
-        raise error
-    return f"after {seconds:g} s"

@@ -56,7 +56,7 @@ class Inbox:
         for futures, _ in self._waiting.values():
             for future in futures:
                 if not future.done():
-                    future.set_exception(TimeoutError(STOPPED))
+                    future.set_exception(TimeoutError(f"before {STOPPED}"))
         self._waiting.clear()
 
     def expect(self, message_id: str, *, attached: bool = False) -> asyncio.Future[Reply]:

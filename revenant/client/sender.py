@@ -37,7 +37,7 @@ LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
 
 
 STOPPED = "the application was stopped"
-"""The text of the TimeoutError that whoever still waits hears when the application stops."""
+"""What the TimeoutError says, after "before", that whoever still waits hears when the application stops."""
 
 
 class Outgoing:
@@ -90,7 +90,7 @@ class Sender:
         await end(task)
         for item in left:
             if not item.future.done():
-                item.future.set_exception(TimeoutError(STOPPED))
+                item.future.set_exception(TimeoutError(f"before {STOPPED}"))
         await self._link.reset()
 
     def _busy(self) -> bool:

@@ -24,6 +24,11 @@ async def test_values_arrive_as_they_are(database: str, conforming: str) -> None
         await connection.execute(f"set standard_conforming_strings = {conforming}")
         for value in AWKWARD:
             assert await run_script(connection, "select %(value)s::text", {"value": value}) == [[(value,)]]
+        given = {"texts": array(AWKWARD), "numbers": array([7, -(2**62), 0]), "none": array([])}
+        rows = await run_script(
+            connection, "select %(texts)s::text[], %(numbers)s::bigint[], %(none)s::text[], %(none)s::bigint[]", given
+        )
+        assert rows == [[(AWKWARD, [7, -(2**62), 0], [], [])]]
         both = {"values": array([*AWKWARD, None]), "bytes": array([b"\0'\\\xff", None]), "flag": True, "none": None}
         rows = await run_script(
             connection,
@@ -51,6 +56,9 @@ async def test_a_nul_is_refused_before_it_cuts_the_statement_short(database: str
     async with await connect(database, role="test") as connection:
         with pytest.raises(psycopg.DataError, match="NUL"):
             await run_script(connection, "select %(value)s::text", {"value": "a\0b"})
+        for texts in (["a\0b"], ["a\0b", "c"], ["a", "\0"]):
+            with pytest.raises(psycopg.DataError, match="NUL"):
+                await run_script(connection, "select %(texts)s::text[]", {"texts": array(texts)})
         assert await run_script(connection, "select 1") == [[(1,)]]
 
 
