@@ -68,9 +68,9 @@ class Round:
 
     def effects(self) -> Effects:
         """Return what the handler asked for, on whichever of the entities' turns."""
-        first, *others = (effects_of(member.turn) for member in self.members)
-        for other in others:
-            first.absorb(other)
+        first = effects_of(self.members[0].turn)
+        for member in self.members[1:]:
+            first.absorb(effects_of(member.turn))
         return first
 
     def keep(self) -> None:
@@ -125,8 +125,10 @@ class Company:
     def round(self, partners: Partners, arguments: Mapping[str, Any], new_turn: Callable[[Claimed], Turn]) -> Round:
         """Return the entities of a message that was gathered for."""
         own = _member(self.own, new_turn)
+        if not partners:
+            return Round([own], {})
         by_name: dict[str, Member] = {}
-        known = {self._own_address: own} if partners else {}
+        known = {self._own_address: own}
         for name, address, _ in _named(partners, arguments):
             if address not in known:
                 known[address] = _member(self._partners[address], new_turn)

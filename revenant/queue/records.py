@@ -1,6 +1,7 @@
 """What travels between the client, the mailbox and the turn: plain rows.
 
-They are named tuples, not dataclasses: a batch becomes the columns of one statement by `zip(*batch)`.
+They are named tuples, not dataclasses: a batch becomes the columns of one statement by `zip(*batch)`, and one is made
+in a third of the time.
 """
 
 from __future__ import annotations
@@ -146,8 +147,7 @@ class Past(NamedTuple):
     handler: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claimed:
+class Claimed(NamedTuple):
     """One entity that a turn holds: its row as locked, and its messages in order."""
 
     bucket: int

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from revenant.entities.entity import Entity
 from revenant.entities.instance import Instance
@@ -22,8 +22,7 @@ _UNKNOWN = Mark(None, None)
 _LOW = 0xFFFF_FFFF
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entity, and the row that it is."""
 
     instance: Instance

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from revenant import telemetry
 from revenant.entities.context import Job
@@ -94,8 +94,7 @@ class Resident:
     def receive(self, deliveries: Sequence[Delivery]) -> Claimed:
         """Return what a turn is given: the entity as it stands, and these messages."""
         instance = self.instance
-        instance.claimed = replace(
-            instance.claimed,
+        instance.claimed = instance.claimed._replace(
             version=instance.version,
             # Its text was read; from then on the instance has it.
             state=instance.claimed.state if instance.text is None else None,

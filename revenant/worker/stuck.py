@@ -46,7 +46,7 @@ class Stuck:
     async def calls(self, connection: psycopg.AsyncConnection[Any]) -> Claimed | None:
         """Return the entity with its next unread calls; None when there is none."""
         calls = await claim_calls(connection, self.claimed, since=self.unread)
-        return replace(self.claimed, deliveries=_up_to_a_deletion(calls)) if calls else None
+        return self.claimed._replace(deliveries=_up_to_a_deletion(calls)) if calls else None
 
     def after(self, done: EntityTurn) -> Stuck:
         """Return the same, read to where this turn ended."""
