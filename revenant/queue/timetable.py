@@ -84,10 +84,11 @@ async def keep_time(connection: Connection, settlement: Settlement) -> list[tupl
     if settlement.cancels:
         # After what was scheduled: a message may be cancelled in the turn that cast it.
         await cancel(connection, settlement.cancels)
-    # A row that is written says so itself; touched first, it would not be where it was locked any more.
-    written = {write[1:4] for write in settlement.writes}
-    if touches := [touch for touch in settlement.touches if touch[:3] not in written]:
-        await run_script(connection, statement("touch_entities"), columns(touches, Touch._fields))
+    if settlement.touches:
+        # A row that is written says so itself; touched first, it would not be where it was locked any more.
+        written = {write[1:4] for write in settlement.writes}
+        if touches := [touch for touch in settlement.touches if touch[:3] not in written]:
+            await run_script(connection, statement("touch_entities"), columns(touches, Touch._fields))
     return due_wakes(seconds)
 
 
