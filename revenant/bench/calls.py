@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from revenant.bench.effort import CALLERS, INTAKE, LISTENING, TURNS, WORKERS, look_at_effort
 from revenant.bench.load import Measured, Request, press, work_off
 from revenant.bench.plain import Plain
 from revenant.bench.ring import Ring, ring
@@ -18,6 +19,8 @@ WARM_UP_SECONDS = 1.0
 ALONE_SECONDS = 2.0
 """How long one caller alone is measured, before and under a held snapshot; never longer than all of them."""
 SEEDS_AT_ONCE = 512
+CALL_PARTS = (CALLERS, WORKERS, INTAKE, TURNS, LISTENING)
+"""Who takes part in a call; plain SQL has callers and a server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +34,12 @@ class Pair:
     def ratio(self) -> float | None:
         """Calls for each plain update."""
         return self.calls.per_second / self.plain.per_second if self.plain.per_second else None
+
+    @property
+    def effort_ratio(self) -> float | None:
+        """Calls for each plain update by processor time: what the ratio is where nothing is waited for."""
+        calls, plain = self.calls.micros(), self.plain.micros()
+        return plain / calls if plain and calls else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +70,7 @@ class _Bench:
         self._plain = plain
         self._callers = callers
         self._entities = entities
-        self._watch = site.crew.watch
+        self._site = site
         self.calls: list[Measured] = []
         """Everything that called, warm-ups too: the sum of the counters must agree with it."""
 
@@ -80,7 +89,7 @@ class _Bench:
         for _ in range(SLICES):
             await self._press(self._plain.add, seconds / SLICES, pair.plain)
             await self._press(self.call, seconds / SLICES, pair.calls)
-            self._watch()
+            self._site.crew.watch()
         return pair
 
     async def alone(self, seconds: float) -> Measured:
@@ -91,7 +100,9 @@ class _Bench:
         return measured
 
     async def _press(self, request: Request, seconds: float, into: Measured) -> None:
+        before = await look_at_effort(self._site.look, self._site.crew)
         await press(request, callers=self._callers, entities=self._entities, seconds=seconds, into=into)
+        into.effort.add(before, await look_at_effort(self._site.look, self._site.crew))
 
 
 async def measure_calls(
@@ -130,7 +141,7 @@ async def measure_calls(
 
 
 def calls_as_json(result: CallsResult) -> dict[str, object]:
-    """Return the figures by the names of `--json`; rates a second, `_ms` in milliseconds."""
+    """Return the figures by the names of `--json`; rates a second, `_ms` in milliseconds, `_us` microseconds."""
     calls, plain = result.measured.calls, result.measured.plain
     figures: dict[str, object] = {
         "calls_per_second": round(calls.per_second, 1),
@@ -140,6 +151,10 @@ def calls_as_json(result: CallsResult) -> dict[str, object]:
         "baseline_per_second": round(plain.per_second, 1),
         "baseline_p50_ms": plain.at(0.5),
         "ratio": _rounded(result.measured.ratio),
+        "cpu_us": _micros(calls),
+        **{f"{part}_cpu_us": _micros(calls, part) for part in CALL_PARTS},
+        "baseline_cpu_us": _micros(plain),
+        "cpu_ratio": _rounded(result.measured.effort_ratio),
         "callers": result.callers,
         "entities": result.entities,
         "workers": result.workers,
@@ -161,6 +176,10 @@ def calls_as_json(result: CallsResult) -> dict[str, object]:
             "fresh_alone_p50_ms": result.fresh_alone.at(0.5),
         }
     return figures
+
+
+def _micros(measured: Measured, *parts: str) -> float | None:
+    return _rounded(measured.micros(*parts))
 
 
 def _share(part: Measured, whole: Measured) -> float | None:

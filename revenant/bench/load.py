@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
+from revenant.bench.effort import Effort
 from revenant.errors import CallTimeout, RevenantError
 from revenant.trial.latency import milliseconds, percentile
 
@@ -43,11 +44,17 @@ class Measured:
     errors: int = 0
     """Requests that were refused, or failed."""
     first_error: str | None = None
+    effort: Effort = field(default_factory=Effort)
+    """The processor time that the answers took, where it was looked at."""
 
     @property
     def per_second(self) -> float:
         """Answers a second, over the time that was measured."""
         return Pace(len(self.latencies), self.seconds).per_second
+
+    def micros(self, *parts: str) -> float | None:
+        """Return the microseconds of processor time for one answer, of those parts or of all."""
+        return self.effort.micros(len(self.latencies), *parts)
 
     def at(self, share: float) -> float | None:
         """Return the percentile in milliseconds."""

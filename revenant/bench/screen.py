@@ -5,10 +5,11 @@ from __future__ import annotations
 from rich.console import Console
 from rich.table import Table
 
-from revenant.bench.calls import CallsResult, Pair
+from revenant.bench.calls import CALL_PARTS, CallsResult, Pair
 from revenant.bench.crowd import CrowdResult
 from revenant.bench.drain import DrainResult
 from revenant.bench.durability import DurabilityResult
+from revenant.bench.effort import CALLERS, INTAKE, LISTENING, TURNS, WORKERS
 from revenant.bench.load import Measured
 from revenant.bench.memory import MemoryResult
 from revenant.bench.overhead import OverheadResult
@@ -39,6 +40,8 @@ def show_calls(result: CallsResult) -> None:
         table.add_row("one caller, fresh", *_figures(result.fresh_alone), "")
         table.add_row("one caller, snapshot held", *_figures(result.alone), "")
     _print(table, result.tally)
+    if (words := _effort(result.measured)) is not None:
+        say(words)
 
 
 def show_drain(result: DrainResult) -> None:
@@ -149,6 +152,27 @@ _RECOVERY = {
     "recovery": "[bold]next reply of an entity of the killed worker[/]",
     "recovery_all": f"the last of {PROBES} such entities",
     "any": "next reply of any entity",
+}
+
+
+def _effort(pair: Pair) -> str | None:
+    """What a call costs, whatever else the machine does."""
+    calls, plain, ratio = pair.calls.micros(), pair.plain.micros(), pair.effort_ratio
+    if calls is None or plain is None or ratio is None:
+        return None
+    parts = ", ".join(f"{_PARTS[part]} {pair.calls.micros(part) or 0:,.0f}" for part in CALL_PARTS)
+    return (
+        f"A call took {calls:,.0f} µs of processor time ({parts}), a plain update {plain:,.0f}: {ratio:.2f} × by "
+        "processor time."
+    )
+
+
+_PARTS = {
+    CALLERS: "the callers",
+    WORKERS: "the workers",
+    INTAKE: "the server to take it in",
+    TURNS: "for its turn",
+    LISTENING: "to notify",
 }
 
 

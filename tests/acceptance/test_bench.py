@@ -9,6 +9,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from revenant.bench.calls import CALL_PARTS
 from tests.acceptance.command import revenant
 from tests.tools import value
 
@@ -51,6 +52,11 @@ async def test_calls_are_measured_fresh_and_under_a_snapshot_and_every_one_count
     assert found["total"] == found["expected"] >= found["calls"] > 0
     assert found["errors"] == found["unknown"] == 0
     assert found["ratio"] == pytest.approx(found["calls_per_second"] / found["baseline_per_second"], rel=0.02)
+    if sys.platform == "linux":
+        parts = [found[f"{part}_cpu_us"] for part in CALL_PARTS]
+        assert min(parts) > 0, "somebody who takes part in a call was not seen"
+        assert sum(parts) == pytest.approx(found["cpu_us"], rel=0.01)
+        assert found["cpu_ratio"] == pytest.approx(found["baseline_cpu_us"] / found["cpu_us"], rel=0.02)
     assert await value(connection, LEFT) == 0
 
 

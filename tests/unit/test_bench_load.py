@@ -10,6 +10,7 @@ import time
 import pytest
 
 from revenant.bench.calls import CallsResult, Pair, calls_as_json
+from revenant.bench.effort import Effort
 from revenant.bench.load import Measured, Pace, press, work_off
 from revenant.bench.tally import Tally
 from revenant.errors import CallTimeout, DatabaseUnavailable
@@ -133,3 +134,13 @@ def test_a_sum_that_does_not_agree_with_the_replies_is_not_sound() -> None:
 def test_the_ratio_is_calls_for_each_plain_update() -> None:
     figures = calls_as_json(result())
     assert (figures["ratio"], figures["p50_ms"], figures["baseline_p50_ms"]) == (2.0, 1.0, 2.0)
+
+
+def test_the_effort_of_requests_is_what_was_spent_between_two_looks() -> None:
+    effort = Effort()
+    effort.add({"callers": 1.0, "workers": 5.0}, {"callers": 1.5, "workers": 6.0})
+    effort.add({"callers": 2.0, "workers": 6.0}, {"callers": 2.5, "workers": 7.0})
+    assert (effort.micros(1000), effort.micros(1000, "workers")) == (3000.0, 2000.0)
+    assert effort.micros(0) is None
+    effort.add({"callers": 3.0}, None)
+    assert effort.micros(1000) is None, "a part of it was not seen"
