@@ -625,10 +625,11 @@ begin
     return query
     select h.slot::integer
     from unnest(buckets, kinds, keys, fences) with ordinality as h (bucket, kind, key, fence, slot)
-    where not exists (
-        select from revenant.residents r
-        where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key and r.owner = worker and r.fence = h.fence
-    );
+    where (
+        select r.owner = worker and r.fence = h.fence from revenant.residents r
+        where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+        limit 1
+    ) is not true;
     if not found then
         perform pg_notify(w.channel, w.payload) from unnest(channels, payloads) as w (channel, payload);
     end if;
@@ -1148,7 +1149,11 @@ begin
         for missing in
             select h.slot::integer as slot
             from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
-            join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+            cross join lateral (
+                select from revenant.entities e
+                where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+                limit 1
+            ) e
             where h.tid is null and h.mark is not null
         loop
             slot := missing.slot; marks[slot] := null; outcome := 'locked';
@@ -1169,9 +1174,14 @@ begin
             with ordinality as h (
                 bucket, kind, key, mark, tid, version, vsn, writer, known_version, known_writer, slot
             )
-        left join revenant.entities e on e.ctid = h.tid and e.kind = h.kind and e.key = h.key
-            -- A version alone comes again, when an entity is deleted and made anew.
-            and (h.version = h.known_version and h.writer = h.known_writer) is not true
+        -- By its place, which the lock keeps, and by nothing that an index has.
+        left join lateral (
+            select e.state from revenant.entities e
+            where e.ctid = h.tid
+                -- A version alone comes again, when an entity is deleted and made anew.
+                and (h.version = h.known_version and h.writer = h.known_writer) is not true
+            limit 1
+        ) e on true
         cross join lateral (
             select m.seq, m.ctid as message_tid, m.id, m.handler, m.args, m.origin, m.digest, m.attempts
             from revenant.messages m
@@ -1363,13 +1373,26 @@ begin
         return next '*';
         return;
     end if;
+    -- A look-up each, behind a limit: joins would be planned by how many rows there were at the session's first batch.
     if cardinality(settled) > 0 then
-        delete from revenant.sends s using unnest(settled) as d (id) where s.id = d.id;
+        delete from revenant.sends s
+        using (
+            select f.tid from unnest(settled) as d (id)
+            cross join lateral (select f.ctid as tid from revenant.sends f where f.id = d.id limit 1) f
+        ) d
+        where s.ctid = d.tid;
     end if;
     if cardinality(read_ids) > 0 then
         delete from revenant.replies r
-        using unnest(read_ids) as d (id)
-        where r.bucket = get_byte(uuid_send(d.id), 15)::smallint and r.id = d.id and r.digest is null;
+        using (
+            select f.tid from unnest(read_ids) as d (id)
+            cross join lateral (
+                select f.ctid as tid from revenant.replies f
+                where f.bucket = get_byte(uuid_send(d.id), 15)::smallint and f.id = d.id
+                limit 1
+            ) f
+        ) d
+        where r.ctid = d.tid and r.digest is null;
     end if;
     if cardinality(ids) = 0 then
         return;
@@ -1761,11 +1784,12 @@ begin
         if leaving[i] then
             delete from revenant.residents r
             where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
-                and r.owner = worker and r.fence = fences[i];
+                -- Not by `=`: the index over owners would be taken for the way, and has all that this worker owns.
+                and r.owner is not distinct from worker and r.fence = fences[i];
         else
             perform 1 from revenant.residents r
             where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
-                and r.owner = worker and r.fence = fences[i]
+                and r.owner is not distinct from worker and r.fence = fences[i]
             for no key update;
         end if;
         continue when not found;
@@ -2560,7 +2584,8 @@ declare
     written integer := 0;
     step integer;
 begin
-    -- Every row is reached by its ctid, as it was locked: no index is read, whatever the statistics say.
+    -- Every row is reached by its ctid, as it was locked: no index is read, whatever the statistics say. What else is
+    -- compared is so with `is not distinct from`: `=` on what an index has makes reading all of that a way to join.
     if cardinality(keys) > 0 then
         update revenant.entities e
         set version = w.version, vsn = w.vsn, state = w.state::jsonb,
@@ -2573,7 +2598,7 @@ begin
         from unnest(tids::tid[], buckets, kinds, keys, expected, versions, settle_v1.vsns, states, settle_v1.applied)
             as w (tid, bucket, kind, key, expected, version, vsn, state, applied)
         where e.ctid = w.tid and e.version = w.expected and w.state is not null
-            and e.bucket = w.bucket and e.kind = w.kind and e.key = w.key;
+            and (e.bucket, e.kind, e.key) is not distinct from (w.bucket, w.kind, w.key);
         get diagnostics written = row_count;
         if written < cardinality(keys) then
             insert into revenant.entities (
@@ -2593,10 +2618,12 @@ begin
             written := written + step;
             if step > 0 then
                 -- Workers of before 0002 do not know of reminders. Those that this turn has set itself stay.
-                delete from revenant.reminders r
-                using unnest(buckets, kinds, keys, states) as w (bucket, kind, key, state)
-                where r.bucket = w.bucket and r.kind = w.kind and r.key = w.key and w.state is null
-                    and r.xmin::text <> pg_current_xact_id()::xid::text;
+                for i in 1 .. cardinality(keys) loop
+                    continue when states[i] is not null;
+                    delete from revenant.reminders r
+                    where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                        and r.xmin::text <> pg_current_xact_id()::xid::text;
+                end loop;
             end if;
         end if;
         if written < cardinality(keys) then
@@ -2606,7 +2633,7 @@ begin
     end if;
     delete from revenant.messages m
     using unnest(message_tids::tid[], seqs) as c (tid, seq)
-    where m.ctid = c.tid and m.seq = c.seq;
+    where m.ctid = c.tid and m.seq is not distinct from c.seq;
     get diagnostics step = row_count;
     if step < cardinality(seqs) then
         raise exception '% messages have left their mailboxes', cardinality(seqs) - step using errcode = 'RV001';
@@ -3155,6 +3182,8 @@ begin
         left join lateral (
             select r.owner, r.fence from revenant.residents r
             where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+            -- A look-up each: without this it is a join, planned by how many residents there were at the first visit.
+            limit 1
         ) r on true
         order by h.bucket, h.kind collate "C", h.key collate "C"
     loop
@@ -3202,7 +3231,7 @@ begin
             if found_row.owner = worker or found_row.owner <> all (living) then
                 perform 1 from revenant.residents r
                 where r.bucket = found_row.bucket and r.kind = found_row.kind and r.key = found_row.key
-                    and r.owner = found_row.owner and r.fence = found_row.fence
+                    and r.owner is not distinct from found_row.owner and r.fence = found_row.fence
                 for no key update skip locked;
                 if found then
                     update revenant.residents r set owner = worker, fence = default, since = now()
@@ -3322,7 +3351,8 @@ begin
         select h.bucket, h.run, ops[i], attempts[i], progresses[i]::json, revenant.now()
         from revenant.run_heads h
         where h.bucket = buckets[i] and h.kind = kinds[i] and h.key = keys[i]
-            and h.run = runs[i] and h.fence = fences[i] and h.owner = worker
+            -- Not by `=`: the index over owners would be taken for the way, and has all that this worker owns.
+            and h.run = runs[i] and h.fence = fences[i] and h.owner is not distinct from worker
         on conflict (bucket, run, op) do update
         set attempt = excluded.attempt, progress = excluded.progress, at = excluded.at;
     end loop;
@@ -3381,7 +3411,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '0621d651d20015cb769b6009280cd802ad54ab3c50c23f038c9f4bc8d58f77dd', 0)
+values (0, 'functions', '70dbc9bf1c7b163179d0212393edd2d7fa1013a14ce8cc0e9dd0af89b36c3a28', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

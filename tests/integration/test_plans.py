@@ -75,26 +75,78 @@ async def claim(connection: Connection, keys: list[str], since: list[int]) -> in
     return await touched(connection, CLAIM, *arrays(keys), since, [1] * len(keys))
 
 
-async def test_a_deep_backlog_is_claimed_looked_at_and_settled_by_point_look_ups(stale: Connection) -> None:
+FEW = """
+insert into revenant.messages (bucket, kind, key, id, handler, args)
+select b, 'Account', 'few ' || n % 30, (substr(md5('few ' || n), 1, 30) || lpad(to_hex(b::int), 2, '0'))::uuid,
+    'deposit', '{"amount": 1}'
+from generate_series(1, 300) n, revenant.bucket_v1('Account', 'few ' || n % 30) b
+"""
+HAVE_STATE = """
+insert into revenant.entities (bucket, kind, key, version, vsn, state, applied)
+select distinct bucket, kind, key, 1, 1, '{"balance": 0}'::jsonb, 0 from revenant.messages on conflict do nothing
+"""
+ENQUEUE = (
+    "select revenant.enqueue_v1(%s, %s::uuid[], false, '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', %s::uuid[])"
+)
+PLANNED = pytest.mark.parametrize("when", ["there is much", "there was none", "there were few"])
+"""A session keeps the plans that it has made, and the tables grow."""
+
+
+async def grown(connection: Connection, when: str) -> list[str]:
+    """Have as much as there is to be when plans are made; return keys to make them with; none: they are made later."""
+    if when == "there were few":
+        await connection.execute(FEW)
+        await connection.execute(HAVE_STATE)
+    return [] if when == "there is much" else ["few 1", "few 2", "nobody"]
+
+
+@PLANNED
+async def test_a_deep_backlog_is_claimed_looked_at_and_settled_by_point_look_ups(stale: Connection, when: str) -> None:
+    peek = "select revenant.peek_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[])"
+    waiting = "select * from revenant.waiting_v1(array['Account'], 100::smallint, '', '', %s)"
+    strange = "select * from revenant.waiting_v1(array['Nobody'], (-1)::smallint, '', '', %s)"
+    fetch = "select * from revenant.fetch_replies_v1(%s::uuid[])"
+    page = 50
+    if first := await grown(stale, when):
+        await claim(stale, first, [0] * len(first))
+        await settle(stale, first)
+        await touched(stale, peek, *arrays(first), [1] * len(first))
+        await touched(stale, waiting, page)
+        await touched(stale, fetch, [new_id(0)])
     await stale.execute(BACKLOG)
-    await stale.execute(
-        "insert into revenant.entities (bucket, kind, key, version, vsn, state, applied) "
-        "select distinct bucket, kind, key, 1, 1, '{\"balance\": 0}'::jsonb, 0 from revenant.messages"
-    )
+    await stale.execute(HAVE_STATE)
     assert await surprised(stale)
     keys = [str(n) for n in range(1, ENTITIES, ENTITIES // 50)]
     entities = len(keys)
     assert await claim(stale, keys, [0] * entities) < CLAIMED * entities
-    peek = "select revenant.peek_v1(%s::smallint[], %s::text[], %s::text[], %s::bigint[])"
+    # Others have come, and their first turn makes their row.
+    new = [f"{key}-new" for key in keys]
+    assert await claim(stale, [*keys, *new], [0] * 2 * entities) < CLAIMED * 2 * entities
     assert await touched(stale, peek, *arrays(keys), [1] * entities) < PEEKED * entities
-    page = 50
-    waiting = "select * from revenant.waiting_v1(array['Account'], 100::smallint, '', '', %s)"
     assert await touched(stale, waiting, page) < FOUND * page
-    strange = "select * from revenant.waiting_v1(array['Nobody'], (-1)::smallint, '', '', %s)"
     assert await touched(stale, strange, page) < FOUND * 256
     assert await settle(stale, keys) < SETTLED * entities
     ids = [new_id(bucket_of("Account", key)) for key in keys]
-    assert await touched(stale, "select * from revenant.fetch_replies_v1(%s::uuid[])", ids) < FETCHED * entities
+    assert await touched(stale, fetch, ids) < FETCHED * entities
+
+
+@PLANNED
+async def test_what_was_read_and_sent_before_is_dropped_by_point_look_ups(stale: Connection, when: str) -> None:
+    many, page = 20_000, 50
+    sends = "insert into revenant.sends (id) select md5('s' || n)::uuid from generate_series({}, {}) n"
+    await stale.execute("alter table revenant.sends set (autovacuum_enabled = off)")
+    if await grown(stale, when):
+        few = 300 if when == "there were few" else 0
+        await stale.execute(sends.format(1, few).encode())
+        await stale.execute(RECEIPTS.replace("%s", str(few)).encode())
+        await touched(stale, ENQUEUE, new_id(0), [new_id(0)], [new_id(0)])
+        await stale.execute("delete from revenant.replies")
+    await stale.execute(sends.format(1_000, 1_000 + many).encode())
+    await stale.execute(RECEIPTS.replace("%s", str(many)).encode())
+    await stale.execute("update revenant.replies set digest = null")
+    read = [str(id) for (id,) in await rows(stale, "select id from revenant.replies limit %s", page)]
+    sent = [str(id) for (id,) in await rows(stale, "select id from revenant.sends limit %s", page)]
+    assert await touched(stale, ENQUEUE, new_id(0), sent, read) < 2 * SETTLED * page
 
 
 CLAIM_ONE = "select * from revenant.claim_one_v1(%s::smallint, 'Account', %s, %s, 1, null, null, 256, 16777216)"
@@ -236,14 +288,25 @@ VISITED, ACQUIRED, HELD, ANSWERED = 20, 60, 40, 6
 """Buffers as above; an entity that is acquired gets a row and two index entries, and shows its ten messages."""
 
 
-async def test_residents_are_acquired_visited_answered_and_held_by_point_look_ups(stale: Connection) -> None:
-    await stale.execute(BACKLOG)
+RESIDE = (
+    "insert into revenant.residents (bucket, kind, key, owner) "
+    "select distinct bucket, kind, key, '00000000-0000-0000-0000-000000000001'::uuid from revenant.messages "
+    "where length(key) > 2 on conflict do nothing"
+)
+
+
+@PLANNED
+async def test_residents_are_acquired_visited_answered_and_held_by_point_look_ups(stale: Connection, when: str) -> None:
+    await stale.execute("alter table revenant.residents set (autovacuum_enabled = off)")
     await stale.execute("vacuum analyze revenant.residents")
-    await stale.execute(
-        "insert into revenant.residents (bucket, kind, key, owner) "
-        "select distinct bucket, kind, key, '00000000-0000-0000-0000-000000000001'::uuid from revenant.messages "
-        "where length(key) > 2"
-    )
+    if first := await grown(stale, when):
+        await stale.execute(RESIDE)
+        few = len(first)
+        await touched(stale, VISIT, *arrays(first), [0] * few, [0] * few, [0] * few, [0] * few, [1] * few)
+        await touched(stale, ANSWER, *arrays(first), [1] * few)
+        await touched(stale, HOLD, *arrays(first), [1] * few, [True] * few, list(range(1, few + 1)), [1] * few)
+    await stale.execute(BACKLOG)
+    await stale.execute(RESIDE)
     many = 20
     keys = [str(number) for number in range(10, 10 + many)]
     new = [*arrays(keys), [0] * many, [0] * many, [0] * many, [0] * many, [1] * many]

@@ -9,10 +9,11 @@ begin
     return query
     select h.slot::integer
     from unnest(buckets, kinds, keys, fences) with ordinality as h (bucket, kind, key, fence, slot)
-    where not exists (
-        select from revenant.residents r
-        where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key and r.owner = worker and r.fence = h.fence
-    );
+    where (
+        select r.owner = worker and r.fence = h.fence from revenant.residents r
+        where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+        limit 1
+    ) is not true;
     if not found then
         perform pg_notify(w.channel, w.payload) from unnest(channels, payloads) as w (channel, payload);
     end if;

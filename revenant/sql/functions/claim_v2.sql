@@ -82,7 +82,11 @@ begin
         for missing in
             select h.slot::integer as slot
             from unnest(buckets, kinds, keys, tids, marks) with ordinality as h (bucket, kind, key, tid, mark, slot)
-            join revenant.entities e on e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+            cross join lateral (
+                select from revenant.entities e
+                where e.bucket = h.bucket and e.kind = h.kind and e.key = h.key
+                limit 1
+            ) e
             where h.tid is null and h.mark is not null
         loop
             slot := missing.slot; marks[slot] := null; outcome := 'locked';
@@ -103,9 +107,14 @@ begin
             with ordinality as h (
                 bucket, kind, key, mark, tid, version, vsn, writer, known_version, known_writer, slot
             )
-        left join revenant.entities e on e.ctid = h.tid and e.kind = h.kind and e.key = h.key
-            -- A version alone comes again, when an entity is deleted and made anew.
-            and (h.version = h.known_version and h.writer = h.known_writer) is not true
+        -- By its place, which the lock keeps, and by nothing that an index has.
+        left join lateral (
+            select e.state from revenant.entities e
+            where e.ctid = h.tid
+                -- A version alone comes again, when an entity is deleted and made anew.
+                and (h.version = h.known_version and h.writer = h.known_writer) is not true
+            limit 1
+        ) e on true
         cross join lateral (
             select m.seq, m.ctid as message_tid, m.id, m.handler, m.args, m.origin, m.digest, m.attempts
             from revenant.messages m

@@ -23,13 +23,26 @@ begin
         return next '*';
         return;
     end if;
+    -- A look-up each, behind a limit: joins would be planned by how many rows there were at the session's first batch.
     if cardinality(settled) > 0 then
-        delete from revenant.sends s using unnest(settled) as d (id) where s.id = d.id;
+        delete from revenant.sends s
+        using (
+            select f.tid from unnest(settled) as d (id)
+            cross join lateral (select f.ctid as tid from revenant.sends f where f.id = d.id limit 1) f
+        ) d
+        where s.ctid = d.tid;
     end if;
     if cardinality(read_ids) > 0 then
         delete from revenant.replies r
-        using unnest(read_ids) as d (id)
-        where r.bucket = get_byte(uuid_send(d.id), 15)::smallint and r.id = d.id and r.digest is null;
+        using (
+            select f.tid from unnest(read_ids) as d (id)
+            cross join lateral (
+                select f.ctid as tid from revenant.replies f
+                where f.bucket = get_byte(uuid_send(d.id), 15)::smallint and f.id = d.id
+                limit 1
+            ) f
+        ) d
+        where r.ctid = d.tid and r.digest is null;
     end if;
     if cardinality(ids) = 0 then
         return;

@@ -18,11 +18,12 @@ begin
         if leaving[i] then
             delete from revenant.residents r
             where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
-                and r.owner = worker and r.fence = fences[i];
+                -- Not by `=`: the index over owners would be taken for the way, and has all that this worker owns.
+                and r.owner is not distinct from worker and r.fence = fences[i];
         else
             perform 1 from revenant.residents r
             where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
-                and r.owner = worker and r.fence = fences[i]
+                and r.owner is not distinct from worker and r.fence = fences[i]
             for no key update;
         end if;
         continue when not found;

@@ -15,7 +15,8 @@ declare
     written integer := 0;
     step integer;
 begin
-    -- Every row is reached by its ctid, as it was locked: no index is read, whatever the statistics say.
+    -- Every row is reached by its ctid, as it was locked: no index is read, whatever the statistics say. What else is
+    -- compared is so with `is not distinct from`: `=` on what an index has makes reading all of that a way to join.
     if cardinality(keys) > 0 then
         update revenant.entities e
         set version = w.version, vsn = w.vsn, state = w.state::jsonb,
@@ -28,7 +29,7 @@ begin
         from unnest(tids::tid[], buckets, kinds, keys, expected, versions, settle_v1.vsns, states, settle_v1.applied)
             as w (tid, bucket, kind, key, expected, version, vsn, state, applied)
         where e.ctid = w.tid and e.version = w.expected and w.state is not null
-            and e.bucket = w.bucket and e.kind = w.kind and e.key = w.key;
+            and (e.bucket, e.kind, e.key) is not distinct from (w.bucket, w.kind, w.key);
         get diagnostics written = row_count;
         if written < cardinality(keys) then
             insert into revenant.entities (
@@ -48,10 +49,12 @@ begin
             written := written + step;
             if step > 0 then
                 -- Workers of before 0002 do not know of reminders. Those that this turn has set itself stay.
-                delete from revenant.reminders r
-                using unnest(buckets, kinds, keys, states) as w (bucket, kind, key, state)
-                where r.bucket = w.bucket and r.kind = w.kind and r.key = w.key and w.state is null
-                    and r.xmin::text <> pg_current_xact_id()::xid::text;
+                for i in 1 .. cardinality(keys) loop
+                    continue when states[i] is not null;
+                    delete from revenant.reminders r
+                    where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
+                        and r.xmin::text <> pg_current_xact_id()::xid::text;
+                end loop;
             end if;
         end if;
         if written < cardinality(keys) then
@@ -61,7 +64,7 @@ begin
     end if;
     delete from revenant.messages m
     using unnest(message_tids::tid[], seqs) as c (tid, seq)
-    where m.ctid = c.tid and m.seq = c.seq;
+    where m.ctid = c.tid and m.seq is not distinct from c.seq;
     get diagnostics step = row_count;
     if step < cardinality(seqs) then
         raise exception '% messages have left their mailboxes', cardinality(seqs) - step using errcode = 'RV001';

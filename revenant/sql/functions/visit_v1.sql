@@ -34,6 +34,8 @@ begin
         left join lateral (
             select r.owner, r.fence from revenant.residents r
             where r.bucket = h.bucket and r.kind = h.kind and r.key = h.key
+            -- A look-up each: without this it is a join, planned by how many residents there were at the first visit.
+            limit 1
         ) r on true
         order by h.bucket, h.kind collate "C", h.key collate "C"
     loop
@@ -81,7 +83,7 @@ begin
             if found_row.owner = worker or found_row.owner <> all (living) then
                 perform 1 from revenant.residents r
                 where r.bucket = found_row.bucket and r.kind = found_row.kind and r.key = found_row.key
-                    and r.owner = found_row.owner and r.fence = found_row.fence
+                    and r.owner is not distinct from found_row.owner and r.fence = found_row.fence
                 for no key update skip locked;
                 if found then
                     update revenant.residents r set owner = worker, fence = default, since = now()

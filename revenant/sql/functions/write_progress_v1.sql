@@ -12,7 +12,8 @@ begin
         select h.bucket, h.run, ops[i], attempts[i], progresses[i]::json, revenant.now()
         from revenant.run_heads h
         where h.bucket = buckets[i] and h.kind = kinds[i] and h.key = keys[i]
-            and h.run = runs[i] and h.fence = fences[i] and h.owner = worker
+            -- Not by `=`: the index over owners would be taken for the way, and has all that this worker owns.
+            and h.run = runs[i] and h.fence = fences[i] and h.owner is not distinct from worker
         on conflict (bucket, run, op) do update
         set attempt = excluded.attempt, progress = excluded.progress, at = excluded.at;
     end loop;
