@@ -11,6 +11,7 @@ import psycopg
 import pytest
 import pytest_asyncio
 
+from revenant import Decider
 from revenant.app import Revenant
 from revenant.client.run import Run
 from revenant.codec import bucket_of, new_id
@@ -24,6 +25,7 @@ from revenant.testing.served import ruled_by_clock
 from revenant.worker.agenda import Agenda
 from revenant.worker.ticker import Ticker
 from revenant.worker.worker import Worker
+from revenant.workflows import Command, Complete, DecisionView, SleepUntil
 from revenant.workflows.flow import Flow
 from revenant.workflows.workflow import Workflow, workflow
 from tests.tools import eventually, rows, value
@@ -49,6 +51,17 @@ async def repeats(flow: Flow) -> None:
     await flow.sleep(HOUR, id="hour")
 
 
+@workflow
+async def until(flow: Flow, moment: datetime) -> str:
+    await flow.sleep_until(moment)
+    return "by a function"
+
+
+class Until(Decider[datetime, str]):
+    def decide(self, view: DecisionView[datetime]) -> Command:
+        return Complete("by a decider") if view.timers else SleepUntil(view.input)
+
+
 @workflow(timeout=3600)
 async def bounded(flow: Flow, rounds: int) -> str:
     await flow.on_failure(mark, "undone")
@@ -58,7 +71,7 @@ async def bounded(flow: Flow, rounds: int) -> str:
     return word
 
 
-WORKFLOWS: list[Workflow[Any, Any]] = [naps, waits, many, tells_time, repeats, bounded]
+WORKFLOWS: list[Any] = [naps, waits, many, tells_time, repeats, until, Until, bounded]
 
 
 @pytest_asyncio.fixture
@@ -99,7 +112,7 @@ async def move(desk: Connection, moment: datetime) -> None:
 
 
 def ticker(database: str) -> Ticker:
-    kinds = [one.kind for one in WORKFLOWS]
+    kinds = [one.kind for one in WORKFLOWS if isinstance(one, Workflow)]
     return Ticker(desk=Link(url=ruled_by_clock(database), role="desk"), agenda=Agenda(), kinds=kinds)
 
 
@@ -221,6 +234,21 @@ async def test_the_clock_of_a_worker_may_be_wrong_by_months(app: Revenant, hire:
     margin = timedelta(minutes=5)
     assert NOON <= before < NOON + margin
     assert NOON + HOUR <= after < NOON + HOUR + margin
+
+
+async def test_a_moment_is_slept_until_and_not_longer(app: Revenant, hire: Hire, desk: Connection) -> None:
+    await hire()
+    moment = NOON + 5 * HOUR
+    runs = [await app.start(code, moment, id=id, timeout=30) for id, code in (("f", until), ("d", Until))]
+    for run in runs:
+        await asleep(desk, run)
+    assert await rows(desk, "select due from revenant.scheduled") == [(moment,), (moment,)]
+    await move(desk, moment - timedelta(microseconds=1))
+    late = await app.start(until, moment - HOUR, id="late", timeout=30)
+    assert await late.result(timeout=30) == "by a function"
+    assert await value(desk, SCHEDULED) == 2
+    await move(desk, moment)
+    assert [await run.result(timeout=30) for run in runs] == ["by a function", "by a decider"]
 
 
 async def test_many_timers_of_one_run_are_all_cancelled_when_something_else_comes_first(
