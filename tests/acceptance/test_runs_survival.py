@@ -222,8 +222,9 @@ async def test_a_hung_worker_is_passed_over_and_as_a_zombie_can_record_nothing(
     successor = await bars.reached(besides=[inside])
     assert time.monotonic() - began < 20
     assert other.owns(successor)
-    zombie.signal(signal.SIGCONT)
+    # Open before it wakes: it may hear at once that the run is lost, and its attempt is cancelled then.
     bars.open()
+    zombie.signal(signal.SIGCONT)
     assert await run.result(timeout=30) == successor
     # Both did it; only one of them could say so.
     await eventually(
