@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
+from statistics import median
 from typing import Any, NamedTuple
 
 import psycopg
@@ -30,6 +31,8 @@ Connection = psycopg.AsyncConnection[Any]
 SOON = 5.0
 """Seconds to the next worker, on a busy machine: less than the 8 s that it takes to see that a heartbeat is missing, so
 that it was the end of the connection that told."""
+KILLED, HUNG, KILLS = 1.0, 10.0, 3
+"""Seconds until another worker goes on, at most, and how often that is tried with a kill."""
 LASTS = "('run.completed', 'run.failed', 'run.cancelled')"
 
 
@@ -209,6 +212,30 @@ async def test_what_a_killed_worker_was_doing_another_does_again_as_the_same_att
     await check_whole(connection)
 
 
+async def test_another_worker_goes_on_with_a_run_within_a_second_of_a_kill(
+    app: Revenant, connection: Connection, crew: Team, bars: Bars
+) -> None:
+    hands = await pair(crew)
+    took: list[float] = []
+    runs: list[Run[int]] = []
+    for number in range(KILLS):
+        word = f"w{number}"
+        runs.append(await app.start(walks, word, id=word, timeout=30))
+        (inside,) = await eventually(lambda word=word: crew.effects.of(word), what="an attempt")
+        victim, survivor = split(hands, inside)
+        victim.kill()
+        killed = time.monotonic()
+        await eventually(lambda word=word: len(crew.effects.of(word)) == 2, what="the same attempt elsewhere")
+        took.append(time.monotonic() - killed)
+        hands = [survivor, await crew.hire()]
+    bars.open()
+    for run in runs:
+        await run.result(timeout=30)
+    await check_whole(connection)
+    # Others on a busy machine may hold up one of them, and not most.
+    assert median(took) < KILLED, took
+
+
 async def test_a_hung_worker_is_passed_over_and_as_a_zombie_can_record_nothing(
     app: Revenant, connection: Connection, crew: Team, bars: Bars
 ) -> None:
@@ -220,7 +247,7 @@ async def test_a_hung_worker_is_passed_over_and_as_a_zombie_can_record_nothing(
     # It takes 8 seconds without a heartbeat; nothing helps it along.
     began = time.monotonic()
     successor = await bars.reached(besides=[inside])
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < HUNG
     assert other.owns(successor)
     # Open before it wakes: it may hear at once that the run is lost, and its attempt is cancelled then.
     bars.open()
