@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import psycopg
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -89,6 +91,38 @@ async def test_a_run_is_told_of_from_its_start_to_its_end(
     bad = next(more for name, _, more in heard if name == "run.end" and more["run_id"] == "bad")
     assert bad["outcome"] == "failed"
     assert "s3cret" not in str(heard)
+
+
+async def test_a_run_that_goes_on_after_a_worker_died_is_told_of(
+    database: str, settings: Settings, heard: list[Event], connection: psycopg.AsyncConnection[Any]
+) -> None:
+    inside, go = asyncio.Event(), asyncio.Event()
+
+    async def waits() -> int:
+        inside.set()
+        await go.wait()
+        return 7
+
+    @workflow
+    async def outlives(flow: Flow) -> int:
+        return await flow.step(waits)
+
+    async with served(database, settings, outlives) as app:
+        run = await app.start(outlives, id="r")
+        await inside.wait()
+        inside.clear()
+        # Somebody else has taken it over since, and died.
+        dead = "owner = '00000000-0000-0000-0000-00000000dead', fence = fence + 1"
+        await connection.execute(f"update revenant.run_heads set {dead}")
+        await inside.wait()
+        go.set()
+        assert await run.result(timeout=20) == 7
+    told = [(sizes, more) for name, sizes, more in heard if name == "run.recover"]
+    assert told == [({"attempts": 1}, {"workflow": "outlives", "run_id": "r"})]
+    metrics = Metrics()
+    for event in heard:
+        metrics.hear(*event)
+    assert 'revenant_run_recoveries_total{workflow="outlives"} 1.0' in metrics.page().decode().splitlines()
 
 
 async def test_runs_and_steps_are_counted_without_ids(database: str, settings: Settings, heard: list[Event]) -> None:
