@@ -14,6 +14,7 @@ import procrastinate
 import psycopg
 
 from revenant.client.client import Client
+from revenant.client.doors import check_outside
 from revenant.client.external import ExternalStep, external_steps
 from revenant.client.looking import Looking
 from revenant.client.starting import Sending, Starting
@@ -34,6 +35,7 @@ from revenant.worker.origin import origin_of
 from revenant.worker.worker import Worker
 from revenant.workflows.decider import Decider
 from revenant.workflows.registry import Workflows
+from revenant.workflows.replay import in_code
 from revenant.workflows.workflow import Workflow
 
 E = TypeVar("E", bound=Entity)
@@ -302,9 +304,11 @@ class Revenant(Looking, Starting):
         return self._started(None, door).states, self.registry.kinds
 
     def _started(self, message: Message[Any] | None, door: str) -> Client:
-        if self._client is not None and self._home == (os.getpid(), asyncio.get_running_loop()):
+        outside = not in_code.get()
+        if outside and self._client is not None and self._home == (os.getpid(), asyncio.get_running_loop()):
             return self._client
         what = _DEEDS.get(door) or f"{as_message(message, door)!r} was sent"
+        check_outside(what)
         if self._client is not None:
             raise ConfigurationError(
                 f"{what} outside the event loop and process in which the application was started. Nothing was sent. "

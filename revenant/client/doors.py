@@ -12,6 +12,7 @@ from revenant.config import LONGEST_WAIT
 from revenant.entities.context import running
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidArguments, ReplyNotFound
+from revenant.workflows.replay import in_code
 
 
 def seconds_of(timeout: object, default: float) -> float:
@@ -29,6 +30,19 @@ def seconds_of(timeout: object, default: float) -> float:
             "timeout=5.0, or leave it out. Nothing was sent."
         )
     return float(timeout)  # type: ignore[arg-type]  # it is a number by now
+
+
+def check_outside(what: str) -> None:
+    """Refuse what the code of a workflow does past its flow.
+
+    Raises:
+        ConfigurationError: the code of a workflow runs.
+    """
+    if in_code.get():
+        raise ConfigurationError(
+            f"{what} by the code of a workflow, which would do so again whenever it runs again. Nothing was sent. Use "
+            "flow.call(…), flow.cast(…) or flow.child(…), or do it in a step."
+        )
 
 
 def check_reply(message_id: object) -> None:

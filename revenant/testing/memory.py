@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal, NoReturn, TypeVar, cast
 
 from revenant.app import Revenant
-from revenant.client.doors import check_cancel, check_cast, check_reply, reader_of, seconds_of
+from revenant.client.doors import check_cancel, check_cast, check_outside, check_reply, reader_of, seconds_of
 from revenant.client.doubt import no_reply, no_such_reply
 from revenant.client.envelope import seal
 from revenant.client.outcome import result_of
@@ -120,6 +120,7 @@ class MemoryApp(Revenant):
     ) -> R:
         """Send, handle what waits for that entity, and return the reply."""
         sent = as_message(message, "app.call")
+        check_outside(f"{sent!r} was sent")
         seconds_of(timeout, self.settings.call_timeout)
         if running.get() is not None:
             refuse_nested_call(sent)
@@ -154,6 +155,7 @@ class MemoryApp(Revenant):
     ) -> str:
         """Put the message into its mailbox, or keep it for later; return its id."""
         sent = as_message(message, "app.cast")
+        check_outside(f"{sent!r} was sent")
         due = due_of(f"cast({sent!r})", after=after, at=at)
         if connection is not None:
             raise ConfigurationError(
@@ -263,6 +265,7 @@ class MemoryApp(Revenant):
         raise ConfigurationError("A memory application has no database. The pytest fixture `revenant_app` has one.")
 
     def _client_for(self, door: str) -> MemoryRuns:
+        check_outside(f"{door}() was called")
         return self._runs
 
     def _states(self, door: str) -> tuple[States, Mapping[str, type[Entity]]]:

@@ -250,7 +250,8 @@ def _positive(duration: Duration) -> float:
 
 
 def _sendable(message: Any, door: str) -> Sendable:
-    if not all(hasattr(message, name) for name in ("kind", "key", "handler", "args", "send_as")):
+    whole = hasattr(type(message), "send_as")  # a ref has whatever it is asked for
+    if not whole or not all(hasattr(message, name) for name in ("kind", "key", "handler", "args", "send_as")):
         if isinstance(message, Coroutine):
             message.close()
         raise ConfigurationError(

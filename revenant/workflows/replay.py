@@ -7,11 +7,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from revenant.errors import ConfigurationError
 from revenant.workflows.operation import Awaited, Gather, Mapped, Operation, Part, Race
+
+in_code: ContextVar[bool] = ContextVar("revenant_in_code", default=False)
+"""Whether the code of a workflow runs here and now: what it does past its flow would be done again by each replay."""
 
 
 class Suspended(BaseException):
@@ -102,6 +106,13 @@ class Replay:
         self._waiting.clear()
 
     def _run(self) -> None:
+        token = in_code.set(True)
+        try:
+            self._go_on()
+        finally:
+            in_code.reset(token)
+
+    def _go_on(self) -> None:
         while self._ready:
             strand, answer = self._ready.popleft()
             if strand.dead:

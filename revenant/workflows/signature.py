@@ -144,15 +144,16 @@ class Signature:
             raise InvalidArguments(
                 f"{self.label}({names}) got {len(args)} arguments. Nothing was recorded; give it what it takes."
             )
-        return [self._written(shape, value, limit) for shape, value in zip(self.parameters, args, strict=False)]
+        known = zip(self._parameters, self.parameters, args, strict=False)
+        return [self._written(parameter.name, shape, value, limit) for parameter, shape, value in known]
 
-    def _written(self, shape: Shape, value: object, limit: int) -> Any:
+    def _written(self, name: str, shape: Shape, value: object, limit: int) -> Any:
         try:
             return shape.write(shape.adapter.validator.validate_python(value), limit=limit)
         except ValidationError as error:
             raise InvalidArguments(
-                f"{self.label} cannot take what it was given: {explain(error)[1]}. Nothing was recorded; send values "
-                "that fit the annotations."
+                f"{self.label} cannot take what it was given as {name}: {explain(error)[1]}. Nothing was recorded; "
+                "send values that fit the annotations."
             ) from None
 
     def read(self, values: Sequence[Any]) -> list[Any]:

@@ -35,6 +35,9 @@ class StepOptions:
         heartbeat: float | timedelta | None = None,
     ) -> StepOptions:
         """Return these, with what is given in their place."""
+        given_retry: object = retry
+        if given_retry is not None and not isinstance(given_retry, Retry):
+            raise ConfigurationError(f"retry= takes a Retry, and got {retry!r}. Write retry=Retry(attempts=3).")
         if retry is None and timeout is None and heartbeat is None:
             return self
         given = {"retry": retry, "timeout": seconds_of(timeout), "heartbeat": seconds_of(heartbeat)}
@@ -84,6 +87,8 @@ def as_step(function: Callable[..., Any]) -> Step[..., Any]:
     """
     if isinstance(function, Step):
         return function
+    if not callable(function):
+        raise ConfigurationError(_no_function(function))
     known = _PLAIN.get(function) if inspect.isroutine(function) else None
     if known is not None:
         return known
@@ -98,6 +103,17 @@ def as_step(function: Callable[..., Any]) -> Step[..., Any]:
         # A cache of what follows from the function alone: its annotations are read once.
         _PLAIN[function] = made
     return made
+
+
+def _no_function(given: object) -> str:
+    if inspect.iscoroutine(given):
+        given.close()
+        name = given.__name__
+        return (
+            f"A step is a function and its arguments, and {name}(…) was called already, outside the step. Write "
+            f"flow.step({name}, …), and not flow.step({name}(…))."
+        )
+    return f"A step is a function and its arguments, and this is {given!r}. Write flow.step(charge, order)."
 
 
 _PLAIN: dict[Any, Step[..., Any]] = {}
