@@ -14,6 +14,7 @@ from revenant.testing import memory_app
 from revenant.worker.worker import Worker
 from revenant.workflows.flow import Flow
 from revenant.workflows.workflow import workflow
+from tests.entities import Account
 from tests.moves import stay
 
 
@@ -76,3 +77,24 @@ async def test_what_cannot_be_stored_at_all_is_called_it(app: Revenant) -> None:
     ) as error:
         await app.run(stay, "s").signal("go", object())
     assert error.value.path == "(root)"
+
+
+async def test_what_is_sent_past_the_flow_is_refused_although_the_application_is_started(
+    database: str, settings: Settings
+) -> None:
+    started: list[Revenant] = []
+
+    @workflow
+    async def strays(flow: Flow) -> None:
+        await started[0].ref(Account, "a").deposit(1)
+
+    app = Revenant(entities=[Account], workflows=[strays], database_url=database, settings=settings)
+    async with app:
+        started.append(app)
+        serving = app.worker()
+        await serving.start()
+        run = await app.start(strays, id="r", timeout=20)
+        with pytest.raises(RunFailed, match="was sent by the code of a workflow"):
+            await run.result(timeout=20)
+        assert await app.state(Account, "a") is None
+        await serving.stop()
