@@ -7,6 +7,7 @@ import random
 import re
 from collections.abc import AsyncIterator, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -100,6 +101,17 @@ async def sleeps_a_year(flow: Flow, number: int) -> list[str]:
 @workflow
 async def retries_hourly(flow: Flow) -> int:
     return await flow.step(third_time, retry=Retry(attempts=3, backoff=3600.0, factor=1.0))
+
+
+async def at_the_third_attempt() -> int:
+    if current_step().attempt < 3:
+        raise ConnectionError("not yet")
+    return current_step().attempt
+
+
+@workflow
+async def retries_twice(flow: Flow) -> int:
+    return await flow.step(at_the_third_attempt, retry=Retry(attempts=3, backoff=3600.0, factor=1.0))
 
 
 @workflow
@@ -218,7 +230,7 @@ async def begins_for_ever(flow: Flow) -> None:
 
 FLOWS: list[Workflow[Any, Any]] = [
     sleeps_a_year, retries_hourly, asks, books, has_children, fails, waits_with_undo, counts_down, runs_out, is_bounded,
-    begins_for_ever, defers, works_a_while, shows, wants_approval, asks_twice, sleeps, sleeps_until,
+    begins_for_ever, defers, works_a_while, shows, wants_approval, asks_twice, sleeps, sleeps_until, retries_twice,
 ]  # fmt: skip
 
 
@@ -482,6 +494,65 @@ async def test_memory_and_a_database_answer_in_the_same_words(revenant_app: Make
     async with revenant_app([Book], workflows=FLOWS, settings=PATIENT, now=START) as served:
         for number, send in enumerate(SENT):
             assert await said(memory, send) == await said(served, send), number
+
+
+DOORS: list[Any] = [
+    lambda app, id: app.start(asks, id=id),
+    lambda app, id: app.start(wants_approval, id=id),
+    lambda app, id: app.start(waits_with_undo, id=id),
+    lambda app, id: app.start(has_children, id=id),
+    lambda app, id: app.start(retries_twice, id=id),
+    lambda app, id: app.start(asks_twice, True, id=id),
+    *(
+        lambda app, id, code=code: app.run(code, id).signal("answer", "yes", id="once")
+        for code in (asks, waits_with_undo)
+    ),
+    *(
+        lambda app, id, code=code: app.run(code, id).cancel("enough")
+        for code in (asks, wants_approval, waits_with_undo)
+    ),
+    *(lambda app, id, code=code: app.run(code, id).park("a while") for code in (wants_approval, retries_twice)),
+    *(lambda app, id, code=code: app.run(code, id).resume() for code in (wants_approval, retries_twice)),
+    lambda app, id: app.run(retries_twice, id).requeue(),
+    lambda app, id: app.run(wants_approval, id).approve("manager", by="ann"),
+    lambda app, id: app.run(asks_twice, id).reject("manager", by="bob"),
+    lambda app, id: app.run(waits_with_undo, id).migrate(),
+    lambda app, id: app.clock.advance(timedelta(hours=7)),
+    lambda app, id: app.clock.jump(timedelta(hours=7)),
+]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_is_done_memory_and_a_database_come_to_the_same(revenant_app: MakeApp, seed: int) -> None:
+    chance = random.Random(seed)
+    memory = memory_app([Book], workflows=FLOWS, settings=PATIENT, now=START)
+    async with revenant_app([Book], workflows=FLOWS, settings=PATIENT, now=START) as served:
+        for number in range(60):
+            door, id = chance.choice(DOORS), chance.choice("ab")
+            send = partial(door, id=id)
+            one = await said(memory, send)
+            await memory.run_until_idle()
+            other = await said(served, send)
+            await served.run_until_idle()
+            assert one == other, number
+            asked = [[(one.run_id, one.name) for one in await app.approvals()] for app in (memory, served)]
+            assert asked[0] == asked[1], number
+            for code in (asks, wants_approval, waits_with_undo, has_children, retries_twice, asks_twice):
+                seen = [await told_of(app, code, id) for app in (memory, served)]
+                assert seen[0] == seen[1], (number, code, one)
+
+
+async def told_of(app: Revenant, code: Workflow[Any, Any], id: str) -> Any:
+    """Return what is seen of a run, but for what chance has a part in."""
+    try:
+        found = await app.run(code, id).describe()
+    except RunNotFound:
+        return None
+    operations = [
+        (one.type, one.name, one.state, one.running, len(one.attempts), one.result) for one in found.operations
+    ]
+    ends = (found.result, found.error and found.error["type"], found.problem, len(found.earlier))
+    return found.status, found.version, found.events, operations, ends, [one.name for one in found.waits]
 
 
 async def test_in_memory_the_present_stands_still_and_jobs_are_noted() -> None:
