@@ -240,8 +240,10 @@ class Residence:
         if resident is None:
             return Look(Place(hint.bucket, hint.kind, hint.key, 0), hint.seq, 0, 0)
         # RELEASED comes from a drain or a death, and is as good as 0 for an entity that has come to live here since.
-        since = 0 if hint.seq == RELEASED else hint.seq
-        return Look(resident.place, since, len(resident.seqs), max(resident.seqs, default=0) if since == 0 else 0)
+        if hint.seq in {0, RELEASED}:
+            return Look(resident.place, 0, len(resident.seqs), max(resident.seqs, default=0))
+        # From the last one that was handled on: what came before the hint, and whose own hint was lost, goes first.
+        return Look(resident.place, min(hint.seq, resident.next_number), len(resident.seqs), 0)
 
     def _note(self, found: Visit, hints: Sequence[Hint]) -> None:
         for slot in found.lost:

@@ -87,6 +87,11 @@ class Resident:
         return self.instance.version != self.stored or (self.instance.ended and self.stored > 0)
 
     @property
+    def next_number(self) -> int:
+        """The number after the message that was handled last; 0 where all that waits is new."""
+        return next(reversed(self.seqs), -1) + 1
+
+    @property
     def clean(self) -> bool:
         """Whether there is nothing to flush."""
         return not (self.seqs or self.changed or self.jobs or self.pending != Settlement())

@@ -74,6 +74,19 @@ async def test_a_number_that_a_crash_of_postgres_gave_away_again_hides_no_messag
     assert await app.call(lamp.shine(100), timeout=20, **options) == 110
 
 
+@pytest.mark.parametrize("flushed", [False, True])
+async def test_a_message_whose_hint_was_lost_is_handled_before_the_next_one(
+    app: Revenant, worker: Worker, connection: Connection, flushed: bool
+) -> None:
+    lamp = app.ref(Lamp, "a")
+    assert await app.call(lamp.shine(), durability="strict" if flushed else None) == 1
+    await connection.execute(
+        "insert into revenant.messages (bucket, kind, key, id, handler, args) "
+        "select b, 'Lamp', 'a', revenant.new_id_v1(b), 'shine', '{\"by\": 10}' from revenant.bucket_v1('Lamp', 'a') b"
+    )
+    assert await lamp.shine(100) == 111
+
+
 async def test_the_interval_ends_by_itself(app: Revenant, worker: Worker, connection: Connection) -> None:
     spark = app.ref(Spark, "a")
     assert await spark.add() == 1
