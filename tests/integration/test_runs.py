@@ -363,6 +363,29 @@ async def test_what_a_dead_worker_leaves_of_kinds_that_nobody_has_hides_nothing(
     assert [hint.key for hint in found] == ["second"]
 
 
+async def test_what_waits_for_runs_of_versions_that_nobody_has_keeps_no_lost_wake_up_of_others_for_long(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    """More of them than a page of the net, and than one visit, and whoever waits with them was told of nowhere."""
+    run = await app.start(waits, 3600.0, id="known")
+    await eventually(lambda: value(connection, "select status = 'waiting' from revenant.run_heads"))
+    made = "encode(set_byte(uuid_send(gen_random_uuid()), 15, b), 'hex')::uuid"
+    many = f"select b, k, {made} as id from (select revenant.bucket_v1('run:waits', k) as b, k from ({{}}) s (k)) n"
+    await connection.execute(
+        "insert into revenant.run_heads (bucket, kind, key, run, version, status, seq, fence, digest) "
+        f"select b, 'run:waits', k, id, 9, 'waiting', 1, 0, '' from "
+        f"({many.format('select $$n$$ || g from generate_series(1, 1500) g')}) f".encode()
+    )
+    send = (
+        "insert into revenant.messages (bucket, kind, key, id, handler, args) select b, 'run:waits', k, id, 'signal', "
+    )
+    word = """'{"name": "word", "payload": 5}' from """
+    await connection.execute(f"{send}{word}({many.format('select key from revenant.run_heads')}) f".encode())
+    assert await run.result(timeout=30) == 5
+    left = "select count(*) from revenant.messages"
+    assert await value(connection, left) == 1500, "they wait for whoever has their version"
+
+
 async def test_a_dead_workers_run_of_a_newer_version_is_not_read_again_and_again(
     app: Revenant, worker: Worker, connection: Connection
 ) -> None:
