@@ -25,7 +25,7 @@ def main(number: int) -> None:
     die_with(os.getppid())
     end = socket.socket(fileno=number)
     told = Channel.first(end)
-    if told is None:
+    if told is None or told["parent"] != os.getppid():
         return
     sys.path[:] = told["path"]
     configure_logging(told["level"], told["form"])

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -21,7 +22,7 @@ from revenant.worker.cell import Cell, Gone, NotStarted, Room
 
 T = TypeVar("T")
 log = logging.getLogger("revenant.cell")
-IDLE_SECONDS = 5.0
+IDLE_SECONDS = 2.0
 """How long a cell is kept for the next one."""
 MOST_TOGETHER = 5
 """Deaths of the common cell that something may have been in before it runs in a cell of its own."""
@@ -201,6 +202,7 @@ class Cells:
             {
                 "application": self._application,
                 "path": sys.path,
+                "parent": os.getpid(),
                 "url": self._url,
                 "worker": self._worker,
                 "level": logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower(),
