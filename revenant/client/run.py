@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 from pydantic_core import from_json, to_json
 
 from revenant.client.approving import approved, rejected, send_decision
-from revenant.client.doors import named, reader_of
+from revenant.client.doors import named, reader_of, seconds_of
 from revenant.client.doubt import no_result
 from revenant.client.records import Records
 from revenant.client.reducing import reduced_view
@@ -84,6 +84,7 @@ class Run(Generic[R]):
             RunFailed: it failed; RunCancelled, if it was cancelled.
             CallTimeout: it has not ended yet, or is not there; the text says which. Ask again.
         """
+        timeout = None if timeout is None else seconds_of(timeout, 0)
         waiting = self._results.expect(self._kind, self.id)
         try:
             async with asyncio.timeout(timeout) as limit:

@@ -14,7 +14,7 @@ from revenant.client.records import Records
 from revenant.client.run import Run
 from revenant.entities.message import Message
 from revenant.entities.runs import run_kind, run_start
-from revenant.errors import InvalidKey
+from revenant.errors import ConfigurationError, InvalidKey
 from revenant.workflows.decider import Decider, DeciderWorkflow, as_workflow
 from revenant.workflows.workflow import KIND, Workflow
 
@@ -136,6 +136,10 @@ class Starting(ABC):
             RunExists: a run of that id was started in another way.
             ConfigurationError: the run has not asked for that step, or several times.
         """
+        if not isinstance(run, Run):
+            raise ConfigurationError(
+                f"app.fork() takes a run, as app.run(workflow, id) gives one, and got {run!r}. Nothing was forked."
+            )
         client = self._client_for("app.fork")
         message = await fork_message(client.records, run.workflow, run.id, id=id, step=step, version=version)
         await client.call(message, timeout=timeout)

@@ -41,6 +41,14 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
 """What must be of a type before it is looked at; what is not there is None."""
 _SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}")
 """What JSON text may hold and a history may not: characters and numbers that jsonb does not store."""
+_WORDS = {
+    str: "text",
+    int: "a whole number",
+    bool: "true or false",
+    dict: "an object",
+    list: "an array",
+    type(None): "nothing",
+}
 _NAMED = ("signal", "update")
 """What is taken by its name, and counts once by its id."""
 _PARENT = (str, str, int, bool, str)
@@ -73,7 +81,8 @@ def read_args(delivery: Delivery) -> dict[str, Any]:
         raise Unusable(f"The arguments of {what} are no JSON object. Nothing was done; send an object.")
     for name, kinds in _NEEDS.get(delivery.handler, {}).items():
         if not _is(args.get(name), kinds):
-            raise Unusable(f"{what} has {name!r} as {args.get(name)!r}. Nothing was done; the client's doors send it.")
+            wanted = " or ".join(_WORDS[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
+            raise Unusable(f"{what} takes {name!r} as {wanted}, and got {args.get(name)!r}. Nothing was done.")
     if delivery.handler in _NAMED and not (args["name"] and args.get("id") != ""):
         raise Unusable(f"{what} has an empty name or id. Nothing was done; give it a name, and an id or none.")
     if delivery.handler == "start":

@@ -30,6 +30,11 @@ class Retry:
     never: tuple[type[BaseException], ...] = ()
 
     def __post_init__(self) -> None:
+        for name in ("attempts", "backoff", "factor", "longest"):
+            number: object = getattr(self, name)
+            if isinstance(number, bool) or not isinstance(number, int if name == "attempts" else int | float):
+                unit = {"attempts": "a whole number", "factor": "a number"}.get(name, "a number of seconds")
+                raise ConfigurationError(f"Retry({name}=…) takes {unit}, and got {number!r}.")
         if self.attempts < 1 or self.backoff < 0 or self.factor < 1 or self.longest <= 0:
             raise ConfigurationError(
                 f"{self!r} makes no sense: attempts is at least 1, backoff at least 0, factor at least 1, and longest "

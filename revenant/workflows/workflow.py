@@ -35,7 +35,8 @@ class Workflow(Generic[I, R]):
         timeout: float | timedelta | None = None,
         keep: timedelta | None = None,
     ) -> None:
-        size = len(name.encode(errors="replace"))
+        given: object = name
+        size = len(name.encode(errors="replace")) if isinstance(given, str) else 0
         if not 0 < size <= _LONGEST_NAME or any(char == "\0" or "\ud800" <= char <= "\udfff" for char in name):
             raise ConfigurationError(
                 f"{name!r} is no name of a workflow: it must be text of 1 to {_LONGEST_NAME} bytes."

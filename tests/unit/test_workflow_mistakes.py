@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from revenant.errors import RunFailed
+from revenant.errors import ConfigurationError, RevenantError, RunFailed
 from revenant.testing import memory_app
 from revenant.workflows.flow import Flow
+from revenant.workflows.retry import Retry
 from revenant.workflows.workflow import workflow
 from tests.entities import Account
 
@@ -17,6 +20,11 @@ from tests.entities import Account
 async def charge(order: str) -> str:
     """A step."""
     return order
+
+
+def wrong(value: object) -> Any:
+    """Hide a value's type from whoever checks types."""
+    return value
 
 
 app = memory_app([Account])
@@ -73,3 +81,39 @@ async def test_a_mistake_ends_the_run_and_says_what_to_write(code: Any, words: s
     with pytest.raises(RunFailed, match=words):
         await asyncio.wait_for(run.result(), 5)
     assert await app.state(Account, "a") is None, "nothing was sent"
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda: Retry(attempts=wrong("3")), r"Retry\(attempts=…\) takes a whole number, and got '3'"),
+        (lambda: Retry(attempts=wrong(2.5)), r"Retry\(attempts=…\) takes a whole number, and got 2.5"),
+        (lambda: Retry(backoff=wrong(timedelta(seconds=1))), "takes a number of seconds, and got datetime"),
+        (lambda: workflow(name=wrong(5))(by_its_name), "5 is no name of a workflow"),
+    ],
+)
+def test_what_is_declared_by_mistake_is_told_in_words(mistake: Callable[[], object], words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        mistake()
+
+
+@workflow
+async def listens(flow: Flow) -> None:
+    """Waits for a word."""
+    await flow.signal("go")
+
+
+@pytest.mark.parametrize(
+    ("mistake", "words"),
+    [
+        (lambda app, run: run.result(timeout="5"), "timeout='5' is no time to wait"),
+        (lambda app, run: run.result(timeout=-1), "timeout=-1 is no time to wait"),
+        (lambda app, run: run.cancel(5), "'cancel' of a run takes 'reason' as text or nothing, and got 5"),
+        (lambda app, run: app.fork("r", id="x"), r"app.fork\(\) takes a run, .* and got 'r'"),
+    ],
+)
+async def test_what_is_done_to_a_run_by_mistake_is_told_in_words(mistake: Any, words: str) -> None:
+    made = memory_app(workflows=[listens])
+    run = await made.start(listens, id="r")
+    with pytest.raises(RevenantError, match=words):
+        await mistake(made, run)
