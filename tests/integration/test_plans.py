@@ -304,7 +304,8 @@ async def test_residents_are_acquired_visited_answered_and_held_by_point_look_up
         few = len(first)
         await touched(stale, VISIT, *arrays(first), [0] * few, [0] * few, [0] * few, [0] * few, [1] * few)
         await touched(stale, ANSWER, *arrays(first), [1] * few)
-        await touched(stale, HOLD, *arrays(first), [1] * few, [True] * few, list(range(1, few + 1)), [1] * few)
+        held = [[1] * few, [True] * few, list(range(1, few + 1)), [1] * few, [new_id(0)] * few]
+        await touched(stale, HOLD, *arrays(first), *held)
     await stale.execute(BACKLOG)
     await stale.execute(RESIDE)
     many = 20

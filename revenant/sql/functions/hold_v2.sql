@@ -18,11 +18,12 @@ begin
         if leaving[i] then
             delete from revenant.residents r
             where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
-                and r.owner = worker and r.fence = fences[i];
+                -- Not by `=`: the index over owners would be taken for the way, and has all that this worker owns.
+                and r.owner is not distinct from worker and r.fence = fences[i];
         else
             perform 1 from revenant.residents r
             where r.bucket = buckets[i] and r.kind = kinds[i] and r.key = keys[i]
-                and r.owner = worker and r.fence = fences[i]
+                and r.owner is not distinct from worker and r.fence = fences[i]
             for no key update;
         end if;
         continue when not found;
@@ -33,11 +34,14 @@ begin
         version := coalesce(version, 0);
         message_tids := array(
             -- By their ids, too: after a crash of the server a number is given away again.
-            select m.ctid::text
+            select m.tid::text
             from unnest(seqs[first:place - 1], ids[first:place - 1]) as h (seq, id)
-            join revenant.messages m on m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i]
-                and m.seq = h.seq and m.id = h.id
-            order by m.seq
+            cross join lateral (
+                select m.ctid as tid from revenant.messages m
+                where m.bucket = buckets[i] and m.kind = kinds[i] and m.key = keys[i] and m.seq = h.seq and m.id = h.id
+                limit 1
+            ) m
+            order by h.seq
         );
         return next;
     end loop;
