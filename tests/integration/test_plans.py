@@ -51,9 +51,12 @@ def arrays(keys: list[str]) -> tuple[list[int], list[str], list[str]]:
     return [bucket_of("Account", key) for key in keys], ["Account"] * len(keys), keys
 
 
-async def touched(connection: Connection, call: str, *parameters: Any) -> int:
-    """Return the buffers that a call touches, and see to it that it scans no table from end to end."""
-    scans = "select relname, seq_scan from pg_stat_xact_user_tables where schemaname = 'revenant' order by 1"
+async def touched(connection: Connection, call: str, *parameters: Any, small: str = "") -> int:
+    """Return the buffers that a call touches, and see to it that it scans no table from end to end, but a small one."""
+    scans = (
+        "select relname, seq_scan from pg_stat_xact_user_tables "
+        f"where schemaname = 'revenant' and relname <> '{small}' order by 1"
+    )
     async with connection.transaction(force_rollback=True):
         # The first call in a session reads its catalogs.
         await connection.execute(call, parameters)
@@ -326,3 +329,26 @@ async def test_residents_are_acquired_visited_answered_and_held_by_point_look_up
     assert await touched(stale, ANSWER, *arrays(kept), fences) < ANSWERED * many
     held = [*arrays(kept), fences, [True] * many, list(range(1, many + 1)), last, names]
     assert await touched(stale, HOLD, *held) < HELD * many
+
+
+NOTE = (
+    "select count(*) from revenant.note_turn_v1('00000000-0000-0000-0000-000000000001', 'lane-1', "
+    "%s::smallint[], %s::text[], %s::text[], %s::bigint[], %s::bigint[])"
+)
+NOTED, SUSPECTED = 4, 90
+"""Buffers as above; of an entity that a dead worker had noted, each of its ten messages gets a row and an index entry."""
+
+
+async def test_a_turn_is_noted_and_what_a_dead_worker_noted_is_suspected_by_point_look_ups(stale: Connection) -> None:
+    await stale.execute(BACKLOG)
+    many = 20
+    keys = [str(number) for number in range(100, ENTITIES, ENTITIES // many)][:many]
+    noted = [*arrays(keys), [0] * many, [2**62] * many]
+    assert await touched(stale, NOTE, *noted, small="notes") < NOTED * many
+    await stale.execute(
+        "insert into revenant.notes (worker, lane, backend_pid, backend_start, buckets, kinds, keys, firsts, lasts) "
+        "values ('00000000-0000-0000-0000-000000000002', 'lane-1', 1, now(), %s, %s, %s, %s, %s)",
+        noted,
+    )
+    assert await touched(stale, NOTE, *noted, small="notes") < SUSPECTED * many
+    assert await value(stale, NOTE, *noted) == many
