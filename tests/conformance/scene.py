@@ -1,36 +1,39 @@
-"""Runs one case: starts its workflow in memory, does to it what the case says, and notes what is committed."""
+"""Runs one case: starts its workflow, does to it what the case says, and notes what is committed; in memory, or served."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from revenant import RunFailed, Workflow
-from revenant.testing import MemoryApp, memory_app
+from revenant.testing import MemoryApp, ServedApp
 from revenant.worker.appending import Append
 from tests.conformance.translation import IDLE, Noted, Translation
 
+START = datetime(2026, 1, 1, tzinfo=UTC)
 _FAR = datetime(2100, 1, 1, tzinfo=UTC)
+Appends = Callable[[Any, Sequence[Append]], Awaitable[Any]]
+
+
+def noting(append: Appends, noted: list[Noted | str]) -> Appends:
+    """Return an archive's `append` that notes the events, in the order in which they are committed."""
+
+    async def append_and_note(archive: Any, parts: Sequence[Append]) -> Any:
+        # Before: when it returns, others may have seen it, and gone on.
+        noted.extend(Noted(part.write.key, event) for part in parts for event in part.draft.events)
+        return await append(archive, parts)
+
+    return append_and_note
 
 
 class Scene:
-    """One execution."""
+    """One execution; `noted` is what its application's archive notes."""
 
-    def __init__(self, workflow: Workflow[Any, Any], contexts: Sequence[Workflow[Any, Any]]) -> None:
+    def __init__(self, app: MemoryApp | ServedApp, workflow: Workflow[Any, Any], noted: list[Noted | str]) -> None:
+        self._app = app
         self._workflow = workflow
-        self._app: MemoryApp = memory_app(workflows=[workflow, *contexts], now=datetime(2026, 1, 1, tzinfo=UTC))
-        self._noted: list[Noted | str] = []
-        archive = self._app._runs._archive
-        append = archive.append
-
-        async def append_and_note(parts: Sequence[Append]) -> Any:
-            told = [Noted(part.write.key, event) for part in parts for event in part.draft.events]
-            done = await append(parts)
-            self._noted += told
-            return done
-
-        archive.append = append_and_note  # type: ignore[method-assign]  # what is committed is noted in its order
+        self._noted = noted
 
     async def play(self, given: Any, actions: Sequence[dict[str, Any]]) -> tuple[str, Any]:
         """Play it to its end, and return how it has ended, and with what."""

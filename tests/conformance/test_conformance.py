@@ -3,34 +3,67 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from aws_durable_execution_conformance_tests.variables import PlaceholderContext
 
+from revenant import Settings
+from revenant.testing import MemoryApp, ServedApp, memory_app
+from revenant.testing.archive import MemoryArchive
+from revenant.worker.archive import PostgresArchive
 from tests.conformance import batches, operations
 from tests.conformance.contexts import CONTEXTS
 from tests.conformance.registry import HANDLERS
-from tests.conformance.scene import Scene
+from tests.conformance.scene import START, Scene, noting
 from tests.conformance.suite import cases, differences
+from tests.conformance.translation import Noted
 from tests.pages import DOCS, rows
 
 CASES = cases()
+PATIENT = Settings(call_timeout=30)
 assert batches is not operations, "both have filled the registry"
 
 
-async def played(number: str, log: pytest.LogCaptureFixture) -> list[str]:
+ON_POSTGRES = ["1-11", "2-3", "3-6", "4-13", "8-14", "9-15"]
+"""One of each group: a retry, two waits, contexts in contexts, a callback that fails, and waits in branches and maps.
+
+Any other passes there as well, and takes its second.
+"""
+
+
+@pytest.fixture(params=["in memory"])
+def make(request: pytest.FixtureRequest) -> Callable[..., MemoryApp | ServedApp]:
+    if request.param == "in memory":
+        return memory_app
+    served: Callable[..., ServedApp] = request.getfixturevalue("revenant_app")
+    return served
+
+
+@pytest.fixture
+def noted(monkeypatch: pytest.MonkeyPatch) -> list[Noted | str]:
+    """What is committed from now on."""
+    found: list[Noted | str] = []
+    for archive in (MemoryArchive, PostgresArchive):
+        monkeypatch.setattr(archive, "append", noting(archive.append, found))
+    return found
+
+
+async def played(
+    number: str, make: Callable[..., Any], noted: list[Noted | str], log: pytest.LogCaptureFixture
+) -> list[str]:
     """Run a case, and return in what it differs from what is expected."""
     case = CASES[number]
     context = PlaceholderContext()
     context.resolve_variables(case.get("Variables"))
-    scene = Scene(HANDLERS[number], list(CONTEXTS.values()))
-    with log.at_level(logging.WARNING, "conformance"):
-        given, actions = context.substitute([case.get("Input"), case.get("CallbackActions", [])])
-        status, result = await scene.play(given, actions)
-    return differences(
-        case, context=context, history=scene.history(), status=status, result=result, log=list(log.messages)
-    )
+    given, actions = context.substitute([case.get("Input"), case.get("CallbackActions", [])])
+    async with make(workflows=[HANDLERS[number], *CONTEXTS.values()], settings=PATIENT, now=START) as app:
+        scene = Scene(app, HANDLERS[number], noted)
+        with log.at_level(logging.WARNING, "conformance"):
+            status, result = await scene.play(given, actions)
+    lines = [one.getMessage() for one in log.records if one.name == "conformance"]
+    return differences(case, context=context, history=scene.history(), status=status, result=result, log=lines)
 
 
 def told() -> dict[str, str]:
@@ -41,8 +74,18 @@ def told() -> dict[str, str]:
 
 
 @pytest.mark.parametrize("number", [number for number in CASES if number in HANDLERS])
-async def test_a_case_passes(number: str, caplog: pytest.LogCaptureFixture) -> None:
-    assert await played(number, caplog) == []
+async def test_a_case_passes(
+    number: str, make: Callable[..., Any], noted: list[Noted | str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await played(number, make, noted, caplog) == []
+
+
+@pytest.mark.parametrize("make", ["on a database"], indirect=True)
+@pytest.mark.parametrize("number", ON_POSTGRES)
+async def test_a_case_of_each_group_passes_on_postgres(
+    number: str, make: Callable[..., Any], noted: list[Noted | str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert await played(number, make, noted, caplog) == []
 
 
 def test_the_page_tells_of_each_case_what_is_true() -> None:
@@ -54,9 +97,9 @@ def test_the_page_tells_of_each_case_what_is_true() -> None:
     ] == []
 
 
-async def test_the_matcher_finds_what_is_wrong(caplog: pytest.LogCaptureFixture) -> None:
+async def test_the_matcher_finds_what_is_wrong(noted: list[Noted | str]) -> None:
     case: dict[str, Any] = CASES["1-3"]
-    scene = Scene(HANDLERS["1-3"], [])
+    scene = Scene(memory_app(workflows=[HANDLERS["1-3"]], now=START), HANDLERS["1-3"], noted)
     status, _ = await scene.play(None, [])
     history = scene.history()
     for event in history:
