@@ -37,6 +37,8 @@ from psycopg.conninfo import make_conninfo
 
 from revenant import Revenant, Settings
 from revenant.cli import main
+from revenant.codec import new_id
+from revenant.queue.tasks import TaskWrite, write_tasks
 from revenant.testing import MemoryApp
 from tests.entities import Account, Ledger, jobs
 from tests.pages import PAGES, ROOT, Block, blocks, name
@@ -220,7 +222,7 @@ async def test_every_snippet_runs_and_prints_what_its_page_says(page: Path, desk
 @pytest.fixture
 def roles(database: str) -> Iterator[dict[str, str]]:
     """The URLs of the roles that the docs grant something to, by the names that they have there."""
-    names = {word: f"{word}_{uuid4().hex}" for word in ("shop", "sender", "client", "reader")}
+    names = {word: f"{word}_{uuid4().hex}" for word in ("shop", "sender", "client", "taker", "reader")}
     with psycopg.connect(database, autocommit=True) as admin:
         for role in names.values():
             admin.execute(sql.SQL("create role {} login password 'secret'").format(sql.Identifier(role)))
@@ -259,6 +261,7 @@ async def test_the_grants_of_these_docs_suffice(roles: dict[str, str], settings:
             await refused(reader, "delete from revenant.messages", "select revenant.cast('Account', 'a', 'read')")
         assert await app.delete(app.ref(Account, "a"))
         await worker.stop(drain_timeout=5)
+        await take_steps(roles["taker"], roles["shop"])
 
 
 async def send_from_python(url: str, settings: Settings) -> None:
@@ -270,6 +273,21 @@ async def send_from_python(url: str, settings: Settings) -> None:
         await app.cast(account.deposit(1), after=timedelta(days=1))
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as client:
         await refused(client, "select * from revenant.entities", "delete from revenant.messages")
+
+
+async def take_steps(url: str, worker_url: str) -> None:
+    bucket = 7
+    async with await psycopg.AsyncConnection.connect(worker_url, autocommit=True) as worker:
+        for op in (1, 2):
+            task = TaskWrite(bucket, new_id(bucket), op, "run:w", "k", "step", "weigh", 1, None, "[]", None)
+            await write_tasks(worker, gone=[], tasks=[task])
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as taker:
+        for end in ("complete_step(%s, '1')", "fail_step(%s, 'no')"):
+            token = await value(taker, "select token from revenant.claim_step('weigh', 'me', 30)")
+            await taker.execute("select revenant.renew_step(%s, 60)", (token,))
+            for _ in range(2):
+                await taker.execute(f"select revenant.{end}".encode(), (token,))
+        await refused(taker, "select args from revenant.messages", "select * from revenant.run_events")
 
 
 async def refused(connection: psycopg.AsyncConnection[Any], *statements: str) -> None:
