@@ -19,7 +19,7 @@ SMALLEST_SHARE = 4
 """Entities that are not worth dividing between lanes: a commit each would cost more than it saves."""
 BRISK_PORTIONS = 2
 """Portions under way at a time, slow ones not counted."""
-COMPANY = 4
+COMPANY = 8
 """Fewer entities than one in so many of those under way wait for more: a commit costs nearly the same for one."""
 COMEBACK_SECONDS = 0.003
 """How long a portion counts as under way once it is done: its callers are about to call again."""

@@ -277,7 +277,7 @@ async def test_a_few_beside_many_wait_for_company_instead_of_a_commit_of_their_o
 async def test_few_that_get_no_company_are_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 0.02)
     agenda = Agenda()
-    agenda.add(hint(f"slow{number}") for number in range(16))
+    agenda.add(hint(f"slow{number}") for number in range(32))
     slow = [await agenda.take(16), await agenda.take(16)]
     agenda.finish(slow[0])
     agenda.add([hint("beside")])
