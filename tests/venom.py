@@ -155,6 +155,15 @@ async def dies_when_read(flow: Flow, word: str) -> int:
     return await flow.step(at_gate, word)
 
 
+@workflow
+async def asks_twice(flow: Flow, first: str | None) -> str:
+    """Waits for a word, goes on afresh, and waits for another."""
+    word = await flow.signal("word", str)
+    if first is None:
+        flow.continue_as_new(word)
+    return f"{first} {word}"
+
+
 class Deadly(Decider[None, None], version=1):
     """Decides to die."""
 
@@ -173,6 +182,7 @@ WORKFLOWS: list[Workflow[Any, Any]] = [
     books_badly,
     dies,
     dies_when_read,
+    asks_twice,
 ]
 
 app = Revenant(

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +19,21 @@ import pytest_asyncio
 
 from revenant import telemetry
 from revenant.app import Revenant
+from revenant.codec import bucket_of, new_id
 from revenant.config import Settings
 from revenant.errors import RunCancelled, RunFailed
+from revenant.queue.records import Hint
+from revenant.queue.runnotes import clear_runs, note_runs
 from revenant.worker import cell, cells, stepping
+from revenant.worker.archive import PostgresArchive
+from revenant.worker.caution import Caution
 from revenant.worker.cells import Cells, Draining
 from revenant.worker.origin import origin_of
 from tests import venom
 from tests.acceptance.command import is_alive, wait_for
 from tests.flows import history, types
 from tests.tools import eventually, rows, value
-from tests.venom import WORKFLOWS, books_badly, does_all, stays, works
+from tests.venom import WORKFLOWS, asks_twice, books_badly, does_all, stays, works
 
 Connection = psycopg.AsyncConnection[Any]
 TABLE = "create table bookings (word text, tx text default pg_current_xact_id())"
@@ -129,6 +134,49 @@ async def test_a_program_whose_application_nobody_can_import_says_so(settings: S
 async def _take(made: Cells) -> None:
     async with made.together(deaths=0):
         raise AssertionError("there is none")
+
+
+async def test_code_that_is_tried_and_does_no_harm_goes_on_as_always(
+    app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+
+    async def note(self: PostgresArchive, hints: Sequence[Hint]) -> Mapping[int, int]:
+        noted.extend(hint.key for hint in hints)
+        return dict.fromkeys(range(len(hints)), 1)
+
+    monkeypatch.setattr(PostgresArchive, "note", note)
+    monkeypatch.setattr(Caution, "on", True)
+    monkeypatch.setattr(stepping, "is_suspect", lambda found: False)
+    asking = await app.start(asks_twice, None, id="asks", timeout=60)
+    working = await app.start(works, 0, id="works", timeout=60)
+    await asking.signal("word", "one", timeout=60)
+    await asking.signal("word", "two", timeout=60)
+    assert await asking.result(timeout=60) == "one two"
+    assert await working.result(timeout=60) == "works-1works-2"
+    assert noted.count("works") >= 2, "before its trial, and after it"
+    assert (await types(connection, "works")).count("step.succeeded") == 2
+    assert await value(connection, "select sum(recoveries) from revenant.run_heads") == 0
+
+
+async def test_deaths_are_counted_of_those_whose_connection_is_gone(database: str, connection: Connection) -> None:
+    dead, alive, third = (new_id(0) for _ in range(3))
+    hints = [Hint(bucket_of("run:w", key), "run:w", key, 0) for key in ("b", "a", "c")]
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as lost:
+        assert await note_runs(lost, dead, hints[:2]) == {}
+        assert await note_runs(lost, dead, hints[:2]) == {}, "its own notes say nothing"
+        assert await note_runs(connection, third, hints[1:2]) == {}, "whoever wrote it lives"
+        backend = lost.info.backend_pid
+    gone = "select not exists (select from pg_stat_activity where pid = %s)"
+    await eventually(lambda: value(connection, gone, backend), what="the end of the connection")
+    assert await note_runs(connection, alive, hints) == {0: 1}, "of this one nobody is left"
+    await clear_runs(connection, third, hints)
+    assert await value(connection, "select count(*) from revenant.run_notes") == 3, "they are somebody else's by now"
+    await clear_runs(connection, alive, hints[1:])
+    assert await rows(connection, "select key, deaths from revenant.run_notes") == [("b", 1)]
+    await connection.execute("update revenant.run_notes set noted_at = noted_at - interval '2 days'")
+    assert await note_runs(connection, alive, hints[2:]) == {}
+    assert await rows(connection, "select key from revenant.run_notes") == [("c",)], "old ones go"
 
 
 PARENT = """
