@@ -908,7 +908,11 @@ begin
             order by m.seq
             limit message_limit
         ) m
-        left join revenant.replies r on r.bucket = m.bucket and r.id = m.id and m.digest is not null
+        left join lateral (
+            select r.status, r.version, r.body, r.digest from revenant.replies r
+            where r.bucket = m.bucket and r.id = m.id and m.digest is not null
+            limit 1
+        ) r on true
         order by m.seq
     loop
         seq := message.seq; message_tid := message.message_tid; id := message.id; handler := message.handler;
@@ -3415,7 +3419,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '963ed8f5c520b987b6885990de2ad4a93431b4900db0eb2659549d3b778c0fc1', 0)
+values (0, 'functions', '10a5242ebca29b90b949a84a83eedd3a46745899c23d618d053756eb60012c2d', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -249,6 +249,27 @@ from generate_series(1, %s) n
 """
 
 
+CALLS = """
+insert into revenant.messages (bucket, kind, key, id, handler, args, origin, digest)
+select b, 'Account', 'called', (substr(md5('c' || n), 1, 30) || lpad(to_hex(b::int), 2, '0'))::uuid, 'deposit', '{}',
+    'revenant_x', '\\x00'
+from generate_series(1, 50) n, revenant.bucket_v1('Account', 'called') b
+"""
+CLAIM_CALLS = "select * from revenant.claim_calls_v1(%s::smallint, 'Account', 'called', 0, 512, 16777216)"
+
+
+@PLANNED
+async def test_calls_past_casts_are_read_with_a_look_up_for_each_reply(stale: Connection, when: str) -> None:
+    bucket, calls = bucket_of("Account", "called"), 50
+    if await grown(stale, when):
+        await stale.execute(RECEIPTS.replace("%s", "300" if when == "there were few" else "0").encode())
+        await touched(stale, CLAIM_CALLS, bucket)
+        await stale.execute("delete from revenant.replies")
+    await stale.execute(RECEIPTS.replace("%s", "20000").encode())
+    await stale.execute(CALLS.encode())
+    assert await touched(stale, CLAIM_CALLS, bucket) < FETCHED * 2 * calls
+
+
 async def test_tidying_reads_a_page_and_never_all_receipts(stale: Connection) -> None:
     receipts, page = 100_000, 100
     await stale.execute(RECEIPTS.replace("%s", str(receipts)).encode())

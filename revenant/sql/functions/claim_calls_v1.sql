@@ -23,7 +23,11 @@ begin
             order by m.seq
             limit message_limit
         ) m
-        left join revenant.replies r on r.bucket = m.bucket and r.id = m.id and m.digest is not null
+        left join lateral (
+            select r.status, r.version, r.body, r.digest from revenant.replies r
+            where r.bucket = m.bucket and r.id = m.id and m.digest is not null
+            limit 1
+        ) r on true
         order by m.seq
     loop
         seq := message.seq; message_tid := message.message_tid; id := message.id; handler := message.handler;
