@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from revenant.queue.records import Hint
 from revenant.queue.runs import VisitedRun
@@ -19,6 +21,15 @@ from revenant.workflows.events import ENDS
 
 log = logging.getLogger("revenant.runs")
 _ENDED = frozenset(ENDS.values())
+VALID_SECONDS = 60.0
+"""How long a trial counts: a run is read at once after it, if it is still there to be read."""
+
+
+class Outcome(NamedTuple):
+    """How a trial ended: the process too, or not; and until when (monotonic seconds) that counts."""
+
+    fate: str | None
+    until: float
 
 
 class Trials:
@@ -39,10 +50,8 @@ class Trials:
         self._noted: list[Hint] = []
         """What is noted, and whose code runs now."""
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._cleared: set[Key] = set()
-        """Runs that have stood their trials and are about to be read."""
-        self._fates: dict[Key, str] = {}
-        """How the processes ended in which the others were tried."""
+        self._tried: dict[Key, Outcome] = {}
+        """Runs that are about to be read, and how their trials ended."""
 
     async def look(self, hints: Sequence[Hint], found: Sequence[VisitedRun]) -> set[Key]:
         """Note the runs whose code is about to run; return those that are left out: they are tried first."""
@@ -56,7 +65,7 @@ class Trials:
         tried: set[Key] = set()
         for place, hint in enumerate(risky):
             key = (hint.kind, hint.key)
-            if deaths.get(place) and key not in self._cleared and key not in self._fates:
+            if deaths.get(place) and self._outcome(key) is None:
                 tried.add(key)
                 self._begin(key, hint, self._cells)
             else:
@@ -65,7 +74,16 @@ class Trials:
 
     def fate(self, key: Key) -> str | None:
         """Return how the process ended in which a run was tried; None: it did not, or there was none."""
-        return self._fates.get(key)
+        outcome = self._outcome(key)
+        return None if outcome is None else outcome.fate
+
+    def _outcome(self, key: Key) -> Outcome | None:
+        outcome = self._tried.get(key)
+        if outcome is not None and outcome.until < time.monotonic():
+            # Others have read it meanwhile, and what it is now nobody here has tried.
+            del self._tried[key]
+            return None
+        return outcome
 
     async def over(self) -> None:
         """What was noted has done no harm, or is recorded: it is forgotten."""
@@ -73,8 +91,7 @@ class Trials:
         if noted:
             await self._archive.clear(noted)
         for hint in noted:
-            self._cleared.discard((hint.kind, hint.key))
-            self._fates.pop((hint.kind, hint.key), None)
+            self._tried.pop((hint.kind, hint.key), None)
 
     async def stop(self) -> None:
         """End what is under way; safe twice."""
@@ -94,15 +111,15 @@ class Trials:
             await room.tell(trial=[*hint[:3]])
             await room.hear()
 
+        fate = None
         try:
             await cells.run(talk)
         except Draining:
             return
         except KilledCell as killed:
             log.error("The code of run %s(%r) has ended the process in which it was tried (%s).", *key, killed.fate)  # noqa: TRY400 # its own words are all there is to say
-            self._fates[key] = killed.fate
-        else:
-            self._cleared.add(key)
+            fate = killed.fate
+        self._tried[key] = Outcome(fate, time.monotonic() + VALID_SECONDS)
         self._again(hint)
 
 
