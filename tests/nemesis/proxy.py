@@ -26,6 +26,7 @@ class Cable:
         """Whether what the server sends is thrown away: the line is there, and nothing comes."""
         self.on_answer: Callable[[], None] | None = None
         """Called once with the server's next answer, which is lost."""
+        self.hung_up = False
         self.ended = asyncio.Event()
 
     def cut(self) -> None:
@@ -36,6 +37,7 @@ class Cable:
 
     def hang_up(self) -> None:
         """Close the client's end only: the server goes on, and nobody is there to hear it."""
+        self.hung_up = True
         self.client.close()
 
 
@@ -135,7 +137,8 @@ class Proxy:
         try:
             await self._forth(cable)
         finally:
-            if not writer.is_closing():
+            # Not by `is_closing`: that is so as well when the client has died with something unread, and is reset.
+            if not cable.hung_up:
                 cable.cut()
             # After `hang_up` the server's end lives on until the server closes it.
             await asyncio.gather(back, return_exceptions=True)
