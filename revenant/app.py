@@ -30,8 +30,8 @@ from revenant.entities.turn import DELETE, PASSIVATE
 from revenant.errors import ConfigurationError, UnknownKind
 from revenant.sql import migrate, readable
 from revenant.sync import Sync
+from revenant.worker.cells.origin import origin_of
 from revenant.worker.jobs import JobRunner
-from revenant.worker.origin import origin_of
 from revenant.worker.worker import Worker
 from revenant.workflows.decider import Decider
 from revenant.workflows.registry import Workflows

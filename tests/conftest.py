@@ -20,7 +20,7 @@ from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.embedded import lease
 from revenant.sql import migrate, whole_schema
-from revenant.worker import alarm
+from revenant.worker.timing import alarm
 from revenant.worker.worker import Worker
 from tests.databases import Pool, created
 from tests.entities import ENTITIES

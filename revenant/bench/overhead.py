@@ -28,9 +28,9 @@ from revenant.queue.mailbox import waking
 from revenant.queue.records import Claim, Claimed, Delivery, Envelope, Hint, Mark, Reply, Settlement
 from revenant.queue.script import columns
 from revenant.queue.settle import parameters, payloads
-from revenant.worker.cache import Cache
-from revenant.worker.guard import Guard
-from revenant.worker.ledger import Ledger
+from revenant.worker.lanes.cache import Cache
+from revenant.worker.lanes.guard import Guard
+from revenant.worker.lanes.ledger import Ledger
 
 AT_ONCE = 64
 """Messages that share a batch, a turn and a notification; each is of another entity."""

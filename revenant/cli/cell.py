@@ -14,8 +14,8 @@ from revenant.app import Revenant
 from revenant.cli.loading import load_app
 from revenant.cli.options import configure_logging
 from revenant.eventloop import run
-from revenant.worker.channel import Channel
-from revenant.worker.inside import Inside, die_with
+from revenant.worker.cells.channel import Channel
+from revenant.worker.cells.inside import Inside, die_with
 
 log = logging.getLogger("revenant.cell")
 

@@ -23,10 +23,10 @@ from revenant.queue.tasks import TaskKey, TaskWrite
 from revenant.queue.views import Row
 from revenant.testing.seeing import seen_of
 from revenant.testing.store import Store
-from revenant.worker.appending import Append, jobs_of, settlement_of, tasks_of
-from revenant.worker.progress import Progress
-from revenant.worker.stage import Staged
-from revenant.worker.transacting import Transacting
+from revenant.worker.runs.appending import Append, jobs_of, settlement_of, tasks_of
+from revenant.worker.runs.progress import Progress
+from revenant.worker.runs.stage import Staged
+from revenant.worker.runs.transacting import Transacting
 from revenant.workflows.events import APPROVAL_GIVEN, ENDS, Event, event
 from revenant.workflows.workflow import KIND
 

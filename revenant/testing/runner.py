@@ -19,9 +19,9 @@ from revenant.entities.turn import PASSIVATE, Rules, run_turn
 from revenant.errors import ConfigurationError
 from revenant.queue.records import Claimed, Delivery, Settlement
 from revenant.testing.store import Store
-from revenant.worker.guard import Guard
-from revenant.worker.host import NoConnection
-from revenant.worker.ledger import Ledger
+from revenant.worker.lanes.guard import Guard
+from revenant.worker.lanes.ledger import Ledger
+from revenant.worker.residents.host import NoConnection
 
 
 class NoDatabase:

@@ -21,10 +21,10 @@ from revenant.queue.records import Reply
 from revenant.queue.runs import result_id
 from revenant.testing.archive import MemoryArchive
 from revenant.testing.store import Store
-from revenant.worker.admitting import Admitting
 from revenant.worker.fleet import Fleet
-from revenant.worker.lane import Counters
-from revenant.worker.runner import Runner
+from revenant.worker.lanes.lane import Counters
+from revenant.worker.runs.admitting import Admitting
+from revenant.worker.runs.runner import Runner
 from revenant.workflows.decider import DeciderWorkflow
 from revenant.workflows.events import Event
 from revenant.workflows.registry import Workflows

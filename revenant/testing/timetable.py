@@ -12,7 +12,7 @@ from revenant.entities.address import Address
 from revenant.entities.recurrence import Recurrence, firing_of
 from revenant.entities.schedule import Schedule
 from revenant.queue.records import Envelope, ReminderWrite, Scheduled
-from revenant.worker.reminders import MOST
+from revenant.worker.timing.reminders import MOST
 
 _SLACK = 20
 Due = tuple[Envelope, int]

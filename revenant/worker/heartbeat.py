@@ -16,7 +16,7 @@ from revenant.queue.script import run_script
 from revenant.sql import statement
 from revenant.worker.caution import Caution
 from revenant.worker.fleet import Fleet, Member
-from revenant.worker.lane import Counters
+from revenant.worker.lanes.lane import Counters
 from revenant.worker.loop import Loop
 
 HEARTBEAT_SECONDS = 2.0

@@ -8,8 +8,8 @@ from revenant.entities.registry import Registry
 from revenant.queue.records import RELEASED, Hint
 from revenant.worker.agenda import Agenda
 from revenant.worker.fleet import Fleet
-from revenant.worker.home import Home
-from revenant.worker.runner import Runner
+from revenant.worker.residents.home import Home
+from revenant.worker.runs.runner import Runner
 from revenant.workflows.registry import Workflows
 
 

@@ -23,33 +23,33 @@ from revenant.queue.listener import Listener
 from revenant.queue.mailbox import CASTS, WAKE_CHANNEL, notify
 from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL
-from revenant.worker.admitting import Admitting
 from revenant.worker.agenda import Agenda
-from revenant.worker.ahead import Ahead
-from revenant.worker.archive import PostgresArchive
-from revenant.worker.cache import Cache
 from revenant.worker.caution import Caution
-from revenant.worker.cells import Cells
+from revenant.worker.cells.cells import Cells
 from revenant.worker.chronicler import Chronicler
-from revenant.worker.clockwork import Clockwork
-from revenant.worker.estate import Estate
 from revenant.worker.fleet import Fleet
 from revenant.worker.heartbeat import CHANGED, Heartbeat
-from revenant.worker.home import Home
-from revenant.worker.host import Host
 from revenant.worker.janitor import Janitor
 from revenant.worker.jobs import JobRunner
-from revenant.worker.lane import Counters, Lane
-from revenant.worker.ledger import Ledger
+from revenant.worker.lanes.ahead import Ahead
+from revenant.worker.lanes.cache import Cache
+from revenant.worker.lanes.lane import Counters, Lane
+from revenant.worker.lanes.ledger import Ledger
+from revenant.worker.lanes.partners import Partners
 from revenant.worker.loop import Loop
-from revenant.worker.partners import Partners
-from revenant.worker.residence import Residence
+from revenant.worker.residents.estate import Estate
+from revenant.worker.residents.home import Home
+from revenant.worker.residents.host import Host
+from revenant.worker.residents.residence import Residence
 from revenant.worker.retention import Retention
-from revenant.worker.runner import Runner
-from revenant.worker.scanner import Scanner
+from revenant.worker.runs.admitting import Admitting
+from revenant.worker.runs.archive import PostgresArchive
+from revenant.worker.runs.runner import Runner
+from revenant.worker.runs.scanner import Scanner
 from revenant.worker.suspects import Suspects
 from revenant.worker.sweeper import Sweeper
 from revenant.worker.switchboard import Switchboard
+from revenant.worker.timing.clockwork import Clockwork
 from revenant.worker.underway import under_way
 from revenant.worker.watch import Watch
 from revenant.workflows.registry import Workflows

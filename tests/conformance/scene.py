@@ -8,7 +8,7 @@ from typing import Any
 
 from revenant import RunFailed, Workflow
 from revenant.testing import MemoryApp, ServedApp
-from revenant.worker.appending import Append
+from revenant.worker.runs.appending import Append
 from tests.conformance.translation import IDLE, Noted, Translation
 
 START = datetime(2026, 1, 1, tzinfo=UTC)

@@ -12,7 +12,7 @@ from aws_durable_execution_conformance_tests.variables import PlaceholderContext
 from revenant import Settings
 from revenant.testing import MemoryApp, ServedApp, memory_app
 from revenant.testing.archive import MemoryArchive
-from revenant.worker.archive import PostgresArchive
+from revenant.worker.runs.archive import PostgresArchive
 from tests.conformance import batches, operations
 from tests.conformance.contexts import CONTEXTS
 from tests.conformance.registry import HANDLERS

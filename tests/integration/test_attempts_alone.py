@@ -13,7 +13,7 @@ import pytest
 from revenant import Flow, step, workflow
 from revenant.app import Revenant
 from revenant.config import Settings
-from revenant.worker import apart
+from revenant.worker.runs import apart
 from tests.flows import served, types
 from tests.tools import eventually, value
 

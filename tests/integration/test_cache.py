@@ -13,7 +13,7 @@ from revenant.app import Revenant
 from revenant.config import Settings
 from revenant.entities import instance, snapshot
 from revenant.errors import HandlerError
-from revenant.worker.cache import ENTRY_BYTES, Cache, Entry
+from revenant.worker.lanes.cache import ENTRY_BYTES, Cache, Entry
 from revenant.worker.worker import Worker
 from tests.relaxed import KINDS, Boulder, Rock
 from tests.tools import eventually

@@ -24,11 +24,12 @@ from revenant.config import Settings
 from revenant.errors import RunCancelled, RunFailed
 from revenant.queue.records import Hint
 from revenant.queue.runnotes import clear_runs, note_runs
-from revenant.worker import cell, cells, stepping
-from revenant.worker.archive import PostgresArchive
 from revenant.worker.caution import Caution
-from revenant.worker.cells import Cells, Draining
-from revenant.worker.origin import origin_of
+from revenant.worker.cells import cell, cells
+from revenant.worker.cells.cells import Cells, Draining
+from revenant.worker.cells.origin import origin_of
+from revenant.worker.runs import stepping
+from revenant.worker.runs.archive import PostgresArchive
 from tests import venom
 from tests.acceptance.command import is_alive, wait_for
 from tests.flows import history, types
@@ -188,7 +189,7 @@ time.sleep(600)
 """
 CHILD = """
 import ctypes, os, time
-from revenant.worker.inside import die_with
+from revenant.worker.cells.inside import die_with
 die_with(os.getppid())
 print("here", flush=True)
 {how}

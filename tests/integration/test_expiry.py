@@ -16,9 +16,9 @@ from revenant.config import Settings
 from revenant.entities.entity import Entity
 from revenant.errors import ConfigurationError
 from revenant.queue.link import Link
-from revenant.worker import expiry
-from revenant.worker.expiry import Expiry
 from revenant.worker.fleet import Fleet, Member
+from revenant.worker.timing import expiry
+from revenant.worker.timing.expiry import Expiry
 from revenant.worker.worker import Worker
 from tests.timed import Alarmed, Visit, set_clock
 from tests.tools import eventually, rows, value

@@ -14,7 +14,8 @@ from revenant.codec import new_id
 from revenant.config import Settings
 from revenant.errors import CallTimeout, UnknownHandler
 from revenant.sql import statement
-from revenant.worker import aftermath, heartbeat
+from revenant.worker import heartbeat
+from revenant.worker.lanes import aftermath
 from revenant.worker.worker import Worker
 from tests.deploys import NewParcel, OldParcel
 from tests.tools import eventually, rows, value
@@ -71,7 +72,7 @@ async def test_the_table_of_workers_is_read_once_a_turn_at_most(
         looks.append(name)
         return statement(name)
 
-    monkeypatch.setattr("revenant.worker.census.statement", counted)
+    monkeypatch.setattr("revenant.worker.lanes.census.statement", counted)
     late = app.worker()
     await late.start()
     await eventually(lambda: value(connection, "select count(*) = 100 from revenant.dead"))

@@ -148,7 +148,7 @@ async def test_a_poisoned_entity_makes_no_hot_loop_and_holds_up_nobody(
     poisoned = app.ref(Account, "poisoned")
     await poisoned.deposit(5)
     await connection.execute('update revenant.entities set state = \'{"balance": "much"}\'')
-    monkeypatch.setattr("revenant.worker.partners.claim", counted)
+    monkeypatch.setattr("revenant.worker.lanes.partners.claim", counted)
     await app.cast(poisoned.deposit(1))
     for n in range(300):
         assert await app.ref(Account, f"other-{n % 10}").deposit(1) == n // 10 + 1

@@ -22,7 +22,7 @@ from revenant.entities.handler import handler
 from revenant.errors import ConfigurationError, HandlerError, Unstorable
 from revenant.queue.connection import connect
 from revenant.queue.script import run_script
-from revenant.worker.isolation import LaneConnection
+from revenant.worker.lanes.isolation import LaneConnection
 from revenant.worker.worker import Worker
 from tests.entities import Ledger
 from tests.tools import eventually, rows, value

@@ -26,12 +26,12 @@ from revenant.queue.script import run_script
 from revenant.sql import migrate
 from revenant.worker import janitor, sweeper
 from revenant.worker.agenda import Agenda
-from revenant.worker.alarm import SHORTEST_SLEEP
-from revenant.worker.isolation import LaneConnection, LaneIsolation
 from revenant.worker.janitor import Janitor
 from revenant.worker.jobs import JobRunner
+from revenant.worker.lanes.isolation import LaneConnection, LaneIsolation
 from revenant.worker.sweeper import Sweeper
-from revenant.worker.ticker import Ticker
+from revenant.worker.timing.alarm import SHORTEST_SLEEP
+from revenant.worker.timing.ticker import Ticker
 from tests.entities import ENTITIES, Account, jobs
 from tests.tools import eventually, rows, value
 

@@ -19,8 +19,8 @@ from revenant.entities.durability import Interval
 from revenant.entities.entity import Entity
 from revenant.entities.handler import handler
 from revenant.errors import HandlerError, HandlerTimeout, RevenantError
-from revenant.worker import guard
-from revenant.worker.ledger import Ledger
+from revenant.worker.lanes import guard
+from revenant.worker.lanes.ledger import Ledger
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]

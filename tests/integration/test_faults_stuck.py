@@ -14,8 +14,8 @@ from revenant.errors import StateInvalid
 from revenant.queue.callers import claim_calls
 from revenant.queue.claim import ENTITY_LIMIT, claim
 from revenant.queue.records import Claim, Claimed, Delivery, Hint
-from revenant.worker import aftermath
 from revenant.worker.agenda import Agenda
+from revenant.worker.lanes import aftermath
 from revenant.worker.worker import Worker
 from tests.entities import Account
 from tests.tools import eventually, rows, value
@@ -36,7 +36,7 @@ def turns(monkeypatch: pytest.MonkeyPatch) -> list[Claimed]:
         found.extend(entity for entity in claimed.entities if entity.key == "stuck")
         return claimed
 
-    monkeypatch.setattr("revenant.worker.partners.claim", counted)
+    monkeypatch.setattr("revenant.worker.lanes.partners.claim", counted)
     return found
 
 
@@ -119,7 +119,7 @@ async def test_a_call_that_comes_with_the_net_while_the_casts_get_stuck_is_told_
             agenda.add([net], backlog=True)
         return found
 
-    monkeypatch.setattr("revenant.worker.stuck.claim_calls", read)
+    monkeypatch.setattr("revenant.worker.lanes.stuck.claim_calls", read)
     agenda._blocked.clear()
     agenda.add([net], backlog=True)
     await eventually(lambda: calls, what="the net's turn")
@@ -148,7 +148,7 @@ async def test_a_deletion_behind_stuck_casts_ends_the_state_and_lets_them_go_on(
         taken.append(await claim_calls(*given, **named))
         return taken[-1]
 
-    monkeypatch.setattr("revenant.worker.stuck.claim_calls", kept)
+    monkeypatch.setattr("revenant.worker.lanes.stuck.claim_calls", kept)
     deleted, balance = await asyncio.gather(app.delete(stuck), app.call(stuck.deposit(1), timeout=10))
     assert deleted is True
     assert balance == CASTS + 1, "a call overtook the casts before it"

@@ -12,8 +12,8 @@ import pytest_asyncio
 from revenant import Flow, Revenant, RunFailed, Settings, workflow
 from revenant.codec import bucket_of, new_id
 from revenant.errors import RunCancelled
-from revenant.worker.appending import Append
-from revenant.worker.runner import Runner
+from revenant.worker.runs.appending import Append
+from revenant.worker.runs.runner import Runner
 from revenant.worker.worker import Worker
 from revenant.workflows import signals
 from tests.runs import history, types

@@ -9,7 +9,7 @@ import psycopg
 from revenant.codec import new_id
 from revenant.queue.link import Link
 from revenant.queue.records import Reply, Settlement
-from revenant.worker.late import Late
+from revenant.worker.runs.late import Late
 from tests.tools import rows, value
 
 Connection = psycopg.AsyncConnection[Any]

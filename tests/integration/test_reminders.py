@@ -17,8 +17,8 @@ from revenant.errors import ConfigurationError, HandlerError
 from revenant.queue.link import Link
 from revenant.queue.timetable import FiredReminder, due_reminders, fire_reminders
 from revenant.queue.views import find_entity
-from revenant.worker import reminders
-from revenant.worker.reminders import Reminders
+from revenant.worker.timing import reminders
+from revenant.worker.timing.reminders import Reminders
 from revenant.worker.worker import Worker
 from tests.timed import Alarmed, set_clock
 from tests.tools import eventually, rows, value

@@ -249,7 +249,7 @@ async def test_an_answer_is_refused_once_another_worker_owns_the_entity(
         answered.append(slots)
         return slots
 
-    monkeypatch.setattr("revenant.worker.residence.answer", taken_over)
+    monkeypatch.setattr("revenant.worker.residents.residence.answer", taken_over)
     # What was handled in memory was not answered; it is handled again, with the message before it.
     assert await lamp.shine() == 2
     assert answered[0] == [0]

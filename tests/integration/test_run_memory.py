@@ -13,7 +13,7 @@ import pytest
 
 from revenant import Flow, Retry, Revenant, Settings, StepFailed, workflow
 from revenant.testing import memory_app
-from revenant.worker import stage
+from revenant.worker.runs import stage
 from revenant.worker.worker import RUNNERS
 from revenant.workflows.live import LiveRun
 from tests.flows import served

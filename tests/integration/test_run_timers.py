@@ -23,7 +23,7 @@ from revenant.queue.rest import create_clock, set_clock
 from revenant.queue.timetable import DUE_CHANNEL
 from revenant.testing.served import ruled_by_clock
 from revenant.worker.agenda import Agenda
-from revenant.worker.ticker import Ticker
+from revenant.worker.timing.ticker import Ticker
 from revenant.worker.worker import Worker
 from revenant.workflows import Command, Complete, DecisionView, SleepUntil
 from revenant.workflows.flow import Flow

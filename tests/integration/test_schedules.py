@@ -15,7 +15,7 @@ from revenant import Revenant, Schedule, Settings, ref
 from revenant.errors import ConfigurationError
 from revenant.queue.link import Link
 from revenant.queue.views import schedules as all_schedules
-from revenant.worker.schedules import Schedules
+from revenant.worker.timing.schedules import Schedules
 from tests.timed import Alarmed, set_clock
 from tests.tools import eventually, rows, value
 

@@ -23,10 +23,10 @@ from revenant.queue import timetable
 from revenant.queue.link import Link
 from revenant.queue.records import Hint
 from revenant.queue.timetable import DUE_CHANNEL, LONGEST_SLEEP
-from revenant.worker import ticker as tickers
 from revenant.worker.agenda import Agenda
-from revenant.worker.alarm import SHORTEST_SLEEP
-from revenant.worker.ticker import Ticker, hint_payloads
+from revenant.worker.timing import ticker as tickers
+from revenant.worker.timing.alarm import SHORTEST_SLEEP
+from revenant.worker.timing.ticker import Ticker, hint_payloads
 from revenant.worker.worker import Worker
 from tests.timed import Alarmed, set_clock
 from tests.tools import eventually, rows, value

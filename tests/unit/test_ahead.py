@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from revenant.queue.records import Hint
-from revenant.worker.ahead import Ahead
 from revenant.worker.fleet import Fleet, Member
+from revenant.worker.lanes.ahead import Ahead
 
 HINTS = [Hint(0, kind, key, 1) for kind in ("Account", "Cart") for key in ("a", "b")]
 OWN = Member("own", {"Account": {"vsn": 1}, "Cart": {"vsn": 1}}, draining=False, alive=True)

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from revenant.worker.budget import MOST_BUDGETS, Budget
+from revenant.worker.lanes.budget import MOST_BUDGETS, Budget
 
 
 @pytest.fixture

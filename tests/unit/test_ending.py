@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from revenant.worker.ending import ending_of
+from revenant.worker.lanes.ending import ending_of
 
 ENDINGS = {
     "commit": "COMMIT",

@@ -6,7 +6,7 @@ import ast
 import re
 
 from revenant import telemetry
-from revenant.worker.telling import NAMES
+from revenant.worker.runs.telling import NAMES
 from tests.pages import DOCS, rows, sections
 from tests.unit.test_shape import MODULES
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from revenant.errors import HandlerTimeout
-from revenant.worker import guard
-from revenant.worker.guard import Guard
+from revenant.worker.lanes import guard
+from revenant.worker.lanes.guard import Guard
 from tests.tools import eventually
 
 

@@ -7,7 +7,7 @@ import pytest
 from revenant.config import Settings
 from revenant.entities.outcome import Applied, EntityTurn, Failed, Left, Outcome, Repeated
 from revenant.queue.records import Claimed, Delivery, Reply, Settlement
-from revenant.worker.ledger import Ledger
+from revenant.worker.lanes.ledger import Ledger
 
 ID = "01a20365-fc8c-7d4a-a158-719b77ec92a7"
 

@@ -58,12 +58,12 @@ OTHER_CLOCKS = {
 
 SQL_IN_PYTHON = {
     ("queue/claim.py", "rollback"): "transaction control of one word",
-    ("worker/ending.py", "abort"): "a word that is looked for, not sent",
-    ("worker/ending.py", "begin"): "as above",
-    ("worker/ending.py", "commit"): "as above",
-    ("worker/ending.py", "rollback"): "as above",
+    ("worker/lanes/ending.py", "abort"): "a word that is looked for, not sent",
+    ("worker/lanes/ending.py", "begin"): "as above",
+    ("worker/lanes/ending.py", "commit"): "as above",
+    ("worker/lanes/ending.py", "rollback"): "as above",
     (
-        "worker/isolation.py",
+        "worker/lanes/isolation.py",
         "savepoint revenant_",
     ): "psycopg's own door takes it as it is, before a handler's statement",
     (

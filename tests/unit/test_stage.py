@@ -7,8 +7,8 @@ from typing import Any, cast
 
 import pytest
 
-from revenant.worker import stage
-from revenant.worker.stage import Stage, Staged
+from revenant.worker.runs import stage
+from revenant.worker.runs.stage import Stage, Staged
 
 
 class Fake:

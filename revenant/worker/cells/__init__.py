@@ -1,0 +1,1 @@
+"""Processes apart, for attempts and workflow code that may kill the process they run in."""

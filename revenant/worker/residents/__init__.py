@@ -1,0 +1,1 @@
+"""Relaxed entities that live in this process's memory, from their taking to their flush."""
