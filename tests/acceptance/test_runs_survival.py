@@ -7,7 +7,6 @@ import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from pathlib import Path
-from statistics import median
 from typing import Any, NamedTuple
 
 import psycopg
@@ -232,8 +231,9 @@ async def test_another_worker_goes_on_with_a_run_within_a_second_of_a_kill(
     for run in runs:
         await run.result(timeout=30)
     await check_whole(connection)
-    # Others on a busy machine may hold up one of them, and not most.
-    assert median(took) < KILLED, took
+    # Others on a busy machine may hold up most of them; without the look for the dead it would be eight seconds.
+    assert min(took) < KILLED, took
+    assert max(took) < SOON, took
 
 
 async def test_a_hung_worker_is_passed_over_and_as_a_zombie_can_record_nothing(
