@@ -98,22 +98,22 @@ class _Side:
 async def measure_durability(
     *, callers: int, seconds: float, messages: int, say: Callable[[str], None]
 ) -> DurabilityResult:
-    """Measure each durability for `seconds` of many callers, and as many of one; then `messages` to a large state."""
+    """Measure `messages` to a large state; then each durability for `seconds` of many callers, and as many of one."""
     async with ring(workers=1, say=say, kinds=KINDS) as site:
         await site.start()
         strict = _Side(site, BenchCounter, BenchAlbum)
         interval = _Side(site, BenchResident, BenchLooseAlbum)
         for side in (strict, interval):
             await side.seed()
-        for _ in range(SLICES):
-            for side in (strict, interval):
-                await side.press(callers=callers, seconds=seconds / SLICES)
-                site.crew.watch()
-        # The strict one comes last: what it leaves is vacuumed afterwards, and that is written, too.
+        # Before the others, and the strict one last: what they leave is vacuumed afterwards, and that is written, too.
         for side in (interval, strict):
             # What was measured before is to be on disk, and not among what is measured now.
             await site.settle()
             await side.leaf(messages)
+        for _ in range(SLICES):
+            for side in (strict, interval):
+                await side.press(callers=callers, seconds=seconds / SLICES)
+                site.crew.watch()
         await site.settle()
         return DurabilityResult(
             callers=callers,

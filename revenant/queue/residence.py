@@ -93,6 +93,8 @@ async def visit(
     most: int = ENTITY_LIMIT,
 ) -> Visit:
     """Become the owner of what nobody alive owns, and read the messages of what this worker owns, in one round trip."""
+    if len(looks) == 1 and looks[0].place.fence:
+        return await _visit_one(connection, worker, looks, most=most)
     ((now,),), rows = await run_script(
         connection,
         statement("visit_entities"),
@@ -111,6 +113,27 @@ async def visit(
     found = Visit(now)
     for row in rows:
         _sort(found, looks, row)
+    return found
+
+
+async def _visit_one(
+    connection: psycopg.AsyncConnection[Any], worker: str, looks: Sequence[Look], *, most: int
+) -> Visit:
+    (look,) = looks
+    parameters = {
+        "worker": worker,
+        **look.place._asdict(),
+        "since": look.since,
+        "known": look.known,
+        "last": look.last,
+        "message_limit": min(most, MESSAGE_LIMIT),
+        "byte_limit": BYTE_LIMIT,
+    }
+    (rows,) = await run_script(connection, statement("visit_one"), parameters)
+    found = Visit(rows[0][17])
+    for row in rows:
+        if row[1] != "nothing":
+            _sort(found, looks, row)
     return found
 
 
@@ -137,6 +160,8 @@ async def answer(
     connection: psycopg.AsyncConnection[Any], worker: str, places: Sequence[Place], wakes: Sequence[tuple[str, str]]
 ) -> list[int]:
     """Wake callers: (channel, payload) each; return the slots that this worker has lost, and then nobody was woken."""
+    if len(places) == len(wakes) == 1:
+        return await _answer_one(connection, worker, places[0], wakes[0])
     (rows,) = await run_script(
         connection,
         statement("answer_callers"),
@@ -147,6 +172,14 @@ async def answer(
         },
     )
     return [slot - 1 for (slot,) in rows]
+
+
+async def _answer_one(
+    connection: psycopg.AsyncConnection[Any], worker: str, place: Place, wake: tuple[str, str]
+) -> list[int]:
+    parameters = {"worker": worker, **place._asdict(), "channel": wake[0], "payload": wake[1]}
+    (((owned,),),) = await run_script(connection, statement("answer_caller"), parameters)
+    return [] if owned else [0]
 
 
 async def hold(

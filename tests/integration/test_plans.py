@@ -308,6 +308,13 @@ ANSWER = (
     "select revenant.answer_v1('00000000-0000-0000-0000-000000000001', %s::smallint[], %s::text[], %s::text[], "
     "%s::bigint[], '{}', '{}')"
 )
+VISIT_ONE = (
+    "select * from revenant.visit_one_v1('00000000-0000-0000-0000-000000000001', %s::smallint, 'Account', %s, %s, %s, 0, 0, "
+    "256, 16777216)"
+)
+ANSWER_ONE = (
+    "select revenant.answer_one_v1('00000000-0000-0000-0000-000000000001', %s::smallint, 'Account', %s, %s, 'x', 'y')"
+)
 VISITED, ACQUIRED, HELD, ANSWERED = 20, 60, 40, 6
 """Buffers as above; an entity that is acquired gets a row and two index entries, and shows its ten messages."""
 
@@ -328,6 +335,8 @@ async def test_residents_are_acquired_visited_answered_and_held_by_point_look_up
         few = len(first)
         await touched(stale, VISIT, *arrays(first), [0] * few, [0] * few, [0] * few, [0] * few, [1] * few)
         await touched(stale, ANSWER, *arrays(first), [1] * few)
+        await touched(stale, VISIT_ONE, bucket_of("Account", first[0]), first[0], 1, 0)
+        await touched(stale, ANSWER_ONE, bucket_of("Account", first[0]), first[0], 1)
         held = [[1] * few, [True] * few, list(range(1, few + 1)), [1] * few, [new_id(0)] * few]
         await touched(stale, HOLD, *arrays(first), *held)
     await stale.execute(BACKLOG)
@@ -348,6 +357,9 @@ async def test_residents_are_acquired_visited_answered_and_held_by_point_look_up
     known = [*arrays(kept), fences, last, [0] * many, [0] * many, [1] * many]
     assert await touched(stale, VISIT, *known) < VISITED * many
     assert await touched(stale, ANSWER, *arrays(kept), fences) < ANSWERED * many
+    one = (bucket_of("Account", kept[0]), kept[0], fences[0])
+    assert await touched(stale, VISIT_ONE, *one, last[0]) < VISITED
+    assert await touched(stale, ANSWER_ONE, *one) < ANSWERED
     held = [*arrays(kept), fences, [True] * many, list(range(1, many + 1)), last, names]
     assert await touched(stale, HOLD, *held) < HELD * many
 

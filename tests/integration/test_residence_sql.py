@@ -43,9 +43,18 @@ async def die(connection: Connection, how: str) -> None:
         await connection.execute("update revenant.workers set backend_pid = 1 where id = %s", (OTHER,))
 
 
-async def visited(connection: Connection, worker: str, fence: int = 0, *, since: int = 0, **known: int) -> Visit:
+async def visited(
+    connection: Connection, worker: str, fence: int = 0, *, since: int = 0, most: int = 256, **known: int
+) -> Visit:
+    """Visit the entity; one that is owned has a way of its own where it is alone, and both ways find the same."""
     look = Look(Place(BUCKET, "Lamp", "a", fence), since, known.get("known", 0), known.get("last", 0))
-    return await visit(connection, worker, [look], {"Lamp": 1})
+    found = await visit(connection, worker, [look], {"Lamp": 1}, most=most)
+    if fence:
+        company = Look(Place(BUCKET, "Lamp", "nobody", 0), 0, 0, 0)
+        beside = await visit(connection, worker, [look, company], {"Lamp": 1}, most=most)
+        assert (beside.entities, beside.lost, beside.later) == (found.entities, found.lost, found.later)
+        assert abs((beside.now - found.now).total_seconds()) < 60
+    return found
 
 
 async def fence_of(connection: Connection) -> int:
@@ -124,6 +133,48 @@ async def test_a_look_at_all_messages_goes_on_behind_those_that_are_handled(flee
     # One that was numbered early and committed late is counted, and then looked for.
     missed = await visited(fleet, ME, fence, known=1, last=first + 1)
     assert [one.seq for one in missed.entities[0].claimed.deliveries] == [first, first + 1]
+
+
+async def test_what_is_read_of_one_is_bounded_and_says_where_it_goes_on(fleet: Connection) -> None:
+    await visited(fleet, ME)
+    fence = await fence_of(fleet)
+    first = await value(fleet, "select seq from revenant.messages")
+    for _ in range(3):
+        await fleet.execute("select revenant.cast('Lamp', 'a', 'shine', '{\"x\": 1}')")
+    for most in (1, 2, 3):
+        found = await visited(fleet, ME, fence, most=most)
+        assert [one.seq for one in found.entities[0].claimed.deliveries] == list(range(first, first + most))
+        assert found.later == {0: first + most}
+    found = await visited(fleet, ME, fence, since=first + 2, most=4)
+    assert [one.seq for one in found.entities[0].claimed.deliveries] == [first + 2, first + 3]
+    assert found.later == {}
+
+
+async def test_a_reply_that_is_there_already_comes_with_its_message(fleet: Connection) -> None:
+    await visited(fleet, ME)
+    fence = await fence_of(fleet)
+    await fleet.execute("update revenant.messages set digest = '\\x01'")
+    await fleet.execute(
+        "insert into revenant.replies (bucket, id, status, version, body, digest, expires_at) "
+        "select bucket, id, 'ok', 3, '\"done\"', '\\x01', now() + make_interval(days => 1) from revenant.messages"
+    )
+    (delivery,) = (await visited(fleet, ME, fence)).entities[0].claimed.deliveries
+    assert delivery.done is not None
+    assert (delivery.done.status, delivery.done.version, delivery.done.body) == ("ok", 3, '"done"')
+
+
+async def test_callers_are_woken_while_the_entity_is_owned_one_or_many(fleet: Connection, database: str) -> None:
+    await visited(fleet, ME)
+    mine = Place(BUCKET, "Lamp", "a", await fence_of(fleet))
+    wake = ("revenant_x", "for you")
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as ear:
+        await ear.execute('listen "revenant_x"')
+        for places, wakes in (([mine], [wake]), ([mine, mine], [wake]), ([mine], [wake, wake])):
+            assert await answer(fleet, ME, places, wakes) == []
+            assert [note.payload async for note in ear.notifies(timeout=5, stop_after=1)] == ["for you"]
+        for worker, place in ((OTHER, mine), (ME, mine._replace(fence=mine.fence + 1)), (ME, mine._replace(key="b"))):
+            assert await answer(fleet, worker, [place], [wake]) == [0]
+        assert [note.payload async for note in ear.notifies(timeout=0.2)] == []
 
 
 async def test_state_that_a_newer_class_wrote_is_left_alone(fleet: Connection) -> None:
