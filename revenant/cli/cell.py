@@ -24,6 +24,8 @@ def main(number: int) -> None:
     """Serve over the socket of that number until its other end is closed."""
     die_with(os.getppid())
     end = socket.socket(fileno=number)
+    # A step's own processes are not to have it.
+    end.set_inheritable(False)
     told = Channel.first(end)
     if told is None or told["parent"] != os.getppid():
         return

@@ -180,6 +180,35 @@ async def test_deaths_are_counted_of_those_whose_connection_is_gone(database: st
     assert await rows(connection, "select key from revenant.run_notes") == [("c",)], "old ones go"
 
 
+FORKS = """
+import os, socket, sys
+end = socket.socket(fileno=int(sys.argv[1]))
+for word in (b'{"ready": 1}', b'{"room": 1, "said": "last words"}'):
+    end.sendall(len(word).to_bytes(4, "big") + word)
+if os.fork():
+    os._exit(7)
+while end.recv(4096):
+    pass
+"""
+
+
+async def test_a_cell_is_gone_with_its_process_though_what_it_has_forked_lives_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As the processes of a pool, which have its end of the socket, too."""
+    monkeypatch.setattr(cell, "COMMAND", ("-c", FORKS))
+    started = await cell.Cell.start({})
+    try:
+        room = started.enter()
+        async with asyncio.timeout(5):
+            assert (await room.hear())["said"] == "last words"
+            with pytest.raises(cell.Gone):
+                await room.hear()
+        assert await started.fate() == "exit code 7"
+    finally:
+        await started.end()
+
+
 PARENT = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)

@@ -26,6 +26,8 @@ START_SECONDS = 60.0
 DYING_SECONDS = 1.0
 """How long a process that has closed its end may take to be gone: how it went is worth knowing."""
 REAP_SECONDS = 5.0
+LAST_WORDS_SECONDS = 0.1
+"""What a process has said before it ended is read meanwhile."""
 
 
 class NotStarted(BaseException):
@@ -97,6 +99,7 @@ class Cell:
         """Who is the likeliest to have killed it, once it is gone."""
         self.idle_since = time.monotonic()
         self._hearing = asyncio.create_task(self._hear(), name="revenant-cell")
+        self._outliving = asyncio.create_task(self._outlive(), name="revenant-cell-exit")
 
     @property
     def pid(self) -> int:
@@ -170,7 +173,13 @@ class Cell:
                 pass  # it has ended by itself
         reaping = asyncio.create_task(self._process.wait())
         await asyncio.wait({reaping}, timeout=REAP_SECONDS)
-        await end(reaping, self._hearing)
+        await end(reaping, self._hearing, self._outliving)
+
+    async def _outlive(self) -> None:
+        """Hang up when it has ended: what its code has forked may hold its end of the socket open for ever."""
+        await self._process.wait()
+        await asyncio.sleep(LAST_WORDS_SECONDS)
+        self.channel.close()
 
     async def _hear(self) -> None:
         """Take in what it tells, until it is gone."""
