@@ -16,6 +16,7 @@ from revenant.queue.runs import VisitedRun
 from revenant.worker.agenda import Key
 from revenant.worker.cells.cell import Room
 from revenant.worker.cells.cells import Cells, Draining, KilledCell
+from revenant.worker.cells.confined import AGAIN_SECONDS
 from revenant.worker.runs.archive import Archive
 from revenant.workflows.events import ENDS
 
@@ -107,19 +108,26 @@ class Trials:
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
     async def _try(self, key: Key, hint: Hint, cells: Cells) -> None:
-        async def talk(room: Room) -> None:
+        async def talk(room: Room) -> bool:
             await room.tell(trial=[*hint[:3]])
-            await room.hear()
+            return "stood" in await room.hear()
 
         fate = None
         try:
-            await cells.run(talk)
+            if not await cells.run(talk):
+                # It could not be read there, as without a connection: nothing was tried.
+                await asyncio.sleep(AGAIN_SECONDS)
+                self._again(hint)
+                return
         except Draining:
             return
         except KilledCell as killed:
             log.error("The code of run %s(%r) has ended the process in which it was tried (%s).", *key, killed.fate)  # noqa: TRY400 # its own words are all there is to say
             fate = killed.fate
-        self._tried[key] = Outcome(fate, time.monotonic() + VALID_SECONDS)
+        now = time.monotonic()
+        # What others have read meanwhile is never asked for again.
+        self._tried = {each: outcome for each, outcome in self._tried.items() if outcome.until > now}
+        self._tried[key] = Outcome(fate, now + VALID_SECONDS)
         self._again(hint)
 
 
