@@ -1,6 +1,6 @@
 """Caution: after a worker has died, turns run under notes that survive the process, and suspects run alone.
 
-Invariant: a death is only ever charged to a message that ran alone in its process.
+Invariant: a death is only ever charged to a message beside which no other turn ran in its process.
 """
 
 from __future__ import annotations
@@ -141,6 +141,9 @@ class Caution:
                 try:
                     if await self._suspects.clear(entity):
                         self._clear(entity)
+                    else:
+                        # A look at the fleet meanwhile has not seen it: its note was our own.
+                        self._suspected.setdefault((entity.kind, entity.key), set()).add(entity.deliveries[0].seq)
                 finally:
                     self._noted -= 1
 

@@ -438,6 +438,21 @@ async def test_a_suspect_that_others_have_handled_is_one_no_more(
     assert set(caution._suspected) == {("Account", "b")}
 
 
+async def test_a_suspect_that_waits_still_is_one_although_the_fleet_was_looked_at_while_it_ran(
+    app: Revenant, connection: Connection, database: str, peers: list[Suspects]
+) -> None:
+    """As one for a busy partner: while it runs its note is this worker's own, and no dead one's."""
+    first, second = await waiting(app, connection, "a", "b")
+    await peers[0].note_turn("lane-1", [first, second])
+    suspects = Suspects(url=database, worker_id=(own := str(uuid4())))
+    caution = Caution(own_id=own, kinds=["Account"], agenda=Agenda(), suspects=suspects, condemned={})
+    await caution.look(connection, [])
+    async with caution.noting([first], lane="lane-1", alone=True):
+        await caution.look(connection, [])
+    assert set(caution._suspected) == {("Account", "a"), ("Account", "b")}
+    await caution.stop()
+
+
 async def test_where_no_note_can_be_written_work_goes_on(app: Revenant, worker: Worker, connection: Connection) -> None:
     """As on a server that has no connection left."""
     await fall(connection, str(uuid4()))

@@ -18,7 +18,7 @@ from revenant.worker.runs.stage import Staged
 from revenant.workflows.draft import Start
 
 CANCEL_SECONDS = 1.0
-"""What a cancelled attempt gets to clean up before its process is killed."""
+"""What a cancelled attempt gets to clean up before it is left to itself, or killed with a cell of its own."""
 AGAIN_SECONDS = 5.0
 """After a cell could not make anything of the run: it is read again then."""
 
