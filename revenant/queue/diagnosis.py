@@ -46,7 +46,7 @@ def connections_of(
     """Return how many connections such workers take: lanes, desk and listener, and those of the job runner.
 
     `residences` are those of relaxed entities, `runners` those of workflows, and `cells` the processes for
-    attempts that may kill theirs; steps in transactions take more for a moment.
+    attempts that may kill theirs. Steps in transactions, and a worker that is cautious, take more.
 
     Example:
         >>> connections_of(lanes=4, jobs=1, processes=2)
