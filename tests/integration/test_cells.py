@@ -209,6 +209,23 @@ async def test_a_cell_is_gone_with_its_process_though_what_it_has_forked_lives_o
         await started.end()
 
 
+async def test_a_cell_that_says_nothing_any_more_is_killed(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one whose code holds Python's lock in C for ever: no watchdog runs in it, and all others wait behind it."""
+    monkeypatch.setattr(cells, "HANGING_SECONDS", 3.0 - settings.handler_timeout)
+    hanging = Cells(application="tests.venom:app", url="", worker=new_id(0), settings=settings)
+    async with asyncio.timeout(20), hanging.apart() as room:
+        await asyncio.sleep(3.5)
+        assert not room.cell.gone, "it says that it lives"
+        os.kill(room.cell.pid, signal.SIGSTOP)
+        with pytest.raises(cell.Gone):
+            await room.hear()
+        assert await room.cell.fate() == "killed by SIGKILL"
+    assert "has said nothing for 3 s" in caplog.text
+    await hanging.close()
+
+
 PARENT = """
 import os, subprocess, sys, time
 child = subprocess.Popen([sys.executable, "-c", CHILD], stdout=subprocess.PIPE)

@@ -26,6 +26,8 @@ START_SECONDS = 60.0
 DYING_SECONDS = 1.0
 """How long a process that has closed its end may take to be gone: how it went is worth knowing."""
 REAP_SECONDS = 5.0
+ALIVE_SECONDS = 1.0
+"""How often a cell says that it lives."""
 LAST_WORDS_SECONDS = 0.1
 """What a process has said before it ended is read meanwhile."""
 
@@ -88,9 +90,11 @@ class Room:
 class Cell:
     """The worker's end of one."""
 
-    def __init__(self, process: Process, channel: Channel) -> None:
+    def __init__(self, process: Process, channel: Channel, *, patience: float | None = None) -> None:
         self._process = process
         self.channel = channel
+        self._patience = patience
+        """Seconds without a word from it after which it hangs; None: it may for ever."""
         self.rooms: dict[int, Room] = {}
         self.latest = 0
         """The number of the latest room: they are counted from 1."""
@@ -107,8 +111,8 @@ class Cell:
         return self._process.pid
 
     @classmethod
-    async def start(cls, hello: Mapping[str, Any]) -> Cell:
-        """Start one, and wait until it has read the application.
+    async def start(cls, hello: Mapping[str, Any], *, patience: float | None = None) -> Cell:
+        """Start one, and wait until it has read the application; `patience` seconds without a word end it.
 
         Raises:
             NotStarted: there is no such process, or it ended.
@@ -134,7 +138,7 @@ class Cell:
             if isinstance(error, TimeoutError):
                 raise NotStarted(f"it was not ready within {START_SECONDS:g} s") from error
             raise
-        cell = cls(process, channel)
+        cell = cls(process, channel, patience=patience)
         if ready is None:
             raise NotStarted(f"it ended before it was ready: {await cell.fate()}")
         return cell
@@ -183,10 +187,18 @@ class Cell:
 
     async def _hear(self) -> None:
         """Take in what it tells, until it is gone."""
-        while (told := await self.channel.receive()) is not None:
-            room = self.rooms.get(told["room"])
-            if room is not None:
-                room.take(told)
+        try:
+            while True:
+                async with asyncio.timeout(self._patience):
+                    told = await self.channel.receive()
+                if told is None:
+                    break
+                room = self.rooms.get(told["room"])
+                if room is not None:
+                    room.take(told)
+        except TimeoutError:
+            log.error("Cell %d has said nothing for %g s, and is killed: its code hangs.", self.pid, self._patience)  # noqa: TRY400 # there is no more to say
+            self._process.kill()
         self.gone = True
         here = list(self.rooms.values())
         fresh = [room for room in here if not room.settled]

@@ -28,6 +28,8 @@ MOST_TOGETHER = 5
 """Deaths of the common cell that something may have been in before it runs in a cell of its own."""
 VERDICT_SECONDS = 0.5
 """How long this worker has to outlive a cell: what kills all processes of a host at once is nobody's doing in one."""
+HANGING_SECONDS = 15.0
+"""How long after its handlers' time a cell may say nothing: its own watchdog ends it before, where that can run."""
 SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Before another try, where a cell could not be started."""
 
@@ -51,6 +53,7 @@ class Cells:
         self._application = application
         self._url = url
         self._worker = worker
+        self._patience = settings.handler_timeout + HANGING_SECONDS
         self._door = Door(1)
         """To the common cell: they enter one after another."""
         self._single = Door(settings.cells - 1)
@@ -207,7 +210,8 @@ class Cells:
                 "worker": self._worker,
                 "level": logging.getLevelName(logging.getLogger().getEffectiveLevel()).lower(),
                 "form": "json" if _logs_json() else "text",
-            }
+            },
+            patience=self._patience,
         )
 
     def _dismiss(self, cell: Cell) -> None:

@@ -23,6 +23,7 @@ from pydantic_core import from_json
 from revenant.config import Settings
 from revenant.queue.records import Hint
 from revenant.queue.runs import UNKNOWN, RunWrite
+from revenant.worker.cells.cell import ALIVE_SECONDS
 from revenant.worker.cells.channel import Channel
 from revenant.worker.fleet import Fleet
 from revenant.worker.runs.admitting import Admitting
@@ -86,6 +87,7 @@ class Inside:
         watchdog = Watchdog(handler_timeout=self._settings.handler_timeout, running=self._says)
         watchdog.start()
         await self._channel.send({"ready": os.getpid()})
+        self._say_alive()
         while (told := await self._channel.receive()) is not None:
             room = told["room"]
             match told:
@@ -97,6 +99,10 @@ class Inside:
                     self._asked.pop(room).set_result(part)
                 case {"cancel": _} if room in self._rooms:
                     self._rooms[room].cancel()
+
+    def _say_alive(self) -> None:
+        self._channel.post({"room": 0})
+        asyncio.get_running_loop().call_later(ALIVE_SECONDS, self._say_alive)
 
     def _enter(self, room: int, running: Coroutine[Any, Any, None]) -> None:
         task = self._rooms[room] = asyncio.create_task(running, name=f"revenant-room-{room}")
