@@ -18,7 +18,7 @@ from revenant.queue.claim import BYTE_LIMIT, MESSAGE_LIMIT, give_back
 from revenant.queue.mailbox import WAKE_CHANNEL, send, waking
 from revenant.queue.records import Delivery, Envelope, Hint, Reply, Settlement
 from revenant.queue.script import array, columns, run_script
-from revenant.queue.settle import FENCED, parameters, payloads
+from revenant.queue.settle import FENCED, bury, parameters, payloads
 from revenant.queue.timetable import keep_time
 from revenant.sql import statement
 
@@ -200,7 +200,7 @@ async def append_runs(
     """
     head = {"worker": worker, **columns(runs, RUN_COLUMNS), **columns(events, EVENT_COLUMNS)}
     wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
-    more = settlement.sends or settlement.schedules or settlement.cancels or before_commit
+    more = settlement.sends or settlement.schedules or settlement.cancels or settlement.burials or before_commit
     append = ("" if begun else statement("begin_append") + "\n") + statement("append_runs")
     try:
         if not more:
@@ -212,6 +212,7 @@ async def append_runs(
         if settlement.sends:
             wakes += [(WAKE_CHANNEL, hint) for hint in await send(connection, settlement.sends)]
         wakes += await keep_time(connection, settlement)
+        await bury(connection, settlement.burials)
         for make in before_commit:
             await make(connection)
         wake, listeners = waking(wakes)

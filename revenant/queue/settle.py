@@ -36,8 +36,7 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
     wakes += await keep_time(connection, settlement)
     if settlement.past:
         await record(connection, settlement.past)
-    if settlement.burials:
-        await run_script(connection, statement("bury_messages"), columns(settlement.burials, DeadLetter._fields))
+    await bury(connection, settlement.burials)
     script, given = _settling(settlement)
     wake, listeners = waking(wakes)
     try:
@@ -49,6 +48,12 @@ async def settle(connection: psycopg.AsyncConnection[Any], settlement: Settlemen
                 "nothing was written, and its messages will be handled there."
             ) from error
         raise
+
+
+async def bury(connection: psycopg.AsyncConnection[Any], letters: Sequence[DeadLetter]) -> None:
+    """Keep these as dead letters, if there are any, in the transaction that is open."""
+    if letters:
+        await run_script(connection, statement("bury_messages"), columns(letters, DeadLetter._fields))
 
 
 def _settling(settlement: Settlement) -> tuple[LiteralString, dict[str, Any]]:

@@ -6,11 +6,12 @@ from typing import Any
 
 import psycopg
 import pytest
-from pydantic_core import to_json
+from pydantic_core import from_json, to_json
 
 from revenant.app import Revenant
 from revenant.config import Settings
-from revenant.errors import RunFailed
+from revenant.errors import InvalidArguments, RunFailed
+from revenant.queue.dead import retry
 from revenant.workflows.flow import Flow
 from revenant.workflows.workflow import workflow
 from tests.entities import Account
@@ -95,3 +96,33 @@ async def test_a_start_of_the_wrong_type_starts_nothing_and_is_gone(
 
 async def _is(connection: Connection, key: str, wanted: str) -> bool:
     return await status(connection, key) == wanted
+
+
+@workflow
+async def typed(flow: Flow, amount: int) -> int:
+    """Takes a number."""
+    return amount
+
+
+@pytest.mark.parametrize("given", ['"five"', "[1]", "null", '{"a": 1}'])
+async def test_a_start_that_nobody_waits_for_and_its_workflow_does_not_take_is_a_dead_letter(
+    database: str, settings: Settings, connection: Connection, given: str
+) -> None:
+    async with served(database, settings, typed) as app:
+        message = await value(connection, "select revenant.start('typed', 'r', %s::json)::text", given)
+        letter = await eventually(lambda: rows(connection, "select id::text, key, args, error from revenant.dead"))
+        ((name, key, args, error),) = letter
+        assert (name, key, args["input"]) == (message, "r", from_json(given))
+        assert error["error"] == "InvalidArguments"
+        assert "valid integer" in error["message"]
+        assert await value(connection, "select count(*) from revenant.messages") == 0
+        assert await value(connection, "select count(*) from revenant.run_heads") == 0
+        # Newer code takes it; here, somebody mends it.
+        await connection.execute("update revenant.dead set args = jsonb_set(args::jsonb, '{input}', '5')::json")
+        assert await retry(connection, [message]) == [message]
+        assert await app.run(typed, "r").result(timeout=10) == 5
+        assert await value(connection, "select count(*) from revenant.dead") == 0
+        # Whoever waits is told, and there is nothing to keep.
+        with pytest.raises(InvalidArguments, match="valid integer"):
+            await app.start("typed", "five", id="told")
+        assert await value(connection, "select count(*) from revenant.dead") == 0

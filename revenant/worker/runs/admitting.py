@@ -10,9 +10,10 @@ from typing import Any
 
 from pydantic_core import from_json, to_json
 
+from revenant import telemetry
 from revenant.codec import digest_of, new_id
 from revenant.config import Settings
-from revenant.queue.records import Delivery, Hint, Reply, Settlement
+from revenant.queue.records import DeadLetter, Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
 from revenant.worker.fleet import Fleet
 from revenant.worker.runs.blocked import block_unread, end_unread
@@ -180,9 +181,7 @@ class Admitting:
                 return self._fork(address, delivery, args, now)
             workflow.check_input(args.get("input"))
         except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
-            self._refuse_late(delivery, "InvalidArguments", str(error))
-            if (parent := args.get("parent")) is not None:
-                self._late[-1].sends.append(refused_child(parent, address.key, "InvalidArguments", str(error)))
+            self._refuse_start(address, delivery, args.get("parent"), str(error))
             return None
         live = self._live(address, new_id(address.bucket), workflow, now)
         parent = args.get("parent")
@@ -196,6 +195,23 @@ class Admitting:
         reply(live, delivery, {"run": live.run, "created": True})
         text = None if parent is None else to_json(parent).decode()
         return Staged(live, None, 0, 0, False, _digest(delivery), delivery.origin, text)
+
+    def _refuse_start(self, address: Address, delivery: Delivery, parent: Any, text: str) -> None:
+        error = "InvalidArguments"
+        if parent is not None or delivery.origin is not None:
+            self._refuse_late(delivery, error, text)
+            if parent is not None:
+                self._late[-1].sends.append(refused_child(parent, address.key, error, text))
+            return
+        # It was committed with somebody's state or SQL, and nobody waits who could be told.
+        letter = unstarted(address, delivery, error, text)
+        self._late.append(Settlement(consumed=[(delivery.tid, delivery.seq)], burials=[letter]))
+        log.warning(
+            "%s(%r): a start, message %s, is a dead letter: %s `revenant dead retry` tries it with newer code.",
+            *(address.kind, address.key, delivery.id, text),
+        )
+        told = {"kind": address.kind, "key": address.key, "handler": "start", "message_id": delivery.id, "error": error}
+        telemetry.emit("dead_letter.keep", {"attempts": letter.attempts}, told)
 
     def begin_anew(self, staged: Staged, *, now: datetime) -> Staged:
         """Return the run with a fresh history, which its last event asks for; its code is the newest one."""
@@ -281,6 +297,14 @@ class Admitting:
             late.wakes.setdefault(delivery.origin, []).append(answer)
         else:
             log.info("Message %s for a run did nothing: %s", delivery.id, from_json(answer.body).get("message", ""))
+
+
+def unstarted(address: Address, delivery: Delivery, error: str, text: str) -> DeadLetter:
+    """Return a start that nothing comes of as a dead letter: code that takes it may come yet."""
+    body = to_json({"error": error, "type": error, "message": text}).decode()
+    return DeadLetter(
+        *address, delivery.id, delivery.handler, delivery.args, delivery.digest, delivery.attempts + 1, body
+    )
 
 
 def _digest(delivery: Delivery) -> bytes:
