@@ -18,6 +18,7 @@ from revenant.workflows.address import Address
 from revenant.workflows.answering import Unreadable, answer_to
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import ASKS, Event
+from revenant.workflows.fate import fate_of
 from revenant.workflows.flow import Flow
 from revenant.workflows.operation import ChildOperation, Misfit, Operation, UndoOperation, WaitOperation, why_not
 from revenant.workflows.past import Past
@@ -122,7 +123,8 @@ class LiveRun:
         wanted = (ASKS[event.type], event.data["name"])
         found = None if asked is None else (asked.type, asked.name)
         if found != wanted:
-            says = "for nothing more" if found is None else f"for {found[0]} {found[1]!r}"
+            end = None if self.replay is None else self.replay.end
+            says = f"for nothing more{fate_of(end)}" if found is None else f"for {found[0]} {found[1]!r}"
             self.derail(
                 f"The history of run {self.key!r} says, in event {event.seq}, that operation {event.op} is "
                 f"{wanted[0]} {wanted[1]!r}, and version {self.workflow.version} of the code of {self.workflow.name!r} "

@@ -68,6 +68,24 @@ async def does_not_ship(flow: Flow, order: str) -> str:
 
 
 @named("order")
+async def breaks(flow: Flow, order: str) -> str:
+    prices: dict[str, str] = {}
+    return prices[order]
+
+
+class Mute(Exception):
+    """One that cannot be written."""
+
+    def __str__(self) -> str:
+        raise RuntimeError
+
+
+@named("order")
+async def breaks_without_words(flow: Flow, order: str) -> str:
+    raise Mute
+
+
+@named("order")
 async def asks_for_more(flow: Flow, order: str) -> str:
     paid = await old.function(flow, order)
     return str(paid) + await flow.signal("thanks", str)
@@ -148,7 +166,12 @@ async def test_code_that_says_the_same_in_other_words_fits() -> None:
     ("code", "words"),
     [
         (ships_first, r"event 2, that operation 1 is step 'charge'.*asks there for step 'ship'"),
-        (does_not_ship, r"operation 3 is step 'ship'.*asks there for nothing more"),
+        (does_not_ship, r"operation 3 is step 'ship'.*asks there for nothing more: it has returned\."),
+        (
+            breaks,
+            r"operation 1 is step 'charge'.*nothing more: it has raised KeyError: 'tea' \(test_replaying.py, line \d+\)",
+        ),
+        (breaks_without_words, r"nothing more: it has raised Mute \(test_replaying.py, line \d+\)\. Bring"),
         (asks_for_more, r"event 10, that it has completed.*waits there for wait thanks"),
         (fails_at_the_end, r"has completed.*fails there with RuntimeError: of today"),
         (reads_numbers, r"input.*cannot be read by the code of today"),
