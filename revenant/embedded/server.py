@@ -94,10 +94,12 @@ class Server:
 
     def stop(self, mode: Literal["smart", "fast", "immediate"] = "fast", *, timeout: float = 30) -> None:
         """Stop the server and wait; it gets rougher every `timeout` seconds. Safe to call twice."""
+        postmaster = Postmaster.read(self.home.data)
         for attempt in (mode, "immediate"):
             self._signal(SIGNALS[attempt])
             deadline = time.monotonic() + timeout
-            while self.is_running():
+            # Its file goes a moment before it does.
+            while self.is_running() or (postmaster is not None and is_process(postmaster.pid, "postgres")):
                 if time.monotonic() > deadline:
                     break
                 time.sleep(PAUSE)
