@@ -44,6 +44,12 @@ async def work(word: str, seconds: float) -> str:
 
 
 @workflow
+async def walks_carefully(flow: Flow, word: str) -> int:
+    """A step that waits at the gate, and of which one death is enough to be suspected."""
+    return await flow.step(at_gate, word, recoveries=2)
+
+
+@workflow
 async def bites(flow: Flow, how: str) -> None:
     """Has one step, which kills."""
     await flow.step(work, f"before-{flow.id}", 0)
@@ -177,6 +183,7 @@ WORKFLOWS: list[Workflow[Any, Any]] = [
     bites_among,
     works,
     walks,
+    walks_carefully,
     does_all,
     stays,
     books_badly,

@@ -116,8 +116,8 @@ def _row(run: RunDescription, one: OperationDescription) -> dict[str, Any]:
 def _note(one: OperationDescription) -> str:
     if one.due is not None:
         return f"due {one.due:%Y-%m-%d %H:%M:%S %Z}"
-    if one.running and one.apart:
-        return f"in a cell, after {one.deaths} deaths"
+    if one.running and one.deaths:
+        return f"{'in a cell, ' if one.apart else ''}after {one.deaths} of {one.recoveries} deaths"
     return _words(one.error) if one.error is not None and one.state in ("open", "failed") else ""
 
 

@@ -41,7 +41,7 @@ def _step(run: LiveRun, number: int, operation: StepOperation[Any]) -> None:
         "name": operation.name,
         "version": operation.step.version,
         "input": list(operation.args),
-        "retry": operation.options.retry.recorded(),
+        **operation.options.recorded(),
         "key": operation.idempotency or run.id_of(number, "step"),
     }
     if operation.options.timeout is not None:
@@ -145,7 +145,7 @@ def _job(run: LiveRun, number: int, operation: JobOperation) -> None:
 
 def _undo(run: LiveRun, number: int, operation: UndoOperation) -> None:
     told = {"name": operation.name, "version": operation.step.version, "input": list(operation.args)}
-    run.record(e.UNDO_REGISTERED, number, **told, retry=operation.options.retry.recorded())
+    run.record(e.UNDO_REGISTERED, number, **told, **operation.options.recorded())
 
 
 _DOORS: dict[str, Callable[[LiveRun, int, Any], None]] = {

@@ -10,18 +10,25 @@ from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.retry import Retry
 from revenant.workflows.seen import OperationView
-from revenant.workflows.step import StepOptions
+from revenant.workflows.step import RECOVERIES, StepOptions
 from revenant.workflows.tasks import hand_out
 
-MOST_DEATHS = 3
-"""Processes that may die under one attempt; then its run fails. At the last one of them nothing else ran beside it."""
 BUDGET_EXCEEDED = "recovery_budget_exceeded"
 _BUDGET_EXCEEDED = {"error": "RunFailed", "type": BUDGET_EXCEEDED}
 
 
+def budget_of(found: OperationView) -> int:
+    """Return how many processes may die under one attempt; at the last one of them nothing else ran beside it.
+
+    As the step was scheduled with. Two at least: the first death is nobody's, since others may have run there.
+    """
+    budget: int = found.asked.get("recoveries", RECOVERIES)
+    return max(2, budget)
+
+
 def is_suspect(found: OperationView) -> bool:
     """Whether an attempt has one chance left: it is run in a cell, where nobody dies with it."""
-    return found.deaths >= max(1, MOST_DEATHS - 1)
+    return found.deaths >= budget_of(found) - 1
 
 
 def begin_ready(run: LiveRun) -> bool:

@@ -24,6 +24,7 @@ class RunStep:
     retry: Retry | None
     timeout: float | timedelta | None
     idempotency: str | None
+    recoveries: int | None
 
     def __init__(
         self,
@@ -32,8 +33,10 @@ class RunStep:
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
         idempotency: str | None = None,
+        recoveries: int | None = None,
     ) -> None:
         given = {"step": step, "args": args, "retry": retry, "timeout": timeout, "idempotency": idempotency}
+        given["recoveries"] = recoveries
         for name, value in given.items():
             object.__setattr__(self, name, value)
 

@@ -126,8 +126,9 @@ def _step(command: RunStep, steps: Steps, flow: Flow) -> Asked:
         declared = ", ".join(sorted(steps)) or "none"
         raise _invalid(command, f"the decider declares no step {name!r} (declared: {declared}); add it to `steps`")
     built = flow.step(
-        step, *command.args, retry=command.retry, timeout=command.timeout, idempotency=command.idempotency
-    )
+        step, *command.args, retry=command.retry, timeout=command.timeout, idempotency=command.idempotency,
+        recoveries=command.recoveries,
+    )  # fmt: skip
     return Asked(built, ("step", name, getattr(built, "args", None)))
 
 

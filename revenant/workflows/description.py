@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from revenant.workflows import events as e
-from revenant.workflows.attempts import is_suspect
+from revenant.workflows.attempts import budget_of, is_suspect
 from revenant.workflows.events import Event
 from revenant.workflows.seen import OperationView
 from revenant.workflows.view import View
@@ -45,6 +45,8 @@ class OperationDescription:
     """Whether the next attempt waits for `due`."""
     deaths: int
     """How many processes died while the attempt was under way."""
+    recoveries: int
+    """At how many of them its run fails."""
     apart: bool
     """Whether it is run in a cell, after so many of them."""
     attempts: tuple[AttemptDescription, ...]
@@ -197,7 +199,7 @@ def _operation(one: OperationView, attempts: tuple[AttemptDescription, ...], las
         number=one.number, type=one.type, name=one.name, state=one.state, asked_at=one.asked_at,
         ended_at=None if one.state == "open" else last,
         due=one.due if one.state == "open" else None, running=one.running, retrying=one.pausing,
-        deaths=one.deaths, apart=is_suspect(one),
+        deaths=one.deaths, recoveries=budget_of(one), apart=is_suspect(one),
         attempts=attempts, version=one.asked.get("version") if one.type in ("step", "undo") else None,
         result=one.result, error=one.error,
     )  # fmt: skip

@@ -122,9 +122,7 @@ def go_on_closing(run: LiveRun) -> None:
         undo = run.undos[left[-1]]
         number = view.highest + 1
         told = {"name": undo.name, "version": undo.step.version, "input": list(undo.args), "undoes": left[-1]}
-        run.record(
-            e.STEP_SCHEDULED, number, **told, retry=undo.options.retry.recorded(), key=run.id_of(left[-1], "undo")
-        )
+        run.record(e.STEP_SCHEDULED, number, **told, **undo.options.recorded(), key=run.id_of(left[-1], "undo"))
         return
     data = dict(view.closing.data)
     if skipped := not_undone(view):

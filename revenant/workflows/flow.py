@@ -92,6 +92,7 @@ class Flow(Beside, Children, Waits):
         retry: Retry | None = ...,
         timeout: Duration | None = ...,
         heartbeat: Duration | None = ...,
+        recoveries: int | None = ...,
         idempotency: str | None = ...,
     ) -> Operation[R]: ...
 
@@ -103,6 +104,7 @@ class Flow(Beside, Children, Waits):
         retry: Retry | None = ...,
         timeout: Duration | None = ...,
         heartbeat: Duration | None = ...,
+        recoveries: int | None = ...,
         idempotency: str | None = ...,
     ) -> Operation[R]: ...
 
@@ -113,18 +115,20 @@ class Flow(Beside, Children, Waits):
         retry: Retry | None = None,
         timeout: Duration | None = None,
         heartbeat: Duration | None = None,
+        recoveries: int | None = None,
         idempotency: str | None = None,
     ) -> Operation[Any]:
         """Run a function outside any transaction, at least once, and record its result.
 
-        `timeout` (seconds or timedelta) bounds each attempt; `idempotency` is the key that the outside world gets, by
+        `timeout` (seconds or timedelta) bounds each attempt, and `recoveries` (3) the processes that may die under
+        one before the run fails; `idempotency` is the key that the outside world gets, by
         `current_step().idempotency_key`, instead of one made for this step of this run.
 
         Raises:
             StepFailed: where it is awaited: the last attempt has failed.
         """
         step = as_step(function)
-        options = step.options.but(retry=retry, timeout=timeout, heartbeat=heartbeat)
+        options = step.options.but(retry=retry, timeout=timeout, heartbeat=heartbeat, recoveries=recoveries)
         stored = step.signature.write(args, limit=self._host.limit)
         return StepOperation(step, stored, options, idempotency=idempotency)
 
@@ -134,6 +138,7 @@ class Flow(Beside, Children, Waits):
         *args: *Ts,
         retry: Retry | None = None,
         timeout: Duration | None = None,
+        recoveries: int | None = None,
     ) -> Operation[R]:
         """Run a function that gets a psycopg connection first: its SQL commits together with its result, exactly once.
 
@@ -141,7 +146,7 @@ class Flow(Beside, Children, Waits):
             StepFailed: where it is awaited: the last attempt has failed.
         """
         step = as_step(function)
-        options = step.options.but(retry=retry, timeout=timeout)
+        options = step.options.but(retry=retry, timeout=timeout, recoveries=recoveries)
         stored = step.in_transaction.write(args, limit=self._host.limit)
         return StepOperation(step, stored, options, transaction=True)
 
@@ -211,12 +216,16 @@ class Flow(Beside, Children, Waits):
         return Mapped((self.step(step, item, **options) for item in items), limit=limit)
 
     def on_failure(
-        self, function: Callable[[Unpack[Ts]], Any], *args: *Ts, retry: Retry | None = None
+        self,
+        function: Callable[[Unpack[Ts]], Any],
+        *args: *Ts,
+        retry: Retry | None = None,
+        recoveries: int | None = None,
     ) -> Operation[None]:
         """Register a step that undoes what was done; all run, the last one first, if the run fails or is cancelled."""
         step = as_step(function)
         stored = step.signature.write(args, limit=self._host.limit)
-        return UndoOperation(step, stored, step.options.but(retry=retry))
+        return UndoOperation(step, stored, step.options.but(retry=retry, recoveries=recoveries))
 
     def continue_as_new(self, input: Any = None) -> NoReturn:
         """End this history here, and go on under the same id with a fresh one, from the beginning of the code."""

@@ -18,6 +18,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
+RECOVERIES = 3
+"""The usual recovery budget: processes that may die under one attempt before its run fails."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepOptions:
     """How a step is run, where it is not said at its use: see `step`."""
@@ -25,6 +29,7 @@ class StepOptions:
     retry: Retry = field(default_factory=Retry)
     timeout: float | None = None
     heartbeat: float | None = None
+    recoveries: int = RECOVERIES
     external: bool = False
 
     def but(
@@ -33,15 +38,32 @@ class StepOptions:
         retry: Retry | None = None,
         timeout: float | timedelta | None = None,
         heartbeat: float | timedelta | None = None,
+        recoveries: int | None = None,
     ) -> StepOptions:
         """Return these, with what is given in their place."""
         given_retry: object = retry
         if given_retry is not None and not isinstance(given_retry, Retry):
             raise ConfigurationError(f"retry= takes a Retry, and got {retry!r}. Write retry=Retry(attempts=3).")
-        if retry is None and timeout is None and heartbeat is None:
+        if retry is None and timeout is None and heartbeat is None and recoveries is None:
             return self
         given = {"retry": retry, "timeout": seconds_of(timeout), "heartbeat": seconds_of(heartbeat)}
+        given["recoveries"] = _budget(recoveries)
         return replace(self, **{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]  # each is of its field's type
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what a step keeps of these once it is scheduled, whatever code comes later."""
+        told: dict[str, Any] = {"retry": self.retry.recorded()}
+        return told if self.recoveries == RECOVERIES else {**told, "recoveries": self.recoveries}
+
+
+def _budget(given: int | None) -> int | None:
+    number: object = given
+    if number is not None and (isinstance(number, bool) or not isinstance(number, int) or number < 1):
+        raise ConfigurationError(
+            f"recoveries= takes a whole number from 1 on, and got {given!r}: so many processes may die under one "
+            f"attempt before its run fails. Leave it out for {RECOVERIES}."
+        )
+    return given
 
 
 class Step(Generic[P, R]):
@@ -135,6 +157,7 @@ def step(
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
     heartbeat: float | timedelta | None = None,
+    recoveries: int | None = None,
     external: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
@@ -148,11 +171,13 @@ def step(
     retry: Retry | None = None,
     timeout: float | timedelta | None = None,
     heartbeat: float | timedelta | None = None,
+    recoveries: int | None = None,
     external: bool = False,
 ) -> Any:
     """Mark a function as a step, with a name, a version and options of its own; any function is one without a mark.
 
     `timeout` (seconds or timedelta) bounds each attempt, `heartbeat` the time between two `current_step().heartbeat()`.
+    `recoveries` (3) is how many processes may die under one attempt before its run fails; 1 is as 2.
     `external` steps are taken by other processes, over SQL or the client: the function is only their signature.
 
     Example:
@@ -160,7 +185,9 @@ def step(
         ... async def charge(order: str) -> str:
         ...     return f"payment of {order}"
     """
-    options = StepOptions(external=external).but(retry=retry, timeout=timeout, heartbeat=heartbeat)
+    options = StepOptions(external=external).but(
+        retry=retry, timeout=timeout, heartbeat=heartbeat, recoveries=recoveries
+    )
     number: object = version
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ConfigurationError(f"A step's version is a whole number from 1 on, and got {version!r}.")

@@ -24,7 +24,7 @@ from tests.errands import walks
 from tests.nemesis import Crew, Gate
 from tests.runs import history
 from tests.tools import eventually, value
-from tests.venom import WORKFLOWS, Deadly, bites, bites_among, dies, dies_when_read, works
+from tests.venom import WORKFLOWS, Deadly, bites, bites_among, dies, dies_when_read, walks_carefully, works
 
 Connection = psycopg.AsyncConnection[Any]
 BUDGET = "recovery_budget_exceeded"
@@ -101,7 +101,7 @@ async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_a
         assert cell != hand.process.pid
         assert await (await app.start(works, 0, id=f"beside-{how}")).result(timeout=30)
         (step,) = [one for one in (await run.describe()).operations if one.running]
-        assert (step.deaths, step.apart) == (2, True)
+        assert (step.deaths, step.recoveries, step.apart) == (2, 3, True)
         hand.process.send_signal(how)
         assert await asyncio.to_thread(hand.process.wait, 30) == (0 if how == signal.SIGTERM else -how)
         await eventually(lambda cell=cell: not is_alive(cell), what="the cell's end")
@@ -113,6 +113,23 @@ async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_a
     assert await run.result(timeout=60) == cell
     await eventually(lambda: not is_alive(cell), what="the end of a cell that is not needed")
     assert hand.running
+
+
+async def test_a_step_with_a_smaller_recovery_budget_runs_in_a_cell_sooner(
+    app: Revenant, crew: Crew, gate: Gate
+) -> None:
+    starting = asyncio.create_task(app.start(walks_carefully, "w", id="r", timeout=60))
+    first = await crew.hire()
+    assert await gate.reached() == first.process.pid
+    first.kill()
+    run = await starting
+    second = await crew.hire()
+    cell = await gate.reached(besides=[first.process.pid])
+    assert cell != second.process.pid
+    (step,) = (await run.describe()).operations
+    assert (step.deaths, step.recoveries, step.apart) == (1, 2, True)
+    gate.open()
+    assert await run.result(timeout=60) == cell
 
 
 async def test_code_of_workflows_that_kills_its_process_fails_its_own_runs_and_nobody_elses(

@@ -306,21 +306,6 @@ def test_a_death_of_what_is_not_under_way_any_more_is_nothing() -> None:
     assert not run.live.draft.events
 
 
-@pytest.mark.parametrize(("budget", "together"), [(1, 1), (2, 1), (3, 2), (5, 4)])
-def test_the_last_chance_of_a_budget_is_taken_alone(
-    monkeypatch: pytest.MonkeyPatch, budget: int, together: int
-) -> None:
-    monkeypatch.setattr(attempts, "MOST_DEATHS", budget)
-    run = DryRun(works)
-    deaths = 0
-    while not attempts.is_suspect(run.open()[1]):
-        run.reload()
-        attempts.recover(run.live, died=True)
-        run.go_on()
-        deaths += 1
-    assert deaths == together
-
-
 def test_a_release_is_no_death() -> None:
     run = DryRun(works)
     for _ in range(5):
