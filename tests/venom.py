@@ -10,6 +10,7 @@ import time
 from typing import Any
 
 import psycopg
+from pydantic import BaseModel, field_validator
 
 from revenant.app import Revenant
 from revenant.config import Settings
@@ -153,6 +154,23 @@ async def dies(flow: Flow, when: str) -> None:
         os._exit(9)
 
 
+class Poisonous(BaseModel):
+    """An input that ends whoever reads it."""
+
+    how: str
+
+    @field_validator("how")
+    @classmethod
+    def read(cls, how: str) -> str:
+        """End the process."""
+        os._exit(9)
+
+
+@workflow
+async def dies_of_its_input(flow: Flow, given: Poisonous) -> None:
+    """Comes to nothing: its input cannot be read."""
+
+
 @workflow
 async def dies_when_read(flow: Flow, word: str) -> int:
     """Does no harm until its code has changed."""
@@ -188,6 +206,7 @@ WORKFLOWS: list[Workflow[Any, Any]] = [
     stays,
     books_badly,
     dies,
+    dies_of_its_input,
     dies_when_read,
     asks_twice,
 ]

@@ -140,9 +140,12 @@ async def test_code_of_workflows_that_kills_its_process_fails_its_own_runs_and_n
     starting = [app.start(works, 0.1, id=f"good-{number}", timeout=90) for number in range(20)]
     deadly = [app.start(dies, when, id=f"bad {when}", timeout=90) for when in whens]
     decider = asyncio.create_task(app.start(Deadly, id="bad decider", timeout=90))
+    # Past the doors, which would read it here.
+    await connection.execute("""select revenant.start('dies_of_its_input', 'bad input', '{"how": "exit"}')""")
     good, bad = await asyncio.gather(asyncio.gather(*starting), asyncio.gather(*deadly))
     await bad[1].signal("die", timeout=90)
-    assert await asyncio.gather(*map(end_of, [*bad, await decider])) == [BUDGET] * 4
+    unread: Run[Any] = app.run("dies_of_its_input", "bad input")
+    assert await asyncio.gather(*map(end_of, [*bad, await decider, unread])) == [BUDGET] * 5
     assert await asyncio.gather(*map(end_of, good)) == [f"good-{number}-1good-{number}-2" for number in range(20)]
     await eventually(lambda: value(connection, "select count(*) = 0 from revenant.run_notes"), what="the notes' end")
     await end(keeping)

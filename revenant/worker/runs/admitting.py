@@ -179,7 +179,9 @@ class Admitting:
             args = read_args(delivery)
             if forked_version(delivery) is not None:
                 return self._fork(address, delivery, args, now)
-            workflow.check_input(args.get("input"))
+            if self._why_not is None:
+                # Else that is what may have killed: the run begins, and fails, with its input as it came.
+                workflow.check_input(args.get("input"))
         except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
             self._refuse_start(address, delivery, args.get("parent"), str(error))
             return None
