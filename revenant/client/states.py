@@ -34,9 +34,11 @@ class States:
     def __init__(self, *, url: str, seconds: float) -> None:
         self._link = Link(url=url, role="reader")
         self._seconds = seconds
+        self._stopped = False
 
     async def stop(self) -> None:
-        """Hang up; safe before the first use and twice."""
+        """Hang up for good; safe before the first use and twice."""
+        self._stopped = True
         await self._link.reset()
 
     async def state(self, kind: str, key: str, definition: Definition, *, at: datetime | None) -> Any:
@@ -81,12 +83,13 @@ class States:
 
         Raises:
             DatabaseUnavailable: Postgres cannot be reached, or does not answer in time.
+            ConfigurationError: the application was stopped.
         """
         failures = 0
         try:
             async with asyncio.timeout(self._seconds):
                 while True:
-                    connection = await self._link.connection()
+                    connection = await self._connection()
                     try:
                         return await question(connection)
                     except Exception as error:  # noqa: BLE001 # told, or tried again: asked twice, it does no harm
@@ -98,6 +101,18 @@ class States:
         except TimeoutError:
             cause = self._link.last_error or TimeoutError(f"no answer after {self._seconds:g} s")
             raise unavailable(self._link.url, cause) from None
+
+    async def _connection(self) -> psycopg.AsyncConnection[Any]:
+        if not self._stopped:
+            connection = await self._link.connection()
+            if not self._stopped:
+                return connection
+            # It was being made while everybody hung up: nobody else would close it.
+            await self._link.reset()
+        raise ConfigurationError(
+            "Something was to be read after the application was stopped, as at the end of `async with app:`. Nothing "
+            "was read. Read inside of it; a handle that outlives it is made anew, by app.run(…) or app.ref(…)."
+        )
 
 
 def _check_moment(given: object) -> None:

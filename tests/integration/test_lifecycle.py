@@ -14,7 +14,7 @@ import pytest
 from revenant.app import Revenant
 from revenant.client.client import Client
 from revenant.config import Settings
-from revenant.errors import ConfigurationError
+from revenant.errors import CallTimeout, ConfigurationError, RevenantError
 from tests.entities import ENTITIES, Account
 from tests.tools import eventually, value
 
@@ -64,6 +64,33 @@ async def test_a_stop_while_it_connects_leaves_no_connection_to_the_garbage_coll
         for _ in range(30):
             async with stopped:
                 pass
+        await eventually(lambda: value(connection, ALONE), seconds=5, what="the end of all connections")
+    finally:
+        gc.enable()
+
+
+async def test_what_outlives_its_application_reads_nothing_and_leaves_no_connection(
+    stopped: Revenant, connection: Connection
+) -> None:
+    """A handle that somebody has kept, one that waits at the end, and one that is about to connect just then."""
+    gc.disable()
+    try:
+        async with stopped:
+            kept = stopped.run("move", "m")
+            waiting = asyncio.create_task(kept.result(timeout=60))
+            await asyncio.sleep(0)
+        with pytest.raises(CallTimeout, match="before the application was stopped"):
+            await waiting
+        with pytest.raises(ConfigurationError, match="was to be read after the application was stopped"):
+            await kept.history()
+        for passes in range(12):
+            await stopped.start()
+            reading = asyncio.create_task(stopped.run("move", "m").history())
+            for _ in range(passes):
+                await asyncio.sleep(0)
+            await stopped.stop()
+            with pytest.raises(RevenantError):
+                await reading
         await eventually(lambda: value(connection, ALONE), seconds=5, what="the end of all connections")
     finally:
         gc.enable()
