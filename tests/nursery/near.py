@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import contextlib
 import json
 import os
 import select
@@ -68,7 +69,8 @@ class Child:
     def send_signal(self, sig: int) -> None:
         """Send it a signal, unless it has ended."""
         if self.poll() is None:
-            os.kill(self.pid, sig)
+            with contextlib.suppress(ProcessLookupError):  # it is ending, and that is not told yet
+                os.kill(self.pid, sig)
 
     def kill(self) -> None:
         """Send it SIGKILL, unless it has ended."""

@@ -73,6 +73,15 @@ def test_a_child_that_was_killed_says_by_what_and_its_group_is_its_own(opened: N
     child.kill()
 
 
+def test_a_signal_that_comes_too_late_is_none(opened: Nursery, tmp_path: Path) -> None:
+    """A child is gone a moment before its end is told."""
+    for _ in range(12):
+        child = begin(opened, tmp_path, "--version")
+        while child.poll() is None:
+            child.send_signal(signal.SIGCONT)
+        assert child.returncode == 0
+
+
 def test_no_child_outlives_its_nursery(tmp_path: Path) -> None:
     nursery = Nursery()
     child = begin_worker(nursery, tmp_path)
