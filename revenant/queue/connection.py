@@ -110,7 +110,7 @@ def lacks_right(error: InsufficientPrivilege) -> ConfigurationError:
     """Return the error of a role that may not do this."""
     return ConfigurationError(
         f"The database's role lacks a right: {error.diag.message_primary}. Grant it, or use another role; "
-        " `revenant check` says what this one may do."
+        "`revenant check` says what this one may do."
     )
 
 

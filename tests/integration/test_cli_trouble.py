@@ -85,6 +85,7 @@ def roles(database: str) -> Iterator[dict[str, str]]:
 def test_a_role_that_may_not_send_is_said_to_lack_the_right(roles: dict[str, str], words: tuple[str, ...]) -> None:
     ended = revenant(roles["reader"], *words)
     assert (ended.exit_code, "role lacks a right: permission denied for table sends" in ended.stderr) == (2, True)
+    assert "or use another role; `revenant check` says what" in " ".join(ended.stderr.splitlines())
     assert "DATABASE_URL is right" not in ended.stderr
 
 
