@@ -1,4 +1,4 @@
-"""Emptiness: nothing was found of a kind or a workflow; where its name may be the reason, that is said."""
+"""Emptiness: a list of one kind or workflow has nothing in it; where the name may be the reason, that is said."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ async def doubt_workflow(app: Revenant, app_path: str | None, connection: Connec
         return
     live = [kind.removeprefix(KIND) for kind in await _live(connection) if kind.startswith(KIND)]
     if workflow not in live:
-        _say(f"a workflow called {workflow!r}", "these workflows", live)
+        _say(f"a workflow called {workflow!r}", "workflows", live)
 
 
 async def doubt_kind(app: Revenant, app_path: str | None, connection: Connection, kind: str | None) -> None:
@@ -41,7 +41,7 @@ async def doubt_kind(app: Revenant, app_path: str | None, connection: Connection
         return
     live = list(await _live(connection))
     if kind not in live:
-        _say(f"the kind {kind!r}", "these kinds", live)
+        _say(f"the kind {kind!r}", "kinds", live)
 
 
 async def _live(connection: Connection) -> dict[str, int]:
@@ -49,7 +49,8 @@ async def _live(connection: Connection) -> dict[str, int]:
 
 
 def _say(what: str, those: str, live: list[str]) -> None:
+    # Not that there is nothing of it: a list may be of what waits, or has failed, and all workers be at rest.
     names = ", ".join(sorted(live)) or "none"
     click.echo(
-        f"Nothing is there of {what}, and no live worker serves it. Live workers serve {those}: {names}.", err=True
+        f"Nothing was found, and no live worker serves {what}. Live workers serve these {those}: {names}.", err=True
     )

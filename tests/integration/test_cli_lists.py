@@ -45,12 +45,24 @@ async def test_a_kind_of_which_there_is_nothing_and_that_nobody_knows_gets_a_wor
 ) -> None:
     unknown = await revenant(database, *words)
     assert unknown.exit_code == 0
-    assert "Nothing is there of the kind 'Acount', and no live worker serves it." in unknown.stderr
+    assert "Nothing was found, and no live worker serves the kind 'Acount'." in unknown.stderr
     known = await revenant(database, *(word.replace("Acount", "Account") for word in words))
     assert (known.exit_code, known.stderr) == (0, "")
     refused = await asyncio.to_thread(command.revenant, *words, url=database, REVENANT_APP=command.APP)
     assert refused.returncode == 2
     assert "No entity is of kind 'Acount'. This application has: " in refused.stderr
+
+
+async def test_an_empty_list_of_a_kind_whose_workers_are_away_does_not_deny_its_entities(
+    app: Revenant, database: str
+) -> None:
+    serving = app.worker()
+    await serving.start()
+    await app.ref(Account, "a").deposit(1)
+    await serving.stop()
+    empty = await revenant(database, "dead", "ls", "--kind", "Account")
+    assert empty.exit_code == 0
+    assert empty.stderr.startswith("Nothing was found, and no live worker serves the kind 'Account'.")
 
 
 async def test_a_history_that_has_nothing_of_that_time_is_not_said_to_be_empty(

@@ -79,10 +79,10 @@ async def test_without_an_application_an_empty_list_of_what_nobody_serves_gets_a
 ) -> None:
     unknown = await revenant(database, *words, "--workflow", "mvoe")
     assert unknown.exit_code == 0
-    assert "Nothing is there of a workflow called 'mvoe', and no live worker serves it." in unknown.stderr
+    assert "Nothing was found, and no live worker serves a workflow called 'mvoe'." in unknown.stderr
     assert "these workflows: fails, move, stay." in unknown.stderr
     served = await revenant(database, *words, "--workflow", "stay")
-    assert (served.exit_code, "Nothing is there" in served.stderr) == (0, False)
+    assert (served.exit_code, "Nothing was found" in served.stderr) == (0, False)
 
 
 async def test_nothing_is_sent_to_the_approval_of_a_run_that_there_is_not(database: str) -> None:
