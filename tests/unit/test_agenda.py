@@ -274,6 +274,24 @@ async def test_a_few_beside_many_wait_for_company_instead_of_a_commit_of_their_o
     assert len((await agenda.take(128)).hints) == 32
 
 
+@pytest.mark.parametrize(("under_way", "waits"), [(agenda_module.COMPANY, False), (agenda_module.COMPANY + 1, True)])
+async def test_one_in_eight_of_what_is_under_way_is_no_few(
+    monkeypatch: pytest.MonkeyPatch, under_way: int, waits: bool
+) -> None:
+    """So eight callers never wait for each other."""
+    monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 1000.0)
+    monkeypatch.setattr(agenda_module, "SMALLEST_SHARE", 100)
+    assert agenda_module.COMPANY == 8
+    agenda = Agenda()
+    agenda.add(hint(f"first{number}") for number in range(under_way))
+    assert len((await agenda.take(128)).hints) == under_way
+    agenda.add([hint("beside")])
+    lane = asyncio.create_task(agenda.take(128))
+    await passes()
+    assert lane.done() is not waits
+    lane.cancel()
+
+
 async def test_few_that_get_no_company_are_handled_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(agenda_module, "SLOW_SECONDS", 0.02)
     agenda = Agenda()
