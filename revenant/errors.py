@@ -32,6 +32,7 @@
     │   └── RunCancelled          the run was cancelled
     ├── StepFailed                in a workflow: the last attempt of a step has failed
     ├── HeartbeatTimeout          of a step: its attempt has said nothing for too long
+    ├── StepInterrupted           of a step that is run at most once: nobody knows what its attempt came to
     ├── AttemptEnded              in a step: nobody waits for this attempt any more
     ├── StaleClaim                of an external step: somebody else has it now, or nobody waits for it
     ├── WaitTimeout               in a workflow: what it waited for did not come in time
@@ -250,6 +251,14 @@ class StepFailed(RevenantError):
 
 class HeartbeatTimeout(RevenantError, TimeoutError):
     """An attempt of a step sent no heartbeat within the time allowed; it has failed, and another one may follow."""
+
+
+class StepInterrupted(RevenantError):
+    """The worker of an attempt of a step marked `at_most_once` has ended, and what it came to is not recorded.
+
+    It is the type that such an attempt is recorded with, as failed. Named in `Retry(on=(StepInterrupted,))`, another
+    attempt follows.
+    """
 
 
 class AttemptEnded(RevenantError):

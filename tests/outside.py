@@ -8,7 +8,7 @@ from typing import Any
 
 import psycopg
 
-from revenant import Flow, Retry, Revenant, current_step, workflow
+from revenant import Flow, Retry, Revenant, StepFailed, current_step, step, workflow
 
 TABLES = "create table bookings (n serial primary key); create table undone (word text, attempt int, key text)"
 
@@ -37,6 +37,14 @@ async def fail() -> None:
     raise ValueError("no")
 
 
+@step(at_most_once=True)
+async def pay() -> None:
+    """Make a row, and stay."""
+    async with await psycopg.AsyncConnection.connect(os.environ["DATABASE_URL"], autocommit=True) as own:
+        await own.execute("insert into undone values ('paid', %s)", (current_step().attempt,))
+    await asyncio.Event().wait()
+
+
 async def load() -> Any:
     """Say how far it is, and stay; whoever comes next returns what was said."""
     me = current_step()
@@ -61,9 +69,19 @@ async def travel(flow: Flow) -> None:
 
 
 @workflow
+async def pay_once(flow: Flow) -> str:
+    """One step that is run at most once; a person sees to what is unknown."""
+    try:
+        await flow.step(pay)
+    except StepFailed as error:
+        return error.type
+    return "paid"
+
+
+@workflow
 async def load_all(flow: Flow) -> Any:
     """One long step."""
     return await flow.step(load)
 
 
-app = Revenant(workflows=[buy, travel, load_all])
+app = Revenant(workflows=[buy, travel, pay_once, load_all])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from revenant.errors import StepInterrupted
 from revenant.workflows import events as e
 from revenant.workflows.draft import Start
 from revenant.workflows.live import LiveRun
@@ -113,7 +114,24 @@ def recover(run: LiveRun, *, died: bool) -> None:
         beside = [one for one in open_ if not is_suspect(one)]
         told = {"died": [one.number for one in beside], "attempts": [one.attempt for one in beside]}
         run.record(e.RUN_RECOVERED, None, **told)
-    run.draft.starts += [Start(one.number, one.attempt) for one in open_]
+    for one in open_:
+        if one.asked.get("at_most_once"):
+            _interrupt(run, one)
+        else:
+            run.draft.starts.append(Start(one.number, one.attempt))
+
+
+def _interrupt(run: LiveRun, found: OperationView) -> None:
+    """An attempt that is run at most once was under way: nobody knows what it came to, and it is not run again."""
+    retry = _retry(run, found)
+    error = {
+        "error": "StepInterrupted",
+        "type": f"{StepInterrupted.__module__}.{StepInterrupted.__qualname__}",
+        "message": f"Attempt {found.attempt} of step {found.name} was under way when its worker ended, and is run at "
+        "most once: whether its effect is there is unknown. Look for it where the step has it.",
+    }
+    # Not by what it inherits: who wants it run again has said so by its name.
+    failed(run, found.number, found.attempt, error, retryable=StepInterrupted in retry.on)
 
 
 def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, overload
@@ -146,7 +147,8 @@ class Flow(Beside, Children, Waits):
             StepFailed: where it is awaited: the last attempt has failed.
         """
         step = as_step(function)
-        options = step.options.but(retry=retry, timeout=timeout, recoveries=recoveries)
+        # An attempt whose worker died has committed nothing: it can be run again.
+        options = replace(step.options, at_most_once=False).but(retry=retry, timeout=timeout, recoveries=recoveries)
         stored = step.in_transaction.write(args, limit=self._host.limit)
         return StepOperation(step, stored, options, transaction=True)
 

@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from revenant.errors import ConfigurationError
-from revenant.workflows.retry import Retry
+from revenant.workflows.retry import ONCE, Retry
 from revenant.workflows.signature import Signature
 
 P = ParamSpec("P")
@@ -31,6 +31,7 @@ class StepOptions:
     heartbeat: float | None = None
     recoveries: int = RECOVERIES
     external: bool = False
+    at_most_once: bool = False
 
     def but(
         self,
@@ -53,7 +54,11 @@ class StepOptions:
     def recorded(self) -> dict[str, Any]:
         """Return what a step keeps of these once it is scheduled, whatever code comes later."""
         told: dict[str, Any] = {"retry": self.retry.recorded()}
-        return told if self.recoveries == RECOVERIES else {**told, "recoveries": self.recoveries}
+        if self.recoveries != RECOVERIES:
+            told["recoveries"] = self.recoveries
+        if self.at_most_once:
+            told["at_most_once"] = True
+        return told
 
 
 def _budget(given: int | None) -> int | None:
@@ -159,6 +164,7 @@ def step(
     heartbeat: float | timedelta | None = None,
     recoveries: int | None = None,
     external: bool = False,
+    at_most_once: bool = False,
 ) -> Callable[[Callable[P, R]], Step[P, R]]: ...
 
 
@@ -173,21 +179,29 @@ def step(
     heartbeat: float | timedelta | None = None,
     recoveries: int | None = None,
     external: bool = False,
+    at_most_once: bool = False,
 ) -> Any:
     """Mark a function as a step, with a name, a version and options of its own; any function is one without a mark.
 
     `timeout` (seconds or timedelta) bounds each attempt, `heartbeat` the time between two `current_step().heartbeat()`.
     `recoveries` (3) is how many processes may die under one attempt before its run fails; 1 is as 2.
     `external` steps are taken by other processes, over SQL or the client: the function is only their signature.
+    `at_most_once` attempts are not run again when their worker ends: they have failed, as `StepInterrupted`. Without a
+    `retry`, no other one follows, whatever they fail with.
 
     Example:
         >>> @step(retry=Retry(attempts=3), timeout=30)
         ... async def charge(order: str) -> str:
         ...     return f"payment of {order}"
     """
-    options = StepOptions(external=external).but(
-        retry=retry, timeout=timeout, heartbeat=heartbeat, recoveries=recoveries
-    )
+    if external and at_most_once:
+        raise ConfigurationError(
+            "A step cannot be external and at_most_once: whoever took it may be gone, and then somebody else is given "
+            "the same attempt. Leave one of the two out."
+        )
+    options = StepOptions(
+        retry=ONCE if at_most_once else Retry(), external=external, at_most_once=bool(at_most_once)
+    ).but(retry=retry, timeout=timeout, heartbeat=heartbeat, recoveries=recoveries)
     number: object = version
     if isinstance(number, bool) or not isinstance(number, int) or number < 1:
         raise ConfigurationError(f"A step's version is a whole number from 1 on, and got {version!r}.")

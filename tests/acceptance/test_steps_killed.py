@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from revenant.config import Settings
 from revenant.errors import RunFailed
 from tests.flows import history, types
 from tests.nemesis import Cable, Crew, Proxy, only_until
-from tests.outside import TABLES, buy, load_all, travel
+from tests.outside import TABLES, buy, load_all, pay_once, travel
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
@@ -31,7 +32,9 @@ async def crew(database: str, connection: Connection, tmp_path: Path) -> AsyncIt
 
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
-    async with Revenant(workflows=[buy, travel, load_all], database_url=database, settings=settings) as application:
+    async with Revenant(
+        workflows=[buy, travel, pay_once, load_all], database_url=database, settings=settings
+    ) as application:
         yield application
 
 
@@ -96,6 +99,24 @@ async def test_undoing_goes_on_where_a_killed_worker_left_it(app: Revenant, conn
     assert [(word, attempt) for word, attempt, _ in done] == [("flight", 1), ("room", 1), ("room", 1), ("car", 1)]
     assert done[1][2] == done[2][2], "the attempt that was interrupted is run again under its key"
     assert "undo_errors" not in (await history(connection, "t"))[-1][1]
+
+
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+async def test_a_step_that_is_run_at_most_once_is_not_run_again_when_its_worker_ends(
+    app: Revenant, connection: Connection, crew: Crew, end: str
+) -> None:
+    victim = await crew.hire(environment={"REVENANT_DRAIN_TIMEOUT": "0.5"})
+    run = await app.start(pay_once, id="p", timeout=30)
+    await eventually(lambda: value(connection, "select count(*) from undone"), seconds=60)
+    if end == "killed":
+        victim.kill()
+    else:
+        victim.signal(signal.SIGTERM)
+        await eventually(lambda: not victim.running, seconds=30)
+    await crew.hire()
+    assert await run.result(timeout=60) == "revenant.errors.StepInterrupted"
+    assert await rows(connection, "select word, attempt from undone") == [("paid", 1)]
+    assert ("run.recovered" in await types(connection, "p")) == (end == "killed")
 
 
 async def test_progress_outlives_a_killed_worker(app: Revenant, connection: Connection, crew: Crew) -> None:

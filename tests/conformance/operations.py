@@ -144,6 +144,11 @@ async def default_retry(flow: Flow, given: Any) -> Any:
     return await flow.step(fail_first, 2, "done")
 
 
+@case("1-14")
+async def retry_without_chance(flow: Flow, given: Any) -> Any:
+    return await flow.step(fail_first, 2, "done", retry=Retry(attempts=5, backoff=2, factor=3, jitter=0))
+
+
 @case("1-15")
 async def retry_of_a_type(flow: Flow, given: Any) -> Any:
     return await flow.step(fail_first, 1, "done", retry=Retry(attempts=3, backoff=1, on=(TransientError,)))

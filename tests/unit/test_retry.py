@@ -26,6 +26,13 @@ def test_pauses_grow_by_the_factor() -> None:
     assert [retry.pause(attempt, 0.5) for attempt in (1, 2, 3)] == [1.0, 3.0, 9.0]
 
 
+@pytest.mark.parametrize(
+    ("jitter", "shares"), [(0.0, [1.0, 1.0, 1.0]), (0.25, [0.75, 1.0, 1.25]), (1, [0.0, 1.0, 2.0])]
+)
+def test_chance_has_the_share_of_a_pause_that_it_is_given(jitter: float, shares: list[float]) -> None:
+    assert [Retry(backoff=8.0, jitter=jitter).pause(1, chance) / 8 for chance in (0.0, 0.5, 1.0)] == shares
+
+
 def test_what_may_be_tried_again_is_told_by_its_type() -> None:
     retry = Retry(on=(OSError,), never=(ConnectionError,))
     assert retry.allows(FileNotFoundError())
@@ -35,13 +42,32 @@ def test_what_may_be_tried_again_is_told_by_its_type() -> None:
 
 
 def test_a_running_step_keeps_the_numbers_that_it_was_scheduled_with() -> None:
-    old, new = Retry(attempts=7, backoff=0.5), Retry(attempts=1, on=(OSError,))
-    assert new.as_recorded(old.recorded()) == Retry(attempts=7, backoff=0.5, on=(OSError,))
+    old, new = Retry(attempts=7, backoff=0.5, jitter=0.0), Retry(attempts=1, on=(OSError,))
+    assert new.as_recorded(old.recorded()) == Retry(attempts=7, backoff=0.5, jitter=0.0, on=(OSError,))
+    assert "jitter" not in Retry().recorded()
 
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"attempts": 0}, {"backoff": -1.0}, {"factor": 0.5}, {"longest": 0.0}, {"on": ValueError}, {"never": ("no",)}],
+    [
+        {"attempts": 0},
+        {"attempts": 2.0},
+        {"backoff": -1.0},
+        {"backoff": float("nan")},
+        {"backoff": float("inf")},
+        {"factor": 0.5},
+        {"factor": float("nan")},
+        {"factor": 1001},
+        {"longest": 0.0},
+        {"longest": float("nan")},
+        {"longest": 1e10},
+        {"jitter": -0.1},
+        {"jitter": 1.1},
+        {"jitter": float("nan")},
+        {"jitter": True},
+        {"on": ValueError},
+        {"never": ("no",)},
+    ],
 )
 def test_a_retry_that_makes_no_sense_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError):
