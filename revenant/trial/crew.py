@@ -1,6 +1,6 @@
 """Crew: real workers as subprocesses, by the command that users run.
 
-Invariant: no worker outlives `stop`, nor this process, however the trial ends.
+Invariant: no worker outlives `stop`, nor this process, however the trial ends; and no file does.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple, Self
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple, Self
 
 import psycopg
 
@@ -58,12 +56,14 @@ class _Row(NamedTuple):
 @dataclass(slots=True)
 class _Member:
     process: subprocess.Popen[bytes]
-    log: Path
+    log: IO[bytes]
+    """What it writes; the file has no name, and is gone with whoever has it open."""
     mourned: bool = False
     """Whether its end is known, or asked for."""
 
     def last_words(self) -> str:
-        text = self.log.read_bytes()[-LAST_WORDS:].decode("utf-8", "replace").strip()
+        size = os.fstat(self.log.fileno()).st_size
+        text = os.pread(self.log.fileno(), LAST_WORDS, max(0, size - LAST_WORDS)).decode("utf-8", "replace").strip()
         return text or "(it wrote nothing)"
 
 
@@ -80,8 +80,6 @@ class Crew:
         self._say = say
         self._members: list[_Member] = []
         self._known: set[str] = set()
-        self._folder = ExitStack()
-        self._logs: Path | None = None
         self._lifeline: tuple[int, int] | None = None
         """A pipe that the workers watch: it ends when this process does, even by SIGKILL."""
         self.died = 0
@@ -102,9 +100,7 @@ class Crew:
 
     async def recruit(self, connection: psycopg.AsyncConnection[Any], kind: str, number: int = 1) -> None:
         """Start so many more, and wait as `start` does."""
-        if self._logs is None:
-            self._logs = Path(self._folder.enter_context(TemporaryDirectory(prefix="revenant-trial-")))
-        fresh = [self._spawn(self._logs / f"worker-{len(self._members) + place}.log") for place in range(number)]
+        fresh = [self._spawn() for _ in range(number)]
         self._members += fresh
         # A process id may come again: a row that is there before the worker can be is not ours.
         self._known |= {row.id for row in await self._rows(connection, kind, fresh)}
@@ -194,8 +190,7 @@ class Crew:
                 if member.process.poll() is None:
                     member.process.kill()
                     member.process.wait()
-            self._folder.close()
-            self._logs = None
+                member.log.close()
             if self._lifeline is not None:
                 for end in self._lifeline:
                     os.close(end)
@@ -204,22 +199,22 @@ class Crew:
     def _alive(self) -> list[_Member]:
         return [member for member in self._members if member.process.poll() is None and not member.mourned]
 
-    def _spawn(self, log: Path) -> _Member:
+    def _spawn(self) -> _Member:
         if self._lifeline is None:
             self._lifeline = os.pipe()
         ours, _ = self._lifeline
         command = [sys.executable, "-m", "revenant", "worker", "--app", self._app, "--processes", "0"]
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                [*command, "--supervisor", str(ours)],
-                pass_fds=[ours],
-                env={**os.environ, "DATABASE_URL": self._url},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                # Ctrl-C in the terminal is for us, who then stop them in good order.
-                start_new_session=True,
-            )
+        log = TemporaryFile()  # noqa: SIM115 # open for as long as its worker is a member
+        process = subprocess.Popen(
+            [*command, "--supervisor", str(ours)],
+            pass_fds=[ours],
+            env={**os.environ, "DATABASE_URL": self._url},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C in the terminal is for us, who then stop them in good order.
+            start_new_session=True,
+        )
         return _Member(process, log)
 
     async def _rows(

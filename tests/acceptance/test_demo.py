@@ -134,11 +134,13 @@ async def test_a_stopped_demo_leaves_neither_workers_nor_entities(
     assert await value(connection, "select count(*) from revenant.messages") == 0
 
 
-async def test_workers_do_not_outlive_a_demo_that_is_killed(
-    database: str, connection: psycopg.AsyncConnection[Any]
+async def test_neither_workers_nor_files_outlive_a_demo_that_is_killed(
+    database: str, connection: psycopg.AsyncConnection[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
     with start(database, "--kill", "0") as process:
         await eventually(lambda: value(connection, COUNT + " having count(*) > 20"), what="some aircraft")
         process.kill()
     gone = "select count(*) = 0 from revenant.workers"
     await eventually(lambda: value(connection, gone), what="the end of both workers")
+    assert list(tmp_path.iterdir()) == []
