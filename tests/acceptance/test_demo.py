@@ -143,4 +143,4 @@ async def test_neither_workers_nor_files_outlive_a_demo_that_is_killed(
         process.kill()
     gone = "select count(*) = 0 from revenant.workers"
     await eventually(lambda: value(connection, gone), what="the end of both workers")
-    assert list(tmp_path.iterdir()) == []
+    assert os.listdir(tmp_path) == []

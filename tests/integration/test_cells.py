@@ -137,7 +137,7 @@ async def _take(made: Cells) -> None:
         raise AssertionError("there is none")
 
 
-async def test_code_that_is_tried_and_does_no_harm_goes_on_as_always(
+async def test_code_that_is_probed_and_does_no_harm_goes_on_as_always(
     app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     noted: list[str] = []
@@ -155,7 +155,7 @@ async def test_code_that_is_tried_and_does_no_harm_goes_on_as_always(
     await asking.signal("word", "two", timeout=60)
     assert await asking.result(timeout=60) == "one two"
     assert await working.result(timeout=60) == "works-1works-2"
-    assert noted.count("works") >= 2, "before its trial, and after it"
+    assert noted.count("works") >= 2, "before its probe, and after it"
     assert (await types(connection, "works")).count("step.succeeded") == 2
     assert await value(connection, "select sum(recoveries) from revenant.run_heads") == 0
 

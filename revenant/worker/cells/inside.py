@@ -93,8 +93,8 @@ class Inside:
             match told:
                 case {"attempt": [bucket, kind, key, op, attempt]}:
                     self._enter(room, self._attempt(room, Hint(bucket, kind, key, 1), Start(op, attempt)))
-                case {"trial": [bucket, kind, key]}:
-                    self._enter(room, self._trial(room, Hint(bucket, kind, key, 1)))
+                case {"probe": [bucket, kind, key]}:
+                    self._enter(room, self._probe(room, Hint(bucket, kind, key, 1)))
                 case {"part": part} if room in self._asked:
                     self._asked.pop(room).set_result(part)
                 case {"cancel": _} if room in self._rooms:
@@ -124,7 +124,7 @@ class Inside:
             log.error("An attempt failed in a cell in a way that it should not.", exc_info=error)
             self._channel.post({"room": room, "gone": True})
 
-    async def _trial(self, room: int, hint: Hint) -> None:
+    async def _probe(self, room: int, hint: Hint) -> None:
         """Take a run on as its worker would, in memory: its code is run as far as it goes."""
         self._running[room] = f"the code of {hint.kind}({hint.key!r})"
         staged = await self._read(hint, messages=True)

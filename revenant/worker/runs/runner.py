@@ -21,7 +21,7 @@ from revenant.queue.runs import UNKNOWN, VisitedRun
 from revenant.worker.agenda import Key
 from revenant.worker.cells.cells import Cells
 from revenant.worker.cells.confined import Confinement
-from revenant.worker.cells.trials import Trials
+from revenant.worker.cells.probes import Probes
 from revenant.worker.docket import Docket
 from revenant.worker.lanes.lane import Counters
 from revenant.worker.runs.admitting import Admitting
@@ -74,7 +74,7 @@ class Runner:
         self._apart = Apart(
             archive=archive, stage=self.stage, docket=self.docket, holding=self._holding, read_again=self._read_again
         )  # fmt: skip
-        self._trials = Trials(archive=archive, cells=cells, cautious=cautious, again=self._tried)
+        self._probes = Probes(archive=archive, cells=cells, cautious=cautious, again=self._probed)
         within = (archive.transacting, self._holding)
         confinement = None if cells is None else Confinement(cells, self._holding)
         self._stepping = Stepping(
@@ -107,7 +107,7 @@ class Runner:
             await asyncio.wait({task}, timeout=max(0.5, until - time.monotonic()))
             await end(task)
         await self._stepping.close()
-        await self._trials.stop()
+        await self._probes.stop()
         for staged in self.stage:
             self.stage.drop(staged)
         await self._archive.stop()
@@ -185,7 +185,7 @@ class Runner:
             await self._archive.settle_late(late)
         await self._go_on(list(touched))
         self._holding.let_through(self._archive.now, stopped=self._stopped)
-        await self._trials.over()
+        await self._probes.over()
 
     async def _keep_progress(self) -> None:
         """Write what steps have said of themselves, before anything that follows from their ends."""
@@ -201,9 +201,9 @@ class Runner:
         formats = [self._admitting.format_of(hint.kind) for hint in hints]
         found = await self._archive.visit(hints, known, forced=forced, formats=formats)
         self._forced -= {(hint.kind, hint.key) for hint, it in zip(hints, found, strict=True) if it.verdict != "later"}
-        tried = await self._trials.look(hints, found)
+        probed = await self._probes.look(hints, found)
         for hint, visited in zip(hints, found, strict=True):
-            if (hint.kind, hint.key) in tried:
+            if (hint.kind, hint.key) in probed:
                 self.docket.pass_by((hint.kind, hint.key), FOREIGN_SECONDS)
                 continue
             try:
@@ -234,7 +234,7 @@ class Runner:
             self.stage.drop(known)
             known = None
         try:
-            if (fate := self._trials.fate(key)) is not None:
+            if (fate := self._probes.fate(key)) is not None:
                 staged = self._admitting.condemn(hint, visited, fate, now=self._archive.now())
             else:
                 staged = self._admitting.admit(hint, visited, known, now=self._archive.now())
@@ -314,10 +314,10 @@ class Runner:
             for start in draft.starts:
                 self._stepping.start(staged, start)
 
-    def _tried(self, hint: Hint) -> None:
-        """Read a run whose code was tried in a cell."""
+    def _probed(self, hint: Hint) -> None:
+        """Read a run whose code was probed in a cell."""
         key = (hint.kind, hint.key)
-        if self._trials.fate(key) is not None and (staged := self.stage.find(key)) is not None:
+        if self._probes.fate(key) is not None and (staged := self.stage.find(key)) is not None:
             self.stage.drop(staged)
         self._forced.add(key)
         self.docket.add([hint._replace(seq=1)])

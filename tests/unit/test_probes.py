@@ -1,4 +1,4 @@
-"""Trials of runs' code: what they are begun for, what counts as one, and how long."""
+"""Probes of runs' code: what they are begun for, what counts as one, and how long."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 
 from revenant.queue.records import Hint
 from revenant.queue.runs import VisitedRun
-from revenant.worker.cells import trials as module
+from revenant.worker.cells import probes as module
 from revenant.worker.cells.cells import Cells, KilledCell
-from revenant.worker.cells.trials import Trials
+from revenant.worker.cells.probes import Probes
 from revenant.worker.runs.archive import Archive
 
 HINT = Hint(1, "run:w", "r", 0)
@@ -33,19 +33,19 @@ class Noting:
 
 
 class Answering:
-    """Cells and a room in which each trial ends as the next of `answers`: with a word, or a death."""
+    """Cells and a room in which each probe ends as the next of `answers`: with a word, or a death."""
 
     possible = True
 
     def __init__(self, *answers: dict[str, Any] | KilledCell) -> None:
         self.answers = list(answers)
-        self.tried: list[str] = []
+        self.probed: list[str] = []
 
     async def run(self, talk: Callable[[Any], Awaitable[Any]]) -> Any:
         return await talk(self)
 
-    async def tell(self, *, trial: list[Any]) -> None:
-        self.tried.append(trial[-1])
+    async def tell(self, *, probe: list[Any]) -> None:
+        self.probed.append(probe[-1])
 
     async def hear(self) -> dict[str, Any]:
         match self.answers.pop(0):
@@ -56,12 +56,12 @@ class Answering:
 
 
 class Bench:
-    """Trials over these, and what they ask to be read again."""
+    """Probes over these, and what they ask to be read again."""
 
     def __init__(self, *answers: dict[str, Any] | KilledCell) -> None:
         self.archive, self.cells = Noting(), Answering(*answers)
         self.again: list[Hint] = []
-        self.trials = Trials(
+        self.probes = Probes(
             archive=cast(Archive, self.archive),
             cells=cast(Cells, self.cells),
             cautious=lambda: True,
@@ -69,22 +69,22 @@ class Bench:
         )
 
     async def look(self, hint: Hint = HINT) -> set[tuple[str, str]]:
-        """Look at a run that a dead worker had, and let its trial end."""
+        """Look at a run that a dead worker had, and let its probe end."""
         found = VisitedRun(verdict="dead", head=None, known=False)
-        tried = await self.trials.look([hint], [found])
-        if self.trials._tasks:
-            await asyncio.wait(self.trials._tasks.values())
+        probed = await self.probes.look([hint], [found])
+        if self.probes._tasks:
+            await asyncio.wait(self.probes._tasks.values())
             await asyncio.sleep(0)
-        return tried
+        return probed
 
 
 async def test_a_run_is_tried_once_and_read_then() -> None:
     bench = Bench({"stood": True})
     assert await bench.look() == {KEY}
-    assert (bench.cells.tried, bench.again) == (["r"], [HINT])
+    assert (bench.cells.probed, bench.again) == (["r"], [HINT])
     assert await bench.look() == set()
-    assert bench.trials.fate(KEY) is None
-    await bench.trials.over()
+    assert bench.probes.fate(KEY) is None
+    await bench.probes.over()
     assert bench.archive.cleared == [HINT]
 
 
@@ -92,7 +92,7 @@ async def test_how_a_run_s_code_has_ended_a_process_is_known() -> None:
     bench = Bench(KilledCell("exit code 9"))
     assert await bench.look() == {KEY}
     assert await bench.look() == set()
-    assert bench.trials.fate(KEY) == "exit code 9"
+    assert bench.probes.fate(KEY) == "exit code 9"
 
 
 async def test_what_could_not_be_read_in_a_cell_has_not_been_tried(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,14 +101,14 @@ async def test_what_could_not_be_read_in_a_cell_has_not_been_tried(monkeypatch: 
     bench = Bench({"gone": True}, {"stood": True})
     assert await bench.look() == {KEY}
     assert bench.again == [HINT]
-    assert await bench.look() == {KEY}, "it is tried again"
+    assert await bench.look() == {KEY}, "it is probed again"
     assert await bench.look() == set()
 
 
-async def test_trials_of_runs_that_nobody_asks_for_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_probes_of_runs_that_nobody_asks_for_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "VALID_SECONDS", -1.0)
     bench = Bench({"stood": True}, {"stood": True})
     await bench.look()
     await bench.look(HINT._replace(key="other"))
-    assert len(bench.trials._tried) == 1, "the last one"
-    assert bench.trials.fate(KEY) is None, "it counts no more"
+    assert len(bench.probes._probed) == 1, "the last one"
+    assert bench.probes.fate(KEY) is None, "it counts no more"

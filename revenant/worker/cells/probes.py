@@ -1,4 +1,4 @@
-"""Trials: runs whose code may kill its process are tried in a cell before it is run here: those of dead workers' notes.
+"""Probes: runs whose code may kill its process are run in a cell first, those that dead workers had noted.
 
 Invariant: while workers die, no code of a run that is read runs in this process without a note that says so.
 """
@@ -23,18 +23,18 @@ from revenant.workflows.events import ENDS
 log = logging.getLogger("revenant.runs")
 _ENDED = frozenset(ENDS.values())
 VALID_SECONDS = 60.0
-"""How long a trial counts: a run is read at once after it, if it is still there to be read."""
+"""How long a probe counts: a run is read at once after it, if it is still there to be read."""
 
 
 class Outcome(NamedTuple):
-    """How a trial ended: the process too, or not; and until when (monotonic seconds) that counts."""
+    """How a probe ended: the process too, or not; and until when (monotonic seconds) that counts."""
 
     fate: str | None
     until: float
 
 
-class Trials:
-    """The notes of one runner, and the trials that follow from those of others."""
+class Probes:
+    """The notes of one runner, and the probes that follow from those of others."""
 
     def __init__(
         self,
@@ -51,11 +51,11 @@ class Trials:
         self._noted: list[Hint] = []
         """What is noted, and whose code runs now."""
         self._tasks: dict[Key, asyncio.Task[None]] = {}
-        self._tried: dict[Key, Outcome] = {}
-        """Runs that are about to be read, and how their trials ended."""
+        self._probed: dict[Key, Outcome] = {}
+        """Runs that are about to be read, and how their probes ended."""
 
     async def look(self, hints: Sequence[Hint], found: Sequence[VisitedRun]) -> set[Key]:
-        """Note the runs whose code is about to run; return those that are left out: they are tried first."""
+        """Note the runs whose code is about to run; return those that are left out: they are probed first."""
         if self._cells is None or not self._cells.possible:
             return set()
         cautious = self._cautious()
@@ -63,26 +63,26 @@ class Trials:
         if not risky:
             return set()
         deaths = await self._archive.note(risky)
-        tried: set[Key] = set()
+        probed: set[Key] = set()
         for place, hint in enumerate(risky):
             key = (hint.kind, hint.key)
             if deaths.get(place) and self._outcome(key) is None:
-                tried.add(key)
+                probed.add(key)
                 self._begin(key, hint, self._cells)
             else:
                 self._noted.append(hint)
-        return tried
+        return probed
 
     def fate(self, key: Key) -> str | None:
-        """Return how the process ended in which a run was tried; None: it did not, or there was none."""
+        """Return how the process ended in which a run was probed; None: it did not, or there was none."""
         outcome = self._outcome(key)
         return None if outcome is None else outcome.fate
 
     def _outcome(self, key: Key) -> Outcome | None:
-        outcome = self._tried.get(key)
+        outcome = self._probed.get(key)
         if outcome is not None and outcome.until < time.monotonic():
-            # Others have read it meanwhile, and what it is now nobody here has tried.
-            del self._tried[key]
+            # Others have read it meanwhile, and what it is now nobody here has probed.
+            del self._probed[key]
             return None
         return outcome
 
@@ -92,7 +92,7 @@ class Trials:
         if noted:
             await self._archive.clear(noted)
         for hint in noted:
-            self._tried.pop((hint.kind, hint.key), None)
+            self._probed.pop((hint.kind, hint.key), None)
 
     async def stop(self) -> None:
         """End what is under way; safe twice."""
@@ -104,30 +104,30 @@ class Trials:
 
     def _begin(self, key: Key, hint: Hint, cells: Cells) -> None:
         if key not in self._tasks:
-            task = self._tasks[key] = asyncio.create_task(self._try(key, hint, cells), name="revenant-trial")
+            task = self._tasks[key] = asyncio.create_task(self._probe(key, hint, cells), name="revenant-probe")
             task.add_done_callback(lambda _: self._tasks.pop(key, None))
 
-    async def _try(self, key: Key, hint: Hint, cells: Cells) -> None:
+    async def _probe(self, key: Key, hint: Hint, cells: Cells) -> None:
         async def talk(room: Room) -> bool:
-            await room.tell(trial=[*hint[:3]])
+            await room.tell(probe=[*hint[:3]])
             return "stood" in await room.hear()
 
         fate = None
         try:
             if not await cells.run(talk):
-                # It could not be read there, as without a connection: nothing was tried.
+                # It could not be read there, as without a connection: nothing was probed.
                 await asyncio.sleep(AGAIN_SECONDS)
                 self._again(hint)
                 return
         except Draining:
             return
         except KilledCell as killed:
-            log.error("The code of run %s(%r) has ended the process in which it was tried (%s).", *key, killed.fate)  # noqa: TRY400 # its own words are all there is to say
+            log.error("The code of run %s(%r) has ended the process in which it was probed (%s).", *key, killed.fate)  # noqa: TRY400 # its own words are all there is to say
             fate = killed.fate
         now = time.monotonic()
         # What others have read meanwhile is never asked for again.
-        self._tried = {each: outcome for each, outcome in self._tried.items() if outcome.until > now}
-        self._tried[key] = Outcome(fate, now + VALID_SECONDS)
+        self._probed = {each: outcome for each, outcome in self._probed.items() if outcome.until > now}
+        self._probed[key] = Outcome(fate, now + VALID_SECONDS)
         self._again(hint)
 
 
