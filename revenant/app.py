@@ -30,6 +30,7 @@ from revenant.entities.turn import DELETE, PASSIVATE
 from revenant.errors import ConfigurationError, UnknownKind
 from revenant.sql import migrate, readable
 from revenant.sync import Sync
+from revenant.wording import a
 from revenant.worker.cells.origin import origin_of
 from revenant.worker.jobs import JobRunner
 from revenant.worker.worker import Worker
@@ -339,4 +340,4 @@ _DEEDS = {
 
 def _check(given: object, wanted: type, takes: str) -> None:
     if given is not None and not isinstance(given, wanted):
-        raise ConfigurationError(f"{takes}, and got a {type(given).__name__}. Nothing was started.")
+        raise ConfigurationError(f"{takes}, and got {a(type(given).__name__)}. Nothing was started.")

@@ -142,7 +142,7 @@ def dump(
             raise Unstorable(_explain(what, *flaw), path=flaw[0])
     if len(data) > limit:
         raise TooLarge(
-            f"{what} takes {len(data):,} bytes as JSON; the limit is {limit:,}. Nothing was changed. "
+            f"{what} as JSON: {len(data):,} bytes, and the limit is {limit:,}. Nothing was changed. "
             "Store less, split it over several entities, or raise REVENANT_MAX_BYTES."
         )
     return data.decode()

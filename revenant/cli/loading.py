@@ -15,6 +15,7 @@ from pydantic_settings import SettingsError
 
 from revenant.app import Revenant
 from revenant.errors import RevenantError
+from revenant.wording import a, raised
 
 
 def load_app(path: str) -> Revenant:
@@ -30,7 +31,7 @@ def load_app(path: str) -> Revenant:
             raise _bad(f"{path!r}: the module {module_name} has no {name!r}. Name the variable that holds Revenant(…).")
         found = getattr(found, name)
     if not isinstance(found, Revenant):
-        raise _bad(f"{path!r} is a {type(found).__name__}, not a Revenant. Name the variable that holds Revenant(…).")
+        raise _bad(f"{path!r} is {a(type(found).__name__)}, not a Revenant. Name the variable that holds Revenant(…).")
     found.loaded_from = f"{module_name}:{attribute or 'app'}"
     return found
 
@@ -63,5 +64,5 @@ def _broken(name: str, error: Exception) -> click.ClickException:
     if isinstance(error, SyntaxError):
         where = f"{error.filename}, line {error.lineno}"
     return click.ClickException(
-        f"The module {name} cannot be imported: {type(error).__name__}: {error} ({where}). Mend it and try again."
+        f"The module {name} cannot be imported: {raised(type(error).__name__, error)} ({where}). Mend it and try again."
     )

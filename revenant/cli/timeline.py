@@ -11,6 +11,7 @@ import click
 from pydantic_core import to_json
 
 from revenant.cli.output import print_rows
+from revenant.wording import raised
 from revenant.workflows.description import OperationDescription, RunDescription
 
 COLUMNS = ("op", "type", "name", "state", "began", "took", "attempts", "note")
@@ -122,7 +123,7 @@ def _note(one: OperationDescription) -> str:
 
 
 def _words(error: dict[str, Any]) -> str:
-    return _short(f"{error.get('type')}: {error.get('message')}")
+    return _short(raised(error.get("type"), error.get("message")))
 
 
 def _short(text: str) -> str:

@@ -14,6 +14,7 @@ from revenant.client.records import Records
 from revenant.codec import ANYTHING, dump
 from revenant.errors import AlreadyAnswered, ConfigurationError, InvalidArguments, RunRefused
 from revenant.queue.views import Row
+from revenant.wording import a
 from revenant.workflows.approving import answered_before
 from revenant.workflows.signature import Shape
 
@@ -86,7 +87,7 @@ def approved(by: str, form: Any) -> dict[str, Any]:
     limit = 2**30
     if isinstance(form, BaseModel) or (is_dataclass(form) and not isinstance(form, type)):
         # Its own type says whether it is filled in as it must be, before anything is sent.
-        written = Shape(type(form), of=f"The form, a {type(form).__name__},").write(form, limit=limit)
+        written = Shape(type(form), of=f"The form, {a(type(form).__name__)},").write(form, limit=limit)
     else:
         written = from_json(dump(ANYTHING, form, what="The form", limit=limit))
     return {"approved": True, "by": _somebody(by), "form": written, "reason": None}

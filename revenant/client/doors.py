@@ -12,6 +12,7 @@ from revenant.config import LONGEST_WAIT
 from revenant.entities.context import running
 from revenant.entities.message import Message
 from revenant.errors import ConfigurationError, InvalidArguments, ReplyNotFound
+from revenant.wording import a
 from revenant.workflows.replay import in_code
 
 
@@ -83,8 +84,7 @@ def named(what: str, name: object, id: object) -> dict[str, str]:
     for part, value in given.items():
         if not isinstance(value, str) or not value:
             raise InvalidArguments(
-                f"The {part} of {'an' if what == 'update' else 'a'} {what} is text that is not empty, and this one is "
-                f"{value!r}. Nothing was sent."
+                f"The {part} of {a(what)} is text that is not empty, and this one is {value!r}. Nothing was sent."
             )
     return given  # type: ignore[return-value]  # they are text by now
 
@@ -99,7 +99,7 @@ def check_connection(message: Message[Any], connection: object, wanted: type, el
         return
     other = isinstance(connection, psycopg.Connection | psycopg.AsyncConnection)
     raise ConfigurationError(
-        f"cast({message!r}, connection=…) needs a psycopg.{wanted.__name__}, and got a {type(connection).__name__}. "
+        f"cast({message!r}, connection=…) needs a psycopg.{wanted.__name__}, and got {a(type(connection).__name__)}. "
         f"Nothing was sent. {elsewhere if other else 'Pass the connection whose transaction it is to be part of.'}"
     )
 

@@ -10,6 +10,7 @@ from revenant.codec import explain
 from revenant.entities.entity import Entity
 from revenant.entities.failure import RaisedBy
 from revenant.errors import ConfigurationError
+from revenant.wording import a
 
 
 def first_state(definition: type[Entity], key: str) -> Entity:
@@ -33,7 +34,7 @@ def first_state(definition: type[Entity], key: str) -> Entity:
         raise
     if type(made) is not definition:
         raise ConfigurationError(
-            f"{name}.initial({key!r}) returned a {type(made).__qualname__}, and must return a "
+            f"{name}.initial({key!r}) returned {a(type(made).__qualname__)}, and must return a "
             f"{name}: `return cls(…)`. Nothing was changed."
         )
     return made

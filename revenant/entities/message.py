@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Generator
 from typing import Any, Generic, NoReturn, Protocol, TypeVar
 
 from revenant.errors import AlreadySent, ConfigurationError
+from revenant.wording import a
 
 R = TypeVar("R")
 
@@ -119,4 +120,4 @@ def as_message(value: object, door: str) -> Message[Any]:
 
 def _a(value: object) -> str:
     name = type(value).__qualname__
-    return "None" if value is None else f"an {name}" if name[:1].lower() in "aeiou" else f"a {name}"
+    return "None" if value is None else a(name)

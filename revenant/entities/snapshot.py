@@ -12,6 +12,7 @@ from revenant.entities.first import first_state
 from revenant.entities.jsonb import as_stored
 from revenant.entities.likeness import difference
 from revenant.errors import StateInvalid, Unstorable
+from revenant.wording import a, raised
 
 
 def load_state(definition: type[Entity], key: str, *, state: str | None, vsn: int | None) -> Entity:
@@ -108,9 +109,9 @@ def upgraded(definition: type[Entity], key: str, state: str, vsn: int) -> str:
         except Exception as error:
             raise StateInvalid(
                 f"The stored state of {definition.entity_kind}({key!r}) cannot be upgraded from vsn {step} to "
-                f"{step + 1}: {type(error).__qualname__}: {error}. Nothing is overwritten and its casts wait. Mend "
-                f"{definition.__qualname__}.upgrade; `revenant upgrade {definition.entity_kind} --dry-run` finds every "
-                "row that would fail.",
+                f"{step + 1}: {raised(type(error).__qualname__, error)}. Nothing is overwritten and its casts wait. "
+                f"Mend {definition.__qualname__}.upgrade; `revenant upgrade {definition.entity_kind} --dry-run` finds "
+                "every row that would fail.",
                 path="(root)",
             ) from error
     return text
@@ -118,5 +119,5 @@ def upgraded(definition: type[Entity], key: str, state: str, vsn: int) -> str:
 
 def _object(raw: object) -> object:
     if type(raw) is not dict:
-        raise TypeError(f"it returned a {type(raw).__qualname__}, and must return a dict")
+        raise TypeError(f"it returned {a(type(raw).__qualname__)}, and must return a dict")
     return raw

@@ -30,6 +30,7 @@ from revenant.errors import (
     Unstorable,
     UpdateRefused,
 )
+from revenant.wording import raised
 
 _WITH_PATH: dict[str, type[Unstorable | StateInvalid]] = {"Unstorable": Unstorable, "StateInvalid": StateInvalid}
 _ENDS: dict[str, type[RunFailed]] = {"RunFailed": RunFailed, "RunCancelled": RunCancelled}
@@ -60,7 +61,7 @@ def error_of(details: dict[str, Any]) -> RevenantError:
     traceback = details.get("traceback")
     where = details.get("where", "The handler")
     words = (
-        f"{where} raised {details.get('type')}: {text}. The state is as it was before the message; "
+        f"{where} raised {raised(details.get('type'), text)}. The state is as it was before the message; "
         "mend the handler or the arguments and send again." + (f"\n{traceback}" if traceback else "")
     )
     told: dict[str, Any] = {"type": str(details.get("type")), "message": text, "traceback": traceback}

@@ -8,6 +8,7 @@ from typing import Any
 
 from revenant.errors import RunFailed, StepFailed, WaitTimeout
 from revenant.queue.failures import error_of
+from revenant.wording import raised
 from revenant.workflows import events as e
 from revenant.workflows.events import Event
 from revenant.workflows.operation import Operation, WaitOperation, why_not
@@ -61,7 +62,7 @@ def _error(event: Event, operation: Operation[Any]) -> BaseException | None:
     if event.type == e.STEP_FAILED:
         return StepFailed(
             f"Step {operation.name} failed after {event.data.get('attempts', 1)} attempt(s): "
-            f"{details.get('type')}: {details.get('message')}",
+            f"{raised(details.get('type'), details.get('message'))}",
             step=operation.name,
             type=str(details.get("type")),
             message=str(details.get("message")),
@@ -74,7 +75,7 @@ def _error(event: Event, operation: Operation[Any]) -> BaseException | None:
     if event.type == e.CHILD_FINISHED:
         return RunFailed(
             f"The child run {event.data.get('id')!r} of {operation.name} ended {event.data['status']}: "
-            f"{details.get('type')}: {details.get('message')}",
+            f"{raised(details.get('type'), details.get('message'))}",
             type=str(details.get("type")),
             message=str(details.get("message")),
         )

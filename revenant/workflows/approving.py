@@ -25,12 +25,14 @@ def decide(run: LiveRun, delivery: Delivery, args: dict[str, Any]) -> None:
         return
     operation = run.operations.get(found.number)
     if not isinstance(operation, ApprovalOperation):
-        text = f"Run {run.key!r} is {run.view.status} and cannot read a decision now. Requeue it first."
+        # Its status says nothing of that where it is about to fail.
+        why = run.codeless or run.view.problem or "it is about to end."
+        text = f"Run {run.key!r} cannot read a decision now, since its code is not run: {why} Nothing was changed."
         refuse(run, delivery, "RunRefused", text)
         return
     misfit = operation.misfit(decision)
     if misfit is not None:
-        text = f"The form of approval {found.name!r} of run {run.key!r} is not filled in as it must be: {misfit.why}"
+        text = f"The form of approval {found.name!r} of run {run.key!r} is not filled in as it must be: {misfit.told}"
         refuse(run, delivery, misfit.error, text)
         return
     run.record(e.APPROVAL_GIVEN, found.number, name=found.name, result=decision)

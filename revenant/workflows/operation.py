@@ -114,6 +114,13 @@ class Misfit(NamedTuple):
     """The name of the error that its sender gets."""
     why: str
 
+    @property
+    def told(self) -> str:
+        """What its sender reads: a code's own refusal says all there is to say."""
+        if self.error != "InvalidArguments":
+            return self.why
+        return f"{self.why.rstrip('.')}. Nothing was changed; send what has the shape that the run's code asks for."
+
 
 def why_not(error: Exception) -> str:
     """Return why a type did not read something."""

@@ -92,7 +92,8 @@ def _signal(run: LiveRun, delivery: Delivery, args: Details) -> None:
     misfit = _misfit(run, waiting, payload)
     if misfit is not None:
         run.record(e.SIGNAL_REFUSED, None, name=name, payload=payload, reason=misfit.why, **known)
-        refuse(run, delivery, misfit.error, f"Run {run.key!r} cannot take signal {name!r}: {misfit.why}")
+        text = f"Run {run.key!r} cannot take signal {name!r}: {misfit.told}"
+        refuse(run, delivery, misfit.error, text)
         return
     run.record(e.SIGNAL_RECEIVED, None, name=name, payload=payload, **known)
     _in_time(run, waiting)

@@ -8,6 +8,7 @@ from pydantic_core import to_json
 
 from revenant.queue.records import Reply
 from revenant.queue.runs import result_id
+from revenant.wording import raised
 from revenant.workflows import events as e
 from revenant.workflows.events import Event
 from revenant.workflows.view import View
@@ -30,6 +31,6 @@ def outcome_of(kind: str, key: str, last: Event) -> tuple[str, Any]:
         text = f"Run {key!r} of {workflow} was cancelled: {reason}."
         return "error", {"error": "RunCancelled", "type": "RunCancelled", "message": text, "why": reason}
     error = last.data.get("error") or {}
-    why = f"{error.get('type')}: {error.get('message')}".rstrip(".")
+    why = raised(error.get("type"), error.get("message")).rstrip(".")
     text = f"Run {key!r} of {workflow} failed: {why}. `revenant run show` has its history."
     return "error", {"error": "RunFailed", "type": error.get("type"), "message": text, "why": error.get("message")}

@@ -73,5 +73,5 @@ def _tell(run: LiveRun, senders: list[tuple[str, str | None]], answer: Mapping[s
 
 
 def _refused(run: LiveRun, name: str, misfit: Misfit) -> dict[str, Any]:
-    words = f"Run {run.key!r} of {run.address.workflow} refuses update {name!r}: {misfit.why}"
+    words = f"Run {run.key!r} of {run.address.workflow} refuses update {name!r}: {misfit.told}"
     return {"status": "error", "error": details(misfit.error, words)}

@@ -13,8 +13,9 @@ from revenant.errors import WaitTimeout
 from revenant.workflows import events as e
 from revenant.workflows.draft import Draft
 from revenant.workflows.flow import Flow
+from revenant.workflows.live import LiveRun
 from revenant.workflows.workflow import workflow
-from tests.dry import START, DryRun, told
+from tests.dry import START, DryRun, stored, told
 
 
 class Limit(BaseModel):
@@ -189,3 +190,20 @@ def test_a_run_reads_the_same_after_its_decisions() -> None:
     run = DryRun(twice)
     approve(run)
     assert told(run.live) == told(run.reread())
+
+
+def test_a_decision_about_a_run_whose_code_is_not_run_is_refused_with_why_and_not_by_its_status() -> None:
+    run = DryRun(purchase, 70)
+    run.live = LiveRun(
+        address=run.address, run=run.run, workflow=run.workflow, now=run.now, chance=lambda: 0.5, limit=10**6,
+        codeless="It kills its process.",
+    )  # fmt: skip
+    run.live.load([stored(one) for one in run.events])
+    run.live.now = run.now
+    run.tell("decide", origin="a", name="manager", approved=True, by="ann", form={"amount": 1})
+    ((reply, _),) = run.live.draft.replies
+    told = from_json(reply.body)
+    assert told["error"] == "RunRefused"
+    assert told["message"] == (
+        "Run 'r' cannot read a decision now, since its code is not run: It kills its process. Nothing was changed."
+    )

@@ -13,6 +13,7 @@ from revenant import telemetry
 from revenant.entities.context import abandon, running
 from revenant.entities.failure import Sentence, went_on
 from revenant.errors import HandlerTimeout
+from revenant.wording import a, raised
 from revenant.worker.lanes.observer import begun, given_up, handled, log
 from revenant.worker.lanes.rest import OutOfTime, Rest
 
@@ -131,7 +132,7 @@ class Guard:
 
 def _failure(error: BaseException) -> RuntimeError:
     """Return what the handler's own doing is, such as awaiting a task that it had cancelled: not the lane's end."""
-    return RuntimeError(f"a {type(error).__qualname__} left the handler: {error}")
+    return RuntimeError(raised(f"{a(type(error).__qualname__)} left the handler", error))
 
 
 def _current() -> asyncio.Task[Any]:
