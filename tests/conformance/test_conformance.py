@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from aws_durable_execution_conformance_tests.variables import PlaceholderContext
 
-from revenant import Settings
+from revenant import Revenant, RunFailed, Settings
 from revenant.testing import MemoryApp, ServedApp, memory_app
 from revenant.testing.archive import MemoryArchive
 from revenant.worker.runs.archive import PostgresArchive
 from tests.conformance import batches, operations
 from tests.conformance.contexts import CONTEXTS
+from tests.conformance.crashing import CRASHING, NOTES, note, read_notes
 from tests.conformance.registry import HANDLERS
 from tests.conformance.scene import START, Scene, noting
 from tests.conformance.suite import cases, differences
-from tests.conformance.translation import Noted
+from tests.conformance.translation import DIED, IDLE, Noted, Translation
+from tests.nemesis import Crew
 from tests.pages import DOCS, rows
+from tests.tools import eventually
 
 CASES = cases()
 PATIENT = Settings(call_timeout=30)
@@ -88,10 +92,44 @@ async def test_a_case_of_each_group_passes_on_postgres(
     assert await played(number, make, noted, caplog) == []
 
 
+@pytest.mark.parametrize("number", CRASHING)
+async def test_a_case_passes_whose_process_is_killed(
+    number: str, database: str, settings: Settings, tmp_path: Path
+) -> None:
+    case, file = CASES[number], tmp_path / "notes"
+    context = PlaceholderContext()
+    context.resolve_variables(case["Variables"])
+
+    def noted() -> list[str]:
+        return [one if isinstance(one, str) else one.event.type for one in read_notes(file)]
+
+    async with (
+        Crew(database, tmp_path, app="tests.conformance.crashing:app") as crew,
+        Revenant(workflows=list(CRASHING.values()), database_url=database, settings=settings) as app,
+    ):
+        victim = await crew.hire(environment={NOTES: str(file)})
+        run = await app.start(CRASHING[number], context.substitute(case["Input"]), id="execution", timeout=30)
+        await eventually(lambda: not victim.running, seconds=30, what="the victim's death")
+        note(file, DIED)
+        await crew.hire(environment={NOTES: str(file)})
+        if number == "1-18":
+            await eventually(lambda: noted()[-1] == "retry.scheduled", seconds=30)
+            note(file, IDLE)
+            await run.requeue()
+        try:
+            status, result = "SUCCEEDED", await run.result(timeout=30)
+        except RunFailed as error:
+            status, result = "FAILED", str(error)
+        note(file, IDLE)
+        lines = "".join(hand.log.read_text() for hand in crew.hands).splitlines()
+    history = Translation(root="execution").translate(read_notes(file))
+    assert differences(case, context=context, history=history, status=status, result=result, log=lines) == []
+
+
 def test_the_page_tells_of_each_case_what_is_true() -> None:
     page = told()
     assert sorted(page) == sorted(CASES)
-    assert {number for number, words in page.items() if words == "passes"} == set(HANDLERS)
+    assert {number for number, words in page.items() if words == "passes"} == {*HANDLERS, *CRASHING}
     assert [
         number for number, words in page.items() if words != "passes" and not words.startswith("does not apply: ")
     ] == []

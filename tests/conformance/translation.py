@@ -13,6 +13,14 @@ IDLE = "idle"
 """Between two events: nothing was under way any more; there, a process of theirs ends."""
 
 
+DIED = "died"
+"""Between two events: the process that ran it was killed; so was theirs."""
+_MARKS: dict[str, dict[str, Any]] = {
+    IDLE: {},
+    DIED: {"Error": {"Payload": {"ErrorType": "Runtime.ExitError", "ErrorMessage": "the process has ended"}}},
+}
+
+
 class Noted(NamedTuple):
     """An event as it was committed, of whichever run; `run` is that run's id."""
 
@@ -36,7 +44,7 @@ class Translation:
         told: list[dict[str, Any]] = [{"EventType": "ExecutionStarted"}]
         for one in noted:
             if isinstance(one, str):
-                told += [{"EventType": "InvocationCompleted", "InvocationCompletedDetails": {}}]
+                told += [{"EventType": "InvocationCompleted", "InvocationCompletedDetails": _MARKS[one]}]
                 told += [self._end] if self._end is not None else []
             else:
                 told += self._events(one.run, one.event)
