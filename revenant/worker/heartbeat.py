@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
-from typing import Any
+from typing import Any, LiteralString
 
 import psycopg
 from psycopg.types.json import Jsonb
@@ -19,13 +20,16 @@ from revenant.worker.fleet import Fleet, Member
 from revenant.worker.lanes.lane import Counters
 from revenant.worker.loop import Loop
 
+log = logging.getLogger("revenant.worker")
 HEARTBEAT_SECONDS = 2.0
+ENROLMENT_SECONDS = 1.0
+"""How long a worker that is stopped waits for its own row to be written."""
 CHANGED = "fleet"
 """The wake-up payload by which workers hear that one came or went."""
 
 
 class Heartbeat(Loop):
-    """Writes the row every 2 seconds; a worker whose row is 8 seconds old counts as dead."""
+    """Renews the row every 2 seconds; a worker whose row is 8 seconds old counts as dead."""
 
     name = "heartbeat"
 
@@ -54,28 +58,49 @@ class Heartbeat(Loop):
             "jobs": jobs,
         }
         self._draining = False
+        self._enrolling = asyncio.Lock()
         self.beaten = asyncio.Event()
         """Set once the row is in the table."""
 
     async def run_once(self, connection: psycopg.AsyncConnection[Any]) -> float:
-        """Write the row and read the fleet."""
-        (rows,) = await run_script(
-            connection,
-            statement("beat_heart"),
-            {
-                **self._row,
-                "draining": self._draining,
-                "turns": self._counters.turns,
-                "messages": self._counters.messages,
-            },
-        )
+        """Beat once; write the row at the start, and when it was tidied away meanwhile."""
+        if not self.beaten.is_set() or not await self._beat(connection):
+            await self._enrol(connection)
+        return HEARTBEAT_SECONDS
+
+    async def look(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Read the fleet now, and beat with it."""
+        if not await self._beat(connection):
+            self.nudge()
+
+    async def _beat(self, connection: psycopg.AsyncConnection[Any]) -> bool:
+        """Say that this worker lives; whether its row is there.
+
+        A beat only updates: one that was cancelled, or whose connection was lost, may reach the table after `leave()`,
+        and a row that it wrote then would be a worker's that is gone, and keep the others waiting for it.
+        """
+        members = await self._read(statement("beat_heart"), connection)
+        return any(member.id == self._row["worker"] for member in members)
+
+    async def _enrol(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Write the row, and tell the others that it is there."""
+        async with self._enrolling:
+            await self._read(statement("enrol_worker"), connection)
+        if self.beaten.is_set():
+            log.warning(
+                "Worker %s had been silent for so long that its row was tidied away: it is back.", self._row["worker"]
+            )
+        self.beaten.set()
+        await notify(connection, [(WAKE_CHANNEL, CHANGED)])
+
+    async def _read(self, script: LiteralString, connection: psycopg.AsyncConnection[Any]) -> list[Member]:
+        """Run one of the two statements, and take in the fleet that it returns."""
+        news = {"draining": self._draining, "turns": self._counters.turns, "messages": self._counters.messages}
+        rows = (await run_script(connection, script, {**self._row, **news}))[-1]
         members = [Member(*row) for row in rows]
         self._fleet.update(members)
         await self._caution.look(connection, members)
-        if not self.beaten.is_set():
-            self.beaten.set()
-            await notify(connection, [(WAKE_CHANNEL, CHANGED)])
-        return HEARTBEAT_SECONDS
+        return members
 
     @property
     def draining(self) -> bool:
@@ -86,8 +111,17 @@ class Heartbeat(Loop):
         """Tell the others that this worker takes nothing new."""
         self._draining = True
         connection = await self._desk.connection(seconds=1)
-        await self.run_once(connection)
+        await self._beat(connection)
         await notify(connection, [(WAKE_CHANNEL, CHANGED)])
+
+    async def stop(self) -> None:
+        """End; an enrolment ends first: a row that came after `leave()` would stay. Safe before start and twice."""
+        try:
+            async with asyncio.timeout(ENROLMENT_SECONDS), self._enrolling:
+                pass
+        except TimeoutError:
+            pass  # nobody waits longer for a Postgres that does not answer
+        await super().stop()
 
     async def leave(self) -> None:
         """Remove the row."""

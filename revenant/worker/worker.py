@@ -107,7 +107,7 @@ class Worker:
         )
         self._sweeper = Sweeper(desk=self._desk, agenda=self._switchboard, kinds=self._kinds)
         self._heartbeat = self._make_heartbeat({**registry.described(), **workflows.described()})
-        self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.run_once)
+        self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.look)
         self.clockwork = Clockwork(
             desk=self._desk,
             agenda=self._switchboard,
@@ -328,7 +328,7 @@ class Worker:
             self._look_at_everything()
 
     async def _look_at_fleet(self) -> None:
-        await self._heartbeat.run_once(await self._desk.connection())
+        await self._heartbeat.look(await self._desk.connection())
 
     def _look_at_everything(self) -> None:
         for one in (self._sweeper, self._heartbeat, self.clockwork):

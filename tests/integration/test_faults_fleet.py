@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -21,6 +22,25 @@ from tests.deploys import NewParcel, OldParcel
 from tests.tools import eventually, rows, value
 
 Connection = psycopg.AsyncConnection[Any]
+GATE = """
+create function public.gate() returns trigger language plpgsql as $$
+begin
+    perform pg_advisory_xact_lock_shared(4711);
+    return null;
+end
+$$;
+create trigger gate before insert or update on revenant.workers execute function public.gate();
+select pg_advisory_lock(4711);
+"""
+OPEN = "select pg_advisory_unlock(4711)"
+AT_THE_GATE = """
+select count(*) = 1 from pg_locks l join pg_database d on d.oid = l.database
+where d.datname = current_database() and locktype = 'advisory' and objid = 4711 and not granted
+"""
+ALL_REST = """
+select count(*) = 0 from pg_stat_activity
+where datname = current_database() and application_name = 'revenant/desk' and state = 'active'
+"""
 ROW = """
 insert into revenant.workers (id, host, pid, kinds, lanes, jobs, backend_pid, backend_start)
 values (%s, 'elsewhere', 1, '{"Parcel": {"vsn": 1, "handlers": ["stamp"]}}', 1, 0, 1, now())
@@ -79,3 +99,63 @@ async def test_the_table_of_workers_is_read_once_a_turn_at_most(
     await late.stop(drain_timeout=5)
     assert 1 <= len(looks) <= late.counters.turns
     assert late.counters.turns < 20
+
+
+async def left(one: heartbeat.Heartbeat) -> None:
+    """End as a worker does."""
+    await one.stop()
+    await one.leave()
+
+
+async def test_a_beat_that_arrives_after_its_worker_has_left_writes_no_row(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    await connection.execute(GATE)
+    worker._heartbeat.nudge()
+    await eventually(lambda: value(connection, AT_THE_GATE), what="a beat under way")
+    await left(worker._heartbeat)
+    assert await value(connection, AT_THE_GATE), "its backend has not heard that nobody waits for it any more"
+    await connection.execute(OPEN)
+    await eventually(lambda: value(connection, ALL_REST), what="the end of that beat")
+    assert await rows(connection, "select id from revenant.workers") == []
+
+
+async def test_a_worker_that_is_stopped_while_it_enrols_writes_no_row_afterwards(
+    app: Revenant, connection: Connection
+) -> None:
+    worker = app.worker()
+    await connection.execute(GATE)
+    await worker._heartbeat.start()
+    await eventually(lambda: value(connection, AT_THE_GATE), what="the enrolment under way")
+    leaving = asyncio.create_task(left(worker._heartbeat))
+    await asyncio.wait([leaving], timeout=0.2)
+    await connection.execute(OPEN)
+    await leaving
+    await eventually(lambda: value(connection, ALL_REST), what="the end of the enrolment")
+    assert await rows(connection, "select id from revenant.workers") == []
+    await worker.stop()
+
+
+async def test_an_enrolment_that_does_not_end_keeps_nobody_from_stopping(
+    app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heartbeat, "ENROLMENT_SECONDS", 0.05)
+    worker = app.worker()
+    await connection.execute(GATE)
+    await worker._heartbeat.start()
+    await eventually(lambda: value(connection, AT_THE_GATE), what="the enrolment under way")
+    await worker._heartbeat.stop()
+    assert await value(connection, AT_THE_GATE)
+    await connection.execute(OPEN)
+    await worker.stop()
+
+
+async def test_a_worker_whose_row_was_tidied_away_while_it_hung_enrols_anew(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    known = "select id::text, kinds from revenant.workers"
+    before = await rows(connection, known)
+    await connection.execute("delete from revenant.workers")
+    await worker._look_at_fleet()
+    assert await eventually(lambda: rows(connection, known), what="the row") == before
+    assert await app.ref(NewParcel, "a").add(1) == 1

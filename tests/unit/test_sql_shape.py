@@ -49,6 +49,7 @@ OTHER_CLOCKS = {
     "migrations/0006_external_steps.sql": "as 0003, and when a claim has answered is for tidy_v2",
     "functions/visit_v1.sql": "records since when an entity lives where; nothing is decided by it",
     "migrations/0003_workflows.sql": "the view of stuck runs asks whether workers live, and how long runs have stood, as alive_v1",
+    "statements/beat_heart.sql": "as heartbeat_v1",
     "statements/weigh_deaths.sql": "as alive_v1",
     "statements/count_unfinished.sql": "procrastinate's jobs are due by real time",
     "statements/create_clock.sql": "a test's clock begins with real time, unless it is told another",
