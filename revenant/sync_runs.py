@@ -13,6 +13,7 @@ from revenant.sync_steps import BlockingExternalStep
 from revenant.workflows.decider import Decider
 from revenant.workflows.description import RunDescription
 from revenant.workflows.events import Event
+from revenant.workflows.standing import Standing
 from revenant.workflows.workflow import Workflow
 
 I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
@@ -70,25 +71,25 @@ class BlockingRun(Generic[R]):
         """Reject what the run asks under that name; see `Run.reject`."""
         self._do(lambda: self.behind.reject(name, by=by, reason=reason, timeout=timeout))
 
-    def cancel(self, reason: str | None = None, *, timeout: float | None = None) -> None:
+    def cancel(self, reason: str | None = None, *, timeout: float | None = None) -> Standing:
         """Have the run end; see `Run.cancel`."""
-        self._do(lambda: self.behind.cancel(reason, timeout=timeout))
+        return self._do(lambda: self.behind.cancel(reason, timeout=timeout))  # type: ignore[no-any-return]  # as Run says
 
-    def park(self, reason: str | None = None, *, timeout: float | None = None) -> None:
+    def park(self, reason: str | None = None, *, timeout: float | None = None) -> Standing:
         """Have the run begin nothing new until it is resumed; see `Run.park`."""
-        self._do(lambda: self.behind.park(reason, timeout=timeout))
+        return self._do(lambda: self.behind.park(reason, timeout=timeout))  # type: ignore[no-any-return]  # as Run says
 
-    def resume(self, *, timeout: float | None = None) -> None:
+    def resume(self, *, timeout: float | None = None) -> Standing:
         """Have a parked run go on; see `Run.resume`."""
-        self._do(lambda: self.behind.resume(timeout=timeout))
+        return self._do(lambda: self.behind.resume(timeout=timeout))  # type: ignore[no-any-return]  # as Run says
 
-    def requeue(self, *, timeout: float | None = None) -> None:
+    def requeue(self, *, timeout: float | None = None) -> Standing:
         """Have a blocked run tried again; see `Run.requeue`."""
-        self._do(lambda: self.behind.requeue(timeout=timeout))
+        return self._do(lambda: self.behind.requeue(timeout=timeout))  # type: ignore[no-any-return]  # as Run says
 
-    def migrate(self, version: int | None = None, *, timeout: float | None = None) -> None:
+    def migrate(self, version: int | None = None, *, timeout: float | None = None) -> Standing:
         """Have the run go on with another version of its code; see `Run.migrate`."""
-        self._do(lambda: self.behind.migrate(version, timeout=timeout))
+        return self._do(lambda: self.behind.migrate(version, timeout=timeout))  # type: ignore[no-any-return]  # as Run says
 
 
 class BlockingRuns(ABC):

@@ -11,8 +11,10 @@ from revenant.cli.option import option
 from revenant.cli.options import app_option, application
 from revenant.cli.run_finding import timeout_option, with_run, workflow_option
 from revenant.cli.run_start import input_of
+from revenant.cli.run_told import Told, cancelled, migrated, parked, requeued, resumed
 from revenant.client.run import Run
 from revenant.eventloop import run
+from revenant.workflows.standing import Standing
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -24,11 +26,10 @@ def _common(command: F) -> F:
 
 
 def _do(
-    id: str, workflow: str | None, app_path: str | None, deed: Callable[[Run[Any]], Awaitable[Any]], done: str
-) -> Any:
-    name, came_to = run(with_run(application(app_path), id, workflow, deed))
-    click.echo(f"Run {id!r} of {name} {done}.", err=True)
-    return came_to
+    id: str, workflow: str | None, app_path: str | None, deed: Callable[[Run[Any]], Awaitable[Standing]], told: Told
+) -> None:
+    name, stood = run(with_run(application(app_path), id, workflow, deed))
+    click.echo(told(f"Run {id!r} of {name}", id, stood), err=True)
 
 
 @click.command()
@@ -51,18 +52,26 @@ def signal(
 ) -> None:
     """Send the signal NAME to the run ID, with one JSON document, or an object of named values."""
     payload = input_of(words)
-    _do(
-        id, workflow, app_path, lambda found: found.signal(name, payload, id=signal_id, timeout=timeout),
-        f"has the signal {name!r}",
+    of, counts = run(
+        with_run(
+            application(app_path), id, workflow,
+            lambda found: found.signal(name, payload, id=signal_id, timeout=timeout),
+        )
     )  # fmt: skip
+    before = f"had a signal with the id {signal_id!r} before; nothing was done"
+    click.echo(f"Run {id!r} of {of} {f'has the signal {name!r}' if counts else before}.", err=True)
 
 
 @click.command()
 @_common
 @reason_option
 def cancel(*, id: str, reason: str | None, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
-    """Have the run ID end: its steps are cancelled, and what it registered is undone."""
-    _do(id, workflow, app_path, lambda found: found.cancel(reason, timeout=timeout), "is cancelled")
+    """Have the run ID end: its steps are cancelled, and what it registered is undone.
+
+    Where the code that undoes is nowhere, the run is blocked until it is back, or until it is cancelled once more: then
+    it ends, and names what was not undone.
+    """
+    _do(id, workflow, app_path, lambda found: found.cancel(reason, timeout=timeout), cancelled)
 
 
 @click.command()
@@ -70,21 +79,21 @@ def cancel(*, id: str, reason: str | None, workflow: str | None, timeout: float 
 @reason_option
 def park(*, id: str, reason: str | None, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
     """Have the run ID begin nothing new until it is resumed; what is under way ends, and is recorded."""
-    _do(id, workflow, app_path, lambda found: found.park(reason, timeout=timeout), "is parked")
+    _do(id, workflow, app_path, lambda found: found.park(reason, timeout=timeout), parked)
 
 
 @click.command()
 @_common
 def resume(*, id: str, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
     """Have the parked run ID go on."""
-    _do(id, workflow, app_path, lambda found: found.resume(timeout=timeout), "goes on")
+    _do(id, workflow, app_path, lambda found: found.resume(timeout=timeout), resumed)
 
 
 @click.command()
 @_common
 def requeue(*, id: str, workflow: str | None, timeout: float | None, app_path: str | None) -> None:
     """Have the blocked run ID tried again, failed attempts at once, and deaths of workers forgotten."""
-    _do(id, workflow, app_path, lambda found: found.requeue(timeout=timeout), "is tried again")
+    _do(id, workflow, app_path, lambda found: found.requeue(timeout=timeout), requeued)
 
 
 @click.command()
@@ -97,4 +106,4 @@ def migrate(*, id: str, version: int | None, workflow: str | None, timeout: floa
 
     The code is run along the whole history: where that does not fit, the run is blocked, and can be moved back.
     """
-    _do(id, workflow, app_path, lambda found: found.migrate(version, timeout=timeout), "has moved")
+    _do(id, workflow, app_path, lambda found: found.migrate(version, timeout=timeout), migrated)

@@ -23,6 +23,7 @@ from revenant.queue.runviews import SeenRun
 from revenant.workflows.decider import DeciderWorkflow
 from revenant.workflows.description import RunDescription, describe
 from revenant.workflows.events import Event, read_event
+from revenant.workflows.standing import Standing, standing_of
 
 R = TypeVar("R")
 Caller = Callable[[Message[Any], float | None], Awaitable[Any]]
@@ -199,39 +200,46 @@ class Run(Generic[R]):
         send = partial(self._send, "decide")
         await send_decision(send, self._records, (self._kind, self.id), decision, timeout=timeout)
 
-    async def cancel(self, reason: str | None = None, *, timeout: float | None = None) -> None:
-        """Have the run end: its steps are cancelled, and what it registered is undone.
+    async def cancel(self, reason: str | None = None, *, timeout: float | None = None) -> Standing:
+        """Have the run end: its steps are cancelled, and what it registered is undone; return where it stands then.
+
+        One whose undoing is blocked, since its code is nowhere, is ended by another `cancel`, and names what was not
+        undone.
 
         Raises:
             RunEnded: it has ended already; RunRefused: it has failed, and undoes what it did.
         """
-        await self._send("cancel", {"reason": reason}, timeout)
+        return await self._control("cancel", {"reason": reason}, timeout)
 
-    async def park(self, reason: str | None = None, *, timeout: float | None = None) -> None:
+    async def park(self, reason: str | None = None, *, timeout: float | None = None) -> Standing:
         """Have the run begin nothing new until it is resumed; what is under way ends, and is recorded.
+
+        The reason of one that is parked already stands: `problem` of what is returned.
 
         Raises:
             RunRefused: it is about to end, or is blocked; RunEnded, if it has ended.
         """
-        await self._send("park", {"reason": reason}, timeout)
+        return await self._control("park", {"reason": reason}, timeout)
 
-    async def resume(self, *, timeout: float | None = None) -> None:
-        """Have a parked run go on.
+    async def resume(self, *, timeout: float | None = None) -> Standing:
+        """Have a parked run go on; of any other nothing is `changed`.
 
         Raises:
             RunRefused: it is about to end, or is blocked: then it is requeued; RunEnded, if it has ended.
         """
-        await self._send("resume", {}, timeout)
+        return await self._control("resume", {}, timeout)
 
-    async def requeue(self, *, timeout: float | None = None) -> None:
+    async def requeue(self, *, timeout: float | None = None) -> Standing:
         """Have a blocked run tried again, failed attempts at once, and deaths of workers forgotten.
+
+        Of a run in which nothing is blocked, or waits for another attempt, nothing is `changed`.
 
         Raises:
             RunRefused: it is parked: then it is resumed; RunEnded, if it has ended.
         """
-        await self._send("requeue", {}, timeout)
+        return await self._control("requeue", {}, timeout)
 
-    async def migrate(self, version: int | None = None, *, timeout: float | None = None) -> None:
+    async def migrate(self, version: int | None = None, *, timeout: float | None = None) -> Standing:
         """Have the run go on with another version of its workflow's code; None: the newest that a live worker has.
 
         The code is run along the whole history: where it does not fit, the run is blocked, and `migrate` moves it back.
@@ -240,7 +248,10 @@ class Run(Generic[R]):
             UnknownWorkflow: no live worker has that version.
             RunRefused: it is of that version already, and blocked; RunEnded, if it has ended.
         """
-        await self._send("migrate", {"version": version}, timeout)
+        return await self._control("migrate", {"version": version}, timeout)
+
+    async def _control(self, handler: str, args: dict[str, Any], timeout: float | None) -> Standing:
+        return standing_of(await self._send(handler, args, timeout))
 
     def _jsonable(self, payload: Any, name: str) -> Any:
         return from_json(dump(ANYTHING, payload, what=f"The payload of {name!r}", limit=self._limit))

@@ -10,6 +10,8 @@ from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_clo
 from revenant.workflows.live import LiveRun
 from revenant.workflows.updating import refuse_early
 
+_ENDS_IT = "It is to be cancelled: another `revenant run cancel` ends it as it is, and names what was not undone."
+
 
 def advance(run: LiveRun) -> None:
     """Go on until the run waits for something, or has ended."""
@@ -47,6 +49,8 @@ def _once(run: LiveRun) -> None:
 
 
 def _block(run: LiveRun, problem: str) -> None:
+    if run.view.closing is not None and run.view.closing.type == e.RUN_CANCELLING:
+        problem = f"{problem} {_ENDS_IT}"
     run.record(e.RUN_BLOCKED, None, reason=problem)
     if run.draft.starts:
         # Taken over in the same breath: without the code they would fail, so they wait with the run.

@@ -39,6 +39,8 @@ class Draft:
     """(tid, seq) of each message that leaves the mailbox."""
     replies: list[tuple[Reply, str]] = field(default_factory=list)
     """With the channel on which its caller waits."""
+    asked: list[tuple[str, str, bool]] = field(default_factory=list)
+    """Who is told where the run stands at the end of this: (message, channel, whether it was changed by that)."""
     wakes: list[tuple[Reply, str]] = field(default_factory=list)
     """What somebody who waits is told, and needs no row: the events say it."""
     sends: list[Envelope] = field(default_factory=list)
@@ -63,7 +65,7 @@ class Draft:
     @property
     def empty(self) -> bool:
         """Whether there is nothing to be committed, and nothing that begins after a commit."""
-        return not (self.events or self.consumed or self.replies or self.starts)
+        return not (self.events or self.consumed or self.replies or self.asked or self.starts)
 
     def hand_out(self, task: Task) -> None:
         """Have somebody outside do this."""

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic_core import to_json
 
 from revenant.codec import ANYTHING, dump, keyed_id
-from revenant.queue.records import Scheduled
+from revenant.queue.records import Reply, Scheduled
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
 from revenant.workflows.answering import Unreadable, answer_to
@@ -24,6 +24,7 @@ from revenant.workflows.operation import ChildOperation, Misfit, Operation, Undo
 from revenant.workflows.past import Past
 from revenant.workflows.replay import Answer, Replay
 from revenant.workflows.snapshot import Snapshot, is_due, read_snapshot
+from revenant.workflows.standing import recorded
 from revenant.workflows.view import Signal, View
 from revenant.workflows.workflow import Workflow
 
@@ -341,4 +342,7 @@ class LiveRun:
     def take_draft(self) -> Draft:
         """Return what is to be committed, and begin anew."""
         draft, self.draft = self.draft, Draft()
+        for message, channel, changed in draft.asked:
+            body = to_json(recorded(self.view, changed=changed)).decode()
+            draft.replies.append((Reply(message, "ok", self.view.seq, body), channel))
         return draft

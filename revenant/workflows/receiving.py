@@ -15,7 +15,7 @@ from revenant.workflows.late import ended
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import Misfit, WaitOperation
 from revenant.workflows.outside import expire, take_step
-from revenant.workflows.replying import refuse, reply
+from revenant.workflows.replying import refuse, reply, stand
 from revenant.workflows.seen import OperationView
 from revenant.workflows.updating import receive_update, refuse_update
 
@@ -124,9 +124,10 @@ def _in_time(run: LiveRun, waiting: OperationView | None) -> None:
 
 
 def _control(run: LiveRun, delivery: Delivery, args: Details) -> None:
+    before = run.view.seq
     why = CONTROLS[delivery.handler](run, args)
     if why is None:
-        reply(run, delivery, True)
+        stand(run, delivery, changed=run.view.seq > before)
     else:
         refuse(run, delivery, "RunRefused", why)
 

@@ -18,6 +18,12 @@ def reply(run: LiveRun, delivery: Delivery, value: Any) -> None:
     tell(run, delivery.id, delivery.origin, "ok", value)
 
 
+def stand(run: LiveRun, delivery: Delivery, *, changed: bool) -> None:
+    """Tell whoever waits for an answer where the run stands, once it has gone on from there."""
+    if delivery.origin is not None:
+        run.draft.asked.append((delivery.id, delivery.origin, changed))
+
+
 def refuse(run: LiveRun, delivery: Delivery, error: str, message: str, **more: Any) -> None:
     """Tell whoever waits for an answer why nothing was done."""
     tell(run, delivery.id, delivery.origin, "error", details(error, message, **more))

@@ -19,6 +19,7 @@ from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
 from revenant.workflows.workflow import workflow
 from tests.acceptance import command
+from tests.flows import served
 from tests.moves import move, move_by_air, stay
 
 KNOWN = "This application has: idle, move, stay."
@@ -38,6 +39,23 @@ async def fails(flow: Flow, where: str) -> None:
     if where == "step":
         await flow.step(charge, retry=Retry(attempts=1))
     raise LookupError(LONG)
+
+
+async def give_back() -> None:
+    """Undo what was taken."""
+
+
+@workflow
+async def careful(flow: Flow) -> None:
+    """Has something to be undone while it waits."""
+    await flow.on_failure(give_back)
+    await flow.signal("go")
+
+
+@workflow(name="careful", version=2)
+async def careless(flow: Flow) -> None:
+    """Newer code, without the older one beside it."""
+    await flow.signal("go")
 
 
 @pytest_asyncio.fixture
@@ -175,3 +193,53 @@ async def test_a_fork_onto_code_that_nobody_has_says_which_code_it_waits_for(
         await (await app.start(fails, "step", id="f", timeout=20)).result(timeout=20)
     waits = await revenant(database, "run", "fork", "f", "f2", "--version", "7", "--timeout", "0.3")
     assert (waits.exit_code, "a live worker that serves version 7 of fails" in waits.stderr) == (1, True)
+
+
+async def done(url: str, *words: str) -> str:
+    """Return what a command said that went well."""
+    ended = await revenant(url, "run", *words)
+    assert ended.exit_code == 0, ended.stderr
+    return ended.stderr.strip()
+
+
+async def test_what_changed_nothing_is_said_to_have_changed_nothing(
+    app: Revenant, worker: Worker, database: str
+) -> None:
+    await app.start(move, "a vase", id="m", timeout=20)
+    assert await done(database, "resume", "m") == "Run 'm' of move was not parked; nothing was done."
+    assert await done(database, "requeue", "m") == (
+        "Run 'm' of move is not blocked, and nothing of it waits for another attempt; nothing was done."
+    )
+    assert await done(database, "migrate", "m") == "Run 'm' of move is of version 2 already; nothing was done."
+    assert await done(database, "park", "m", "--reason", "an audit") == "Run 'm' of move is parked."
+    assert await done(database, "park", "m", "--reason", "a fire") == (
+        "Run 'm' of move was parked before, with the reason 'an audit', which stands; nothing was done."
+    )
+    assert await done(database, "migrate", "m", "--to", "1") == "Run 'm' of move has moved to version 1."
+    assert await done(database, "resume", "m") == "Run 'm' of move goes on."
+    assert await done(database, "signal", "m", "other", "--id", "o") == "Run 'm' of move has the signal 'other'."
+    assert await done(database, "signal", "m", "other", "--id", "o") == (
+        "Run 'm' of move had a signal with the id 'o' before; nothing was done."
+    )
+    assert await done(database, "cancel", "m") == "Run 'm' of move is cancelled."
+
+
+async def test_a_cancellation_that_is_blocked_says_so_and_how_it_ends(database: str, settings: Settings) -> None:
+    async with served(database, settings, careful) as app:
+        await app.start(careful, id="c", timeout=20)
+    async with served(database, settings, careless):
+        said = await done(database, "cancel", "c", "--timeout", "20")
+        assert said.startswith("Run 'c' of careful is to be cancelled, and is blocked: No live worker has version 1")
+        assert "another `revenant run cancel` ends it as it is, and names what was not undone." in said
+        assert said.endswith("See `revenant run show c`.")
+        listed = json.loads((await revenant(database, "run", "stuck", "-o", "json")).stdout)
+        assert "another `revenant run cancel`" in listed[0]["problem"]
+        assert (await done(database, "cancel", "c", "--timeout", "20")).startswith("Run 'c' of careful is cancelled.")
+
+
+async def test_a_cancellation_that_undoes_first_says_that_it_does(database: str, settings: Settings) -> None:
+    async with served(database, settings, careful) as app:
+        await app.start(careful, id="c", timeout=20)
+        assert await done(database, "cancel", "c") == (
+            "Run 'c' of careful is being cancelled: what it registered is undone first. See `revenant run show c`."
+        )

@@ -119,7 +119,9 @@ def test_a_control_that_comes_again_is_done_once(control: str, times: str) -> No
     run.tell(control, origin=ASKS)
     run.tell(control, origin=ASKS)
     draft = run.go_on()
-    assert [reply.body for reply, _ in draft.replies] == ["true", "true"]
+    told = [json.loads(reply.body) for reply, _ in draft.replies]
+    assert [one["changed"] for one in told] == [True, False]
+    assert {one["status"] for one in told} == {{"cancel": "cancelling", "park": "parked", "resume": "running"}[control]}
     assert run.types.count(times) == 1
 
 
@@ -152,10 +154,11 @@ def test_what_makes_no_sense_is_refused_with_why() -> None:
 
 def test_a_requeue_makes_a_failed_attempt_be_tried_at_once_and_changes_nothing_where_none_waits() -> None:
     run = DryRun(works)
-    assert asked(run, "requeue") is True
+    assert asked(run, "requeue") == {"changed": False, "status": "running", "problem": None, "version": 1}
     assert e.RUN_REQUEUED not in run.types
     run.fail(1)
     draft = run.send("requeue", origin=ASKS)
+    assert json.loads(draft.replies[0][0].body)["changed"]
     assert run.types[-3:] == [e.RUN_REQUEUED, e.RETRY_FIRED, e.ATTEMPT_STARTED]
     assert draft.cancels == [run.live.id_of(1, "retry 2")]
     # What was scheduled comes nevertheless: it may have left the schedule already.
@@ -173,6 +176,18 @@ def test_a_requeue_forgets_the_workers_that_died() -> None:
     asked(run, "requeue")
     assert run.open()[1].deaths == 0
     assert told(run.reread()) == told(run.live)
+
+
+def test_who_parks_a_parked_run_hears_of_the_reason_that_stands() -> None:
+    run = DryRun(works)
+    assert asked(run, "park", reason="an audit")["problem"] == "an audit"
+    again = asked(run, "park", reason="another one")
+    assert (again["changed"], again["status"], again["problem"]) == (False, "parked", "an audit")
+
+
+def test_a_run_with_nothing_to_undo_is_told_to_have_ended_and_one_with_some_to_be_cancelled() -> None:
+    assert asked(DryRun(waits), "cancel")["status"] == "cancelled"
+    assert asked(DryRun(undoes), "cancel")["status"] == "cancelling"
 
 
 # Versions.
@@ -217,7 +232,7 @@ def test_finished_steps_never_block() -> None:
 
 def test_a_migration_to_the_version_that_it_has_changes_nothing() -> None:
     run = DryRun(works)
-    assert asked(run, "migrate", version=1) is True
+    assert asked(run, "migrate", version=1) == {"changed": False, "status": "running", "problem": None, "version": 1}
     assert e.RUN_MIGRATED not in run.types
     assert "Requeue it" in refused(blocked(run, works_otherwise), "migrate", version=1)
 
@@ -310,10 +325,12 @@ def test_what_is_to_be_undone_by_code_that_is_not_here_blocks_the_end() -> None:
 def test_a_second_cancellation_ends_a_run_whose_undoing_is_blocked_and_says_what_was_not_undone() -> None:
     run = DryRun(undoes)
     run.live = codeless(run)
-    run.tell("cancel", reason="enough")
-    run.go_on()
+    stood = asked(run, "cancel", reason="enough")
     assert run.types[-2:] == [e.RUN_CANCELLING, e.RUN_BLOCKED]
-    asked(run, "cancel", reason="give up")
+    assert (stood["changed"], stood["status"]) == (True, "blocked")
+    assert "another `revenant run cancel` ends it as it is" in stood["problem"]
+    stood = asked(run, "cancel", reason="give up")
+    assert (stood["changed"], stood["status"]) == (True, "cancelled")
     assert run.last().type == e.RUN_CANCELLED
     assert run.last().data == {"reason": "give up", "not_undone": [1]}
 

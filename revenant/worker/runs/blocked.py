@@ -17,7 +17,7 @@ from revenant.workflows.draft import Draft
 from revenant.workflows.ending import clean, end
 from revenant.workflows.events import Event
 from revenant.workflows.live import LiveRun
-from revenant.workflows.replying import reply
+from revenant.workflows.replying import stand
 from revenant.workflows.view import View
 from revenant.workflows.workflow import Workflow
 
@@ -51,7 +51,7 @@ def end_unread(staged: Staged, first: Event, cancels: Sequence[Delivery]) -> Sta
     live.view.seq, live.view.version, live.view.recoveries = seq, version, recoveries
     for delivery in cancels:
         live.draft.consumed.append((delivery.tid, delivery.seq))
-        reply(live, delivery, True)
+        stand(live, delivery, changed=True)
     end(live, e.RUN_CANCELLED, reason=_given(cancels[0]), note=UNREAD)
     staged.waits = None
     return staged
