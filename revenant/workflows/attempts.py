@@ -115,10 +115,15 @@ def recover(run: LiveRun, *, died: bool) -> None:
         told = {"died": [one.number for one in beside], "attempts": [one.attempt for one in beside]}
         run.record(e.RUN_RECOVERED, None, **told)
     for one in open_:
-        if one.asked.get("at_most_once"):
-            _interrupt(run, one)
-        else:
-            run.draft.starts.append(Start(one.number, one.attempt))
+        _again(run, one)
+
+
+def _again(run: LiveRun, found: OperationView) -> None:
+    """Have the attempt that was under way run again, if it may be."""
+    if found.asked.get("at_most_once"):
+        _interrupt(run, found)
+    else:
+        run.draft.starts.append(Start(found.number, found.attempt))
 
 
 def _interrupt(run: LiveRun, found: OperationView) -> None:
@@ -135,11 +140,17 @@ def _interrupt(run: LiveRun, found: OperationView) -> None:
 
 
 def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
-    """An attempt has ended the process in which nothing else ran: it is to blame, and its run fails."""
+    """An attempt has ended the process in which nothing else ran: it is to blame, and its run fails.
+
+    Unless its deaths were forgotten while it ran there: then this is the first of its whole budget.
+    """
     found = is_current(run, number, attempt)
     if found is None:
         return
     run.record(e.RUN_RECOVERED, None, died=[number], attempts=[attempt], alone=True)
+    if found.deaths < budget_of(found):
+        _again(run, found)
+        return
     error = {
         **_BUDGET_EXCEEDED,
         "message": f"{found.deaths} processes died, one after another, while attempt {attempt} of step {found.name} "
@@ -152,7 +163,7 @@ def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
 
 
 def code_killed(run: LiveRun, fate: str) -> None:
-    """The code of a run has ended the process in which it was tried: it fails, without its code, and undoes nothing."""
+    """The code of a run has ended the process in which it was probed: it fails, without its code, and undoes nothing."""
     run.problem = None
     if run.view.closing is None:
         error = {

@@ -60,6 +60,20 @@ def test_the_last_chance_of_a_budget_is_taken_alone(budget: int | None, together
     assert f"{together + 1} processes died" in run.last().data["error"]["message"]
 
 
+def test_deaths_that_were_forgotten_while_an_attempt_was_in_a_cell_do_not_fail_its_run() -> None:
+    run = DryRun(works_within(3))
+    assert deaths_until_suspect(run) == 2
+    run.send("requeue")
+    attempts.died_alone(run.live, 1, 1, "exit code 9")
+    draft = run.go_on()
+    assert [(one.op, one.attempt) for one in draft.starts] == [(1, 1)], "the same attempt is run again"
+    assert run.open()[1].deaths == 1
+    assert deaths_until_suspect(run) == 1, "its budget is whole: that was the first of two"
+    attempts.died_alone(run.live, 1, 1, "exit code 9")
+    run.go_on()
+    assert run.last().type == e.RUN_FAILED
+
+
 @pytest.mark.parametrize("usual", [None, 3])
 def test_a_usual_budget_is_not_recorded_so_that_old_histories_read_the_same(usual: int | None) -> None:
     (asked,) = [one for one in DryRun(works_within(usual)).events if one.type == e.STEP_SCHEDULED]
