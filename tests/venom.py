@@ -129,6 +129,24 @@ async def does_all(flow: Flow) -> dict[str, Any]:
     return found
 
 
+async def book_and_die(connection: psycopg.AsyncConnection[Any], word: str) -> None:
+    """Make a row, and end the process before it hears what has become of the commit, which is slow."""
+    await book(connection, word)
+    asyncio.get_running_loop().call_later(0.5, hang_and_die)
+
+
+def hang_and_die() -> None:
+    """Hold the event loop up, and end the process."""
+    time.sleep(1)
+    os._exit(9)
+
+
+@workflow
+async def dies_committing(flow: Flow, word: str) -> None:
+    """Has one transaction, whose process dies in the middle of its commit."""
+    await flow.transaction(book_and_die, word)
+
+
 @workflow
 async def stays(flow: Flow) -> None:
     """Has one step, which stays."""
@@ -205,6 +223,7 @@ WORKFLOWS: list[Workflow[Any, Any]] = [
     does_all,
     stays,
     books_badly,
+    dies_committing,
     dies,
     dies_of_its_input,
     dies_when_read,

@@ -163,7 +163,7 @@ def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
 
 
 def code_killed(run: LiveRun, fate: str) -> None:
-    """The code of a run has ended the process in which it was probed: it fails, without its code, and undoes nothing."""
+    """The code of a run has ended the process in which it was probed: it fails, without that, and undoes nothing."""
     run.problem = None
     if run.view.closing is None:
         error = {

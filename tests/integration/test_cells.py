@@ -26,15 +26,17 @@ from revenant.queue.records import Hint
 from revenant.queue.runnotes import clear_runs, note_runs
 from revenant.worker.caution import Caution
 from revenant.worker.cells import cell, cells
-from revenant.worker.cells.cells import Cells, Draining
+from revenant.worker.cells.cells import Cells
+from revenant.worker.cells.door import Draining
 from revenant.worker.cells.origin import origin_of
 from revenant.worker.runs import stepping
 from revenant.worker.runs.archive import PostgresArchive
+from revenant.workflows import attempts
 from tests import venom
 from tests.acceptance.command import is_alive, wait_for
 from tests.flows import history, types
 from tests.tools import eventually, rows, value
-from tests.venom import WORKFLOWS, asks_twice, books_badly, does_all, stays, works
+from tests.venom import WORKFLOWS, asks_twice, books_badly, dies_committing, does_all, stays, works
 
 Connection = psycopg.AsyncConnection[Any]
 TABLE = "create table bookings (word text, tx text default pg_current_xact_id())"
@@ -45,7 +47,7 @@ async def app(
     database: str, settings: Settings, connection: Connection, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> AsyncIterator[Revenant]:
     """An application with a worker in this process, which has all attempts run in cells."""
-    monkeypatch.setattr(stepping, "is_suspect", lambda found: True)
+    monkeypatch.setattr(attempts, "budget_of", lambda found: 1)
     monkeypatch.setenv("REVENANT_TEST_EFFECTS", str(tmp_path))
     await connection.execute(TABLE)
     async with Revenant(workflows=WORKFLOWS, database_url=database, settings=settings) as application:
@@ -118,6 +120,67 @@ async def test_where_no_cell_can_be_started_its_attempt_waits_and_nothing_else_d
     assert (await types(connection, "r"))[-1] == "attempt.started"
     monkeypatch.undo()
     assert await run.result(timeout=60) == "r-1r-2"
+
+
+DIES_AT_ONCE = """
+import os, socket, sys
+end = socket.socket(fileno=int(sys.argv[1]))
+word = b'{"ready": 1}'
+end.sendall(len(word).to_bytes(4, "big") + word)
+end.recv(4096)
+os._exit(7)
+"""
+
+
+async def test_a_cell_that_dies_before_anything_ran_in_it_counts_against_nobody_and_is_no_hot_loop(
+    app: Revenant, connection: Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As one that the system kills for want of memory, or by a thread that the application's import has left."""
+    monkeypatch.setattr(cells, "SHORTEST_PAUSE", 0.1)
+    monkeypatch.setattr(cell, "COMMAND", ("-c", DIES_AT_ONCE))
+    pauses: list[float] = []
+    detach = telemetry.attach(
+        lambda event, measured, _: pauses.append(measured["pause"]) if event == "cell.fail" else None
+    )
+    run = await app.start(works, 0, id="r")
+    await eventually(lambda: len(pauses) >= 3, what="three cells that were of no use")
+    detach()
+    assert pauses[:3] == [0.1, 0.2, 0.4]
+    assert "it ended before anything ran in it: exit code 7" in caplog.text
+    assert (await types(connection, "r"))[-1] == "attempt.started", "no death is recorded"
+    monkeypatch.undo()
+    assert await run.result(timeout=60) == "r-1r-2"
+
+
+COMMITS_SLOWLY = """
+create function slow() returns trigger language plpgsql as $$
+begin
+    perform pg_sleep(1);
+    if exists (select from bookings where word = 'refused') then
+        raise exception 'refused';
+    end if;
+    return null;
+end $$;
+create trigger slow after insert on revenant.run_events
+for each row when (new.type = 'step.succeeded') execute function slow();
+"""
+
+
+async def test_a_transaction_whose_process_dies_while_it_commits_is_charged_if_it_did_not(
+    app: Revenant, connection: Connection
+) -> None:
+    await connection.execute(COMMITS_SLOWLY)
+    started: list[str] = []
+    detach = telemetry.attach(lambda event, _, __: started.append(event) if event == "cell.start" else None)
+    refused = await app.start(dies_committing, "refused", id="refused")
+    with pytest.raises(RunFailed, match=r"recovery_budget_exceeded.*exit code 9"):
+        await refused.result(timeout=30)
+    assert len(started) == 1, "it is known of that cell, although the run was read again"
+    committed = await app.start(dies_committing, "kept", id="kept")
+    await committed.result(timeout=30)
+    detach()
+    assert await rows(connection, "select word from bookings") == [("kept",)]
+    assert (await types(connection, "kept")).count("run.recovered") == 0
 
 
 async def test_a_program_whose_application_nobody_can_import_says_so(settings: Settings) -> None:

@@ -48,6 +48,8 @@ class Room:
         self.number = number
         self.deaths = deaths
         """How many cells have died before with the same attempt in them."""
+        self.begun = False
+        """Whether it is so far that something of its own may run there: then it may be what a cell dies of."""
         self.settled = False
         """Whether it has run there for a while, and the cell lives."""
         self.told: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -55,11 +57,14 @@ class Room:
 
     def take(self, told: dict[str, Any] | None) -> None:
         """Take in what it tells; None: the cell is gone."""
-        if told is not None and "settled" in told:
-            self.settled = True
-            self._settle()
-        else:
-            self.told.put_nowait(told)
+        match told:
+            case {"begun": _}:
+                self.begun = self.cell.used = True
+            case {"settled": _}:
+                self.settled = True
+                self._settle()
+            case _:
+                self.told.put_nowait(told)
 
     @property
     def prime(self) -> bool:
@@ -98,6 +103,8 @@ class Cell:
         self.rooms: dict[int, Room] = {}
         self.latest = 0
         """The number of the latest room: they are counted from 1."""
+        self.used = False
+        """Whether anything has ever begun in it."""
         self.gone = False
         self.prime: Room | None = None
         """Who is the likeliest to have killed it, once it is gone."""
@@ -201,7 +208,8 @@ class Cell:
             self._process.kill()
         self.gone = True
         here = list(self.rooms.values())
-        fresh = [room for room in here if not room.settled]
-        self.prime = max(fresh or here, key=lambda room: (room.deaths, room.number), default=None)
+        begun = [room for room in here if room.begun]
+        fresh = [room for room in begun if not room.settled]
+        self.prime = max(fresh or begun, key=lambda room: (room.deaths, room.number), default=None)
         for room in here:
             room.take(None)

@@ -12,13 +12,15 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import TypeVar
 
 from revenant import telemetry
 from revenant.config import Settings
 from revenant.eventloop import end
 from revenant.logs import JsonFormatter
 from revenant.worker.cells.cell import Cell, Gone, NotStarted, Room
+from revenant.worker.cells.door import Door, Draining
 
 T = TypeVar("T")
 log = logging.getLogger("revenant.cell")
@@ -34,16 +36,23 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 1.0, 60.0
 """Before another try, where a cell could not be started."""
 
 
-class Draining(BaseException):
-    """This worker takes nothing new, and what happens now says nothing about anybody."""
-
-
 class KilledCell(BaseException):
     """What ran in a cell has ended it; how it ended."""
 
     def __init__(self, fate: str) -> None:
         super().__init__(fate)
         self.fate = fate
+
+
+@dataclass(slots=True)
+class Deaths:
+    """What something has seen of cells that died with it."""
+
+    number: int = 0
+    apart: bool = False
+    """Whether it is likely enough to be why, and runs in a cell of its own from then on."""
+    fate: str | None = None
+    """How one has ended in which nothing else had been."""
 
 
 class Cells:
@@ -94,20 +103,40 @@ class Cells:
             KilledCell: a cell died in which nothing else had been.
             Draining: this worker takes nothing new, or is about to end.
         """
-        deaths = 0
-        apart = False
+        deaths = Deaths()
         while True:
-            async with self.apart() if apart else self.together(deaths=deaths) as room:
-                try:
-                    return await talk(room)
-                except Gone:
-                    pass  # by something that ran there
-                if room.only:
+            try:
+                return await self.run_once(talk, deaths)
+            except Gone:
+                pass  # by something that ran there
+
+    async def run_once(self, talk: Callable[[Room], Awaitable[T]], deaths: Deaths) -> T:
+        """Have something run in one cell, and note in `deaths` if that dies; otherwise as `run`.
+
+        Raises:
+            Gone: the cell died, and others may be why.
+        """
+        async with self.apart() if deaths.apart else self.together(deaths=deaths.number) as room:
+            try:
+                return await talk(room)
+            except Gone:
+                if room.begun and room.only:
                     fate = await room.cell.fate()
                     await self._outlive()
-                    raise KilledCell(fate)
-                deaths += 1
-                apart = room.prime or deaths >= MOST_TOGETHER
+                    deaths.fate = fate
+                    raise KilledCell(fate) from None
+                if room.begun:
+                    deaths.number += 1
+                    deaths.apart = room.prime or deaths.number >= MOST_TOGETHER
+                if room.cell.used:
+                    raise
+                fate = await room.cell.fate()
+            finally:
+                if room.begun:
+                    self._pause = 0.0
+        # Not by what was to run there: nothing of that had begun.
+        await self._rest(f"it ended before anything ran in it: {fate}")
+        raise Gone
 
     @asynccontextmanager
     async def together(self, *, deaths: int) -> AsyncIterator[Room]:
@@ -162,6 +191,29 @@ class Cells:
             return
         raise Draining
 
+    async def _rest(self, why: str) -> None:
+        """Say that a cell is of no use, and leave the next one some time.
+
+        Raises:
+            Draining: this worker takes nothing new.
+        """
+        self._lengthen_pause(why)
+        try:
+            async with asyncio.timeout(self._pause):
+                await self._draining.wait()
+        except TimeoutError:
+            return
+        raise Draining
+
+    def _lengthen_pause(self, why: str) -> None:
+        self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, self._pause * 2))
+        log.error(
+            "No cell can be started (%s): attempts that may kill their process wait for one, and nothing else "
+            "does. Tried again in %g s.",
+            *(why, self._pause),
+        )
+        telemetry.emit("cell.fail", {"pause": self._pause}, {"error": why})
+
     async def _start(self) -> Cell:
         """Start a cell, however often that has to be tried.
 
@@ -182,16 +234,9 @@ class Cells:
             try:
                 cell = await self._try()
             except NotStarted as error:
-                self._pause = min(LONGEST_PAUSE, max(SHORTEST_PAUSE, self._pause * 2))
-                log.error(  # noqa: TRY400 # its own words are all there is to say
-                    "No cell can be started (%s): attempts that may kill their process wait for one, and nothing else "
-                    "does. Tried again in %g s.",
-                    *(error, self._pause),
-                )
-                telemetry.emit("cell.fail", {"pause": self._pause}, {"error": str(error)})
+                self._lengthen_pause(str(error))
                 await asyncio.sleep(self._pause)
             else:
-                self._pause = 0.0
                 telemetry.emit("cell.start", {}, {"pid": cell.pid})
                 log.info("Started cell %d: attempts that were under way when workers died run there.", cell.pid)
                 return cell
@@ -223,45 +268,6 @@ class Cells:
         ending = asyncio.create_task(cell.end(), name="revenant-cell-end")
         self._ending.add(ending)
         ending.add_done_callback(self._ending.discard)
-
-
-class Door:
-    """Lets so many through at a time."""
-
-    def __init__(self, places: int) -> None:
-        self._places = asyncio.Semaphore(places)
-
-    async def enter(self, closed: asyncio.Event) -> Callable[[], None]:
-        """Go through when there is room; return what lets the next one in, safe twice.
-
-        Raises:
-            Draining: `closed` is set.
-        """
-        waiting = asyncio.create_task(self._places.acquire())
-        told = asyncio.create_task(closed.wait())
-        try:
-            await asyncio.wait({waiting, told}, return_when=asyncio.FIRST_COMPLETED)
-        except asyncio.CancelledError:
-            self._refuse(waiting)
-            raise
-        finally:
-            told.cancel()
-        if closed.is_set():
-            self._refuse(waiting)
-            raise Draining
-        left = False
-
-        def leave() -> None:
-            nonlocal left
-            if not left:
-                left = True
-                self._places.release()
-
-        return leave
-
-    def _refuse(self, waiting: asyncio.Task[Any]) -> None:
-        if not waiting.cancel():
-            self._places.release()
 
 
 def _logs_json() -> bool:

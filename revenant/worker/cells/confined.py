@@ -10,7 +10,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from revenant.worker.cells.cell import Gone, Room
-from revenant.worker.cells.cells import Cells, Draining, KilledCell
+from revenant.worker.cells.cells import Cells, Deaths, KilledCell
+from revenant.worker.cells.door import Draining
 from revenant.worker.runs.appending import Append
 from revenant.worker.runs.came import Came
 from revenant.worker.runs.holding import Holding
@@ -39,6 +40,7 @@ class ConfinedAttempt:
         staged: Staged,
         start: Start,
         confinement: Confinement,
+        deaths: Deaths,
         tell: Callable[[Came], None],
         say: Callable[[Staged, int, int, str], None],
     ) -> None:
@@ -46,6 +48,7 @@ class ConfinedAttempt:
         self._start = start
         self._cells = confinement.cells
         self._holding = confinement.holding
+        self._deaths = deaths
         self._tell = tell
         self._say = say
         self._part: Append | None = None
@@ -54,13 +57,22 @@ class ConfinedAttempt:
     async def run(self) -> None:
         """Run it, and tell what it came to; a worker that drains leaves it to the next one, and tells nothing."""
         try:
-            came = await self._cells.run(self._in)
+            came = await self._outcome()
         except Draining:
             return
-        except KilledCell as killed:
-            came = self._came(death=killed.fate)
         if came is not None:
             self._tell(came)
+
+    async def _outcome(self) -> Came | None:
+        """Return what it came to; None: nobody waits for it any more."""
+        while self._deaths.fate is None:
+            try:
+                return await self._cells.run_once(self._in, self._deaths)
+            except (Gone, KilledCell):
+                if self._part is not None:
+                    # It may have committed: the run is read again, and if it has not, the death counts as any other.
+                    return self._came(lost=True)
+        return self._came(death=self._deaths.fate)
 
     async def _in(self, room: Room) -> Came | None:
         """Run it there, and return what it came to; None: nobody waits for it any more.
@@ -83,11 +95,6 @@ class ConfinedAttempt:
                     case {"gone": _}:
                         await asyncio.sleep(AGAIN_SECONDS)
                         return self._came(lost=True)
-        except Gone:
-            if self._part is None:
-                raise
-            # It may have committed: the run is read again.
-            return self._came(lost=True)
         except asyncio.CancelledError:
             await self._cancel(room)
             raise

@@ -105,6 +105,8 @@ class Inside:
         asyncio.get_running_loop().call_later(ALIVE_SECONDS, self._say_alive)
 
     def _enter(self, room: int, running: Coroutine[Any, Any, None]) -> None:
+        # It is on its way before the first thing is read that is about a run.
+        self._channel.post({"room": room, "begun": True})
         task = self._rooms[room] = asyncio.create_task(running, name=f"revenant-room-{room}")
         task.add_done_callback(partial(self._left, room))
         asyncio.get_running_loop().call_later(PROBATION_SECONDS, self._settle, room)

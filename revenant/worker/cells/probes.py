@@ -15,8 +15,9 @@ from revenant.queue.records import Hint
 from revenant.queue.runs import VisitedRun
 from revenant.worker.agenda import Key
 from revenant.worker.cells.cell import Room
-from revenant.worker.cells.cells import Cells, Draining, KilledCell
+from revenant.worker.cells.cells import Cells, KilledCell
 from revenant.worker.cells.confined import AGAIN_SECONDS
+from revenant.worker.cells.door import Draining
 from revenant.worker.runs.archive import Archive
 from revenant.workflows.events import ENDS
 

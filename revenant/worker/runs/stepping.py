@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 
 from revenant import telemetry
 from revenant.config import Settings
+from revenant.worker.cells.cells import Deaths
 from revenant.worker.cells.confined import ConfinedAttempt, Confinement
 from revenant.worker.runs.attempt import RunningAttempt, Within
 from revenant.worker.runs.came import Came
@@ -45,6 +46,8 @@ class Stepping:
         self._threads = Threads(most=settings.step_threads)
         self._tasks: set[asyncio.Task[None]] = set()
         self._running: dict[Which, asyncio.Task[None]] = {}
+        self._deaths: dict[Which, Deaths] = {}
+        """What attempts have seen of cells whose runs are read again: nobody knows yet what these came to."""
 
     @property
     def busy(self) -> bool:
@@ -119,9 +122,16 @@ class Stepping:
         began = time.perf_counter()
         if telemetry.handlers:
             telemetry.emit("step.start", {}, _place(staged, start.op, start.attempt, name))
+        which = staged.live.run, start.op, start.attempt
+        deaths = self._deaths.pop(which, None) or Deaths()
+
+        def tell(came: Came) -> None:
+            if came.lost:
+                self._deaths[which] = deaths
+            self._tell(came, name, time.perf_counter() - began)
+
         running = ConfinedAttempt(
-            staged=staged, start=start, confinement=confinement, say=self._said,
-            tell=lambda came: self._tell(came, name, time.perf_counter() - began),
+            staged=staged, start=start, confinement=confinement, deaths=deaths, tell=tell, say=self._said
         )  # fmt: skip
         await running.run()
 
