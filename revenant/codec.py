@@ -206,15 +206,36 @@ def _flaw_in(items: Any, path: str) -> tuple[str, str] | None:
     return None
 
 
+def why_no_text(value: str) -> str | None:
+    """Return why Postgres does not store this as text, as what follows "it"; None: it does.
+
+    Example:
+        >>> why_no_text("go\\udcff")
+        'holds a lone surrogate, which is no text'
+    """
+    if "\0" in value:
+        return "holds a NUL character, which Postgres does not store"
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return "holds a lone surrogate, which is no text"
+    return None
+
+
+def as_text(words: str) -> str:
+    """Return words as text that Postgres stores: those of an exception may hold what its value did.
+
+    Example:
+        >>> as_text("go\\udcff")
+        'go\\\\udcff'
+    """
+    return words.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()
+
+
 def _why_unstorable(value: object) -> str | None:
     if isinstance(value, str):
-        if "\0" in value:
-            return "holds a NUL character, which Postgres does not store"
-        try:
-            value.encode()
-        except UnicodeEncodeError:
-            return "holds a lone surrogate, which is no text"
-    elif isinstance(value, float):
+        return why_no_text(value)
+    if isinstance(value, float):
         if not math.isfinite(value):
             return f"is {value}, which JSON does not have"
     else:

@@ -21,7 +21,7 @@ from revenant.codec import new_id
 from revenant.errors import Refused, RevenantError, SchemaMismatch
 from revenant.eventloop import end
 from revenant.queue.connection import lacks_right, refuses_data, unavailable
-from revenant.queue.link import Link
+from revenant.queue.link import Link, brief
 from revenant.queue.mailbox import batch_wakes, enqueue, notify
 from revenant.queue.records import Envelope
 
@@ -258,5 +258,5 @@ def meaning_of(error: Exception, url: str) -> RevenantError:
     if isinstance(error, InsufficientPrivilege):
         return lacks_right(error)
     if refuses_data(error) or isinstance(error, psycopg.IntegrityError):
-        return Refused(f"Postgres refused the message: {error.diag.message_primary}. Nothing was stored; mend it.")
+        return Refused(f"Postgres refused the message: {brief(error)}. Nothing was stored; mend it.")
     return unavailable(url, error)

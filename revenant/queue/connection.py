@@ -115,5 +115,6 @@ def lacks_right(error: InsufficientPrivilege) -> ConfigurationError:
 
 
 def refuses_data(error: BaseException) -> bool:
-    """Whether Postgres refused what a statement carries (SQLSTATE classes 22 and 54): again would end the same."""
-    return isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] in ("22", "54")
+    """Whether what a statement carries was refused, here or by Postgres (SQLSTATE classes 22 and 54), for good."""
+    too_much = isinstance(error, psycopg.Error) and (error.sqlstate or "")[:2] == "54"
+    return too_much or isinstance(error, psycopg.DataError)

@@ -196,7 +196,7 @@ async def append_runs(
 
     One round trip, unless messages are sent, scheduled or cancelled as well. `before_commit` are functions that are
     awaited inside the transaction, with its connection; `begun`: it is open already. Returns what was lost; None: all
-    is committed.
+    is committed. Whatever else is raised, nothing was written, and no transaction is open.
     """
     head = {"worker": worker, **columns(runs, RUN_COLUMNS), **columns(events, EVENT_COLUMNS)}
     wakes = [(channel, page) for channel, replies in settlement.wakes.items() for page in payloads(replies)]
@@ -217,11 +217,11 @@ async def append_runs(
             await make(connection)
         wake, listeners = waking(wakes)
         await run_script(connection, statement("settle_turn") + wake, {**parameters(settlement), **listeners})
-    except psycopg.DatabaseError as error:
+    except Exception as error:
         if connection.closed:
             raise
         await give_back(connection)
-        if error.sqlstate != FENCED:
+        if not isinstance(error, psycopg.DatabaseError) or error.sqlstate != FENCED:
             raise
         slots = [int(slot) - 1 for slot in (error.diag.message_detail or "").split(",") if slot]
         return Lost(slots, error.diag.message_primary or "")

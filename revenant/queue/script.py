@@ -41,9 +41,13 @@ async def run_script(
     text = script if parameters is None else script % {name: _literal(value) for name, value in parameters.items()}
     if "\0" in text:
         raise psycopg.DataError("A text for Postgres holds the NUL character, which it cannot store. Remove it.")
+    try:
+        query = text.encode()
+    except UnicodeEncodeError:
+        raise psycopg.DataError("A text for Postgres holds a lone surrogate, which is no text. Remove it.") from None
     async with connection.lock:
         try:
-            results = await _exchange(connection.pgconn, text.encode())
+            results = await _exchange(connection.pgconn, query)
         except BaseException:
             connection.pgconn.finish()
             raise

@@ -5,6 +5,7 @@ Invariant: what a run comes to becomes visible all at once, and its events read 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
@@ -30,6 +31,8 @@ from revenant.worker.runs.transacting import Transacting
 from revenant.workflows.events import APPROVAL_GIVEN, ENDS, Event, event
 from revenant.workflows.workflow import KIND
 
+Told = tuple[int, str, int | None, datetime, str]
+"""An event as it is kept: its data as JSON text."""
 REPLY_SECONDS = 3600.0
 """For how long replies to messages that runs get are kept, by the clock."""
 
@@ -45,7 +48,7 @@ class MemoryArchive:
         self.now = now
         self._deferred = deferred
         self._rows: dict[Address, RunWrite] = {}
-        self._streams: dict[str, list[tuple[int, str, int | None, datetime, str]]] = {}
+        self._streams: dict[str, list[Told]] = {}
         self._tasks: dict[TaskKey, TaskWrite] = {}
 
     def row(self, address: Address) -> RunWrite | None:
@@ -97,10 +100,17 @@ class MemoryArchive:
 
     async def append(self, parts: Sequence[Append]) -> tuple[list[Append], list[Staged]]:
         """Keep what these runs have come to, all at once."""
-        for part in parts:
-            self._write(part)
+        # All that may be refused comes before anything is kept; jobs are, as procrastinate refuses them.
+        jobs = jobs_of(parts)
+        for job in jobs:
+            json.dumps(job.kwargs)
+        told = [
+            [(one.seq, one.type, one.op, one.at, as_stored(one.text)) for one in part.draft.events] for part in parts
+        ]
+        for part, events in zip(parts, told, strict=True):
+            self._write(part, events)
         self._store.settle(settlement_of(parts, reply_ttl=REPLY_SECONDS))
-        self._deferred += jobs_of(parts)
+        self._deferred += jobs
         self._change_tasks(parts)
         return list(parts), []
 
@@ -112,12 +122,11 @@ class MemoryArchive:
         ended = {part.write.stream for part in parts if part.write.status in ENDS.values()}
         self._tasks = {key: task for key, task in self._tasks.items() if task.run not in ended}
 
-    def _write(self, part: Append) -> None:
+    def _write(self, part: Append, events: list[Told]) -> None:
         write = part.write
         address = Address(write.kind, write.key)
         before = self._rows.get(address)
-        stream = self._streams.setdefault(write.stream, [])
-        stream += [(one.seq, one.type, one.op, one.at, as_stored(one.text)) for one in part.draft.events]
+        self._streams.setdefault(write.stream, []).extend(events)
         kept = write._replace(fence=write.fence + int(write.take))
         if before is not None:
             # What has not changed is not written.

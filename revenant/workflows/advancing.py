@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from revenant.codec import as_text
 from revenant.errors import RevenantError
 from revenant.workflows import events as e
 from revenant.workflows.asking import ask
@@ -51,7 +52,7 @@ def _once(run: LiveRun) -> None:
 def _block(run: LiveRun, problem: str) -> None:
     if run.view.closing is not None and run.view.closing.type == e.RUN_CANCELLING:
         problem = f"{problem} {_ENDS_IT}"
-    run.record(e.RUN_BLOCKED, None, reason=problem)
+    run.record(e.RUN_BLOCKED, None, reason=as_text(problem))
     if run.draft.starts:
         # Taken over in the same breath: without the code they would fail, so they wait with the run.
         run.draft.starts.clear()

@@ -7,8 +7,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from revenant.codec import bucket_of, check_key
-from revenant.errors import Unstorable
+from revenant.codec import ANYTHING, bucket_of, check_key, dump
 from revenant.queue.records import Envelope, Scheduled
 from revenant.queue.runs import run_origin
 from revenant.workflows import events as e
@@ -120,7 +119,7 @@ def _id(made: str, kind: str, key: str) -> str:
 
 def _child(run: LiveRun, number: int, operation: ChildOperation[Any]) -> None:
     kind = f"{KIND}{operation.workflow}"
-    key = check_key(operation.workflow, run.child_id(number, operation.id))
+    key = check_key(kind, run.child_id(number, operation.id))
     told = {"name": operation.name, "id": key, "input": operation.input, "on_close": operation.on_close}
     run.record(e.CHILD_STARTED, number, **told, wait=operation.wait)
     args: dict[str, Any] = {"input": operation.input}
@@ -131,14 +130,7 @@ def _child(run: LiveRun, number: int, operation: ChildOperation[Any]) -> None:
 
 
 def _job(run: LiveRun, number: int, operation: JobOperation) -> None:
-    try:
-        kwargs = to_json(operation.kwargs).decode()
-    except ValueError as error:
-        raise Unstorable(
-            f"The arguments of job {operation.name!r} cannot be stored: {error}. Nothing was deferred; pass what JSON "
-            "can hold.",
-            path="(root)",
-        ) from None
+    kwargs = dump(ANYTHING, operation.kwargs, what=f"The arguments of job {operation.name!r}", limit=run.limit)
     run.record(e.JOB_DEFERRED, number, name=operation.name, arguments=kwargs)
     run.draft.jobs.append(operation)
 

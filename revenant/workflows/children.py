@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Literal, Protocol, TypeVar, overload
 
+from revenant.codec import check_key
 from revenant.workflows.operation import ChildOperation, Operation
 
 T = TypeVar("T")
@@ -100,6 +101,8 @@ class Children(ABC):
         # A decider's class names its workflow.
         workflow = getattr(workflow, "workflow", workflow)
         given = workflow.write_input(input, limit=self._limit)
+        if id is not None:
+            check_key(workflow.kind, id)
         policy = on_close or ("cancel" if wait else "abandon")
         return ChildOperation(
             workflow.name, id, given, version=workflow.version, result=workflow.result, on_close=policy, wait=wait

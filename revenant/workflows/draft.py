@@ -35,6 +35,10 @@ class Draft:
     """What is not committed yet."""
 
     events: list[Event] = field(default_factory=list)
+    given: int = 0
+    """With how many of these its start has the run begin, before any of its code: the first one, or a history."""
+    start: str | None = None
+    """The id of the message that starts the run, if one does here."""
     consumed: list[tuple[str, int]] = field(default_factory=list)
     """(tid, seq) of each message that leaves the mailbox."""
     replies: list[tuple[Reply, str]] = field(default_factory=list)

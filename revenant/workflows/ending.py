@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from revenant.codec import bucket_of, new_id
+from revenant.codec import as_text, bucket_of, new_id
 from revenant.errors import RevenantError, RunFailed, StepFailed
 from revenant.queue.records import Envelope
 from revenant.workflows import events as e
@@ -73,7 +73,7 @@ def finish(run: LiveRun, came_to: Answer) -> None:
     if isinstance(came_to.error, ContinueAsNew):
         _continue(run, came_to.error)
     elif isinstance(came_to.error, Failing):
-        fail(run, {name: clean(str(value)) for name, value in came_to.error.details.items()})
+        fail(run, {name: as_text(str(value)) for name, value in came_to.error.details.items()})
     elif came_to.error is not None:
         fail(run, error_of(came_to.error))
     else:
@@ -214,14 +214,14 @@ def error_of(error: BaseException) -> dict[str, Any]:
     name, module = type(error).__qualname__, type(error).__module__
     told: dict[str, Any] = {
         "error": name if isinstance(error, RevenantError) else "RunFailed",
-        "type": clean(name if module in ("builtins", "__main__") else f"{module}.{name}"),
-        "message": clean(_words(error)),
-        "traceback": clean(_traceback(error)),
+        "type": as_text(name if module in ("builtins", "__main__") else f"{module}.{name}"),
+        "message": as_text(_words(error)),
+        "traceback": as_text(_traceback(error)),
     }
     if isinstance(error, StepFailed | RunFailed):
-        told["cause"] = {"type": clean(error.type), "message": clean(error.message)}
+        told["cause"] = {"type": as_text(error.type), "message": as_text(error.message)}
     path = getattr(error, "path", None) if isinstance(error, RevenantError) else None
-    return told if path is None else {**told, "path": clean(str(path))}
+    return told if path is None else {**told, "path": as_text(str(path))}
 
 
 def _words(error: BaseException) -> str:
@@ -236,8 +236,3 @@ def _traceback(error: BaseException) -> str:
         return "".join(traceback.format_exception(error))[-LONGEST_WORDS:]
     except BaseException:  # noqa: BLE001 # as above: a chained exception may be broken, too
         return "(its traceback cannot be written)"
-
-
-def clean(text: str) -> str:
-    """Return text that Postgres stores: an exception's words may hold what its value did."""
-    return text.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from os.path import basename
 from traceback import extract_tb
 
+from revenant.codec import as_text
 from revenant.workflows.replay import Answer
 
 LONGEST = 300
@@ -25,8 +26,7 @@ def _words(error: BaseException) -> str:
         text = " ".join(str(error).split())[:LONGEST]
     except BaseException:  # noqa: BLE001 # a broken __str__ is the user's
         return ""
-    # Postgres stores neither the one nor the other.
-    return f": {text.replace(chr(0), '').encode('utf-8', 'backslashreplace').decode()}" if text else ""
+    return f": {as_text(text)}" if text else ""
 
 
 def _place(error: BaseException) -> str:

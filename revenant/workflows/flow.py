@@ -14,6 +14,7 @@ from uuid import UUID
 from revenant.errors import ConfigurationError
 from revenant.workflows.beside import Beside
 from revenant.workflows.children import Children
+from revenant.workflows.names import checked_name
 from revenant.workflows.operation import (
     Awaited,
     CallOperation,
@@ -129,6 +130,8 @@ class Flow(Beside, Children, Waits):
             StepFailed: where it is awaited: the last attempt has failed.
         """
         step = as_step(function)
+        if idempotency is not None:
+            checked_name(idempotency, "flow.step", "idempotency", such_as="order-42")
         options = step.options.but(retry=retry, timeout=timeout, heartbeat=heartbeat, recoveries=recoveries)
         stored = step.signature.write(args, limit=self._host.limit)
         return StepOperation(step, stored, options, idempotency=idempotency)
@@ -169,7 +172,7 @@ class Flow(Beside, Children, Waits):
     def _timer(self, id: str | None, usual: str) -> str:
         if id is None:
             return usual
-        if id in self._timers:
+        if checked_name(id, f"flow.{usual}", "id", such_as="grace") in self._timers:
             raise ConfigurationError(
                 f"Timer {id!r} was set before in run {self.id!r}, and that one stands. Give each an id of its own."
             )
@@ -235,7 +238,7 @@ class Flow(Beside, Children, Waits):
 
     def patched(self, name: str) -> bool:
         """Whether to take the newer path: true for runs that come here first with this code, false for older ones."""
-        return self._host.patched(name)
+        return self._host.patched(checked_name(name, "flow.patched", such_as="new_prices"))
 
     def show(self, value: Any) -> None:
         """Have `run.state()` return this, until something else is shown: anything that JSON can hold."""

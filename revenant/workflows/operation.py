@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
-from revenant.codec import explain
+from revenant.codec import as_text, explain
 from revenant.workflows.signature import Shape
 from revenant.workflows.step import Step, StepOptions
 
@@ -125,7 +125,7 @@ class Misfit(NamedTuple):
 def why_not(error: Exception) -> str:
     """Return why a type did not read something."""
     words = explain(error)[1] if isinstance(error, ValidationError) else " ".join(str(error).split())[:500]
-    return words or type(error).__name__
+    return as_text(words) or type(error).__name__
 
 
 class WaitOperation(Operation[R]):

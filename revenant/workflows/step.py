@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar, overload
 
 from revenant.errors import ConfigurationError
+from revenant.workflows.names import checked_name
 from revenant.workflows.retry import ONCE, Retry
 from revenant.workflows.signature import Signature
 
@@ -76,7 +77,7 @@ class Step(Generic[P, R]):
 
     def __init__(self, function: Callable[P, R], *, name: str, version: int, options: StepOptions) -> None:
         self.function = function
-        self.name = name
+        self.name = checked_name(name, "step", such_as="charge")
         self.version = version
         self.options = options
         self.__doc__ = function.__doc__

@@ -8,7 +8,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic_core import from_json
 
-from revenant.codec import ANYTHING, dump
+from revenant.codec import ANYTHING, as_text, dump
 from revenant.errors import ConfigurationError
 from revenant.workflows.operation import Misfit, Operation, WaitOperation
 from revenant.workflows.signature import Shape
@@ -71,7 +71,7 @@ class Update(Generic[T]):
             ConfigurationError: it was answered before.
         """
         self._answer()
-        return ReplyOperation(self.name, self._message, error=str(reason))
+        return ReplyOperation(self.name, self._message, error=as_text(str(reason)))
 
     def _answer(self) -> None:
         if self._answered:
@@ -109,7 +109,7 @@ class UpdateOperation(WaitOperation[Update[T]]):
         try:
             self._validator(self.read(payload))
         except Exception as error:  # noqa: BLE001 # whatever the validator raises is why it refuses
-            return Misfit("UpdateRefused", (str(error) or type(error).__name__)[:500])
+            return Misfit("UpdateRefused", as_text(str(error) or type(error).__name__)[:500])
         return None
 
     def read(self, result: Any) -> Any:

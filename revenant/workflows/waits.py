@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from revenant.codec import ANYTHING, dump
 from revenant.errors import ConfigurationError
 from revenant.workflows.approval import ApprovalOperation, Decision
+from revenant.workflows.names import checked_name
 from revenant.workflows.operation import Operation, WaitOperation
 from revenant.workflows.signature import Shape
 from revenant.workflows.step import seconds_of
@@ -41,7 +42,8 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
         """
-        return WaitOperation(_named(name, "signal"), Shape(type, of=f"The signal {name!r}"), seconds_of(timeout))
+        shape = Shape(type, of=f"The signal {checked_name(name, 'flow.signal')!r}")
+        return WaitOperation(name, shape, seconds_of(timeout))
 
     @overload
     def update(
@@ -79,7 +81,7 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
         """
-        shape = Shape(type, of=f"The update {_named(name, 'update')!r}")
+        shape = Shape(type, of=f"The update {checked_name(name, 'flow.update')!r}")
         return UpdateOperation(name, shape, seconds_of(timeout), validator=validator, limit=self._limit)
 
     @overload
@@ -125,17 +127,9 @@ class Waits(ABC):
         if at is not None and at.tzinfo is None:
             raise ConfigurationError(f"flow.approval(deadline=…) takes a datetime with a time zone, and got {at!r}.")
         after = None if isinstance(deadline, datetime) else seconds_of(deadline)
+        checked_name(name, "flow.approval")
+        if assignee is not None:
+            checked_name(assignee, "flow.approval", "assignee", such_as="treasurer")
         told = from_json(dump(ANYTHING, about, what=f"What approval {name!r} is about", limit=self._limit))
-        shape = Shape(form, of=f"The form of approval {_named(name, 'approval')!r}")
+        shape = Shape(form, of=f"The form of approval {name!r}")
         return ApprovalOperation(name, shape, assignee=assignee, about=told, after=after, at=at)
-
-
-def _named(name: object, door: str) -> str:
-    """Return the name of what is waited for.
-
-    Raises:
-        ConfigurationError: it is none.
-    """
-    if isinstance(name, str) and name:
-        return name
-    raise ConfigurationError(f'flow.{door}() takes a name, and got {name!r}. Give it text, such as flow.{door}("go").')

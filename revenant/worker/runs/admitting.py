@@ -11,7 +11,7 @@ from typing import Any
 from pydantic_core import from_json, to_json
 
 from revenant import telemetry
-from revenant.codec import digest_of, new_id
+from revenant.codec import as_text, digest_of, new_id
 from revenant.config import Settings
 from revenant.queue.records import DeadLetter, Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
@@ -183,7 +183,7 @@ class Admitting:
                 # Else that is what may have killed: the run begins, and fails, with its input as it came.
                 workflow.check_input(args.get("input"))
         except (Exception, Unusable) as error:  # noqa: BLE001 # a type may refuse what it reads in any way
-            self._refuse_start(address, delivery, args.get("parent"), str(error))
+            self._refuse_start(address, delivery, args.get("parent"), as_text(str(error)))
             return None
         live = self._live(address, new_id(address.bucket), workflow, now)
         parent = args.get("parent")
@@ -192,6 +192,7 @@ class Admitting:
         live.record(
             e.RUN_STARTED, None, workflow=workflow.name, version=workflow.version, input=args.get("input"), **told
         )
+        live.draft.given, live.draft.start = 1, delivery.id
         start_clock(live)
         live.draft.consumed.append((delivery.tid, delivery.seq))
         reply(live, delivery, {"run": live.run, "created": True})
@@ -256,7 +257,7 @@ class Admitting:
         )  # fmt: skip
         staged.waits = waits_of(live.view)
         staged.progress = {op: from_json(text) for op, text in visited.progress.items()}
-        if live.view.continued_now:
+        if live.view.continued_now and live.view.status != "blocked":
             return self.begin_anew(staged, now=now)
         return staged
 

@@ -22,6 +22,8 @@ from revenant.worker.runs.holding import Holding
 from revenant.worker.runs.stage import Stage, Staged
 
 log = logging.getLogger("revenant.runs")
+_PASSING = (OSError, MemoryError)
+"""Not what the runs hold, but what this process lacks just now."""
 REFUSED_SECONDS = 5.0
 """How long a run rests whose append Postgres refuses."""
 
@@ -42,7 +44,9 @@ class Apart:
         """Return the parts that are committed, and the runs that others have."""
         try:
             return await self._archive.append(parts)
-        except psycopg.Error as error:
+        except _PASSING:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever one of them holds is no fault of the others
             log.warning("An append was refused (%s); its %d runs are appended apart.", brief(error), len(parts))
         done: list[Append] = []
         lost: list[Staged] = []
@@ -51,8 +55,13 @@ class Apart:
             part = left.popleft()
             try:
                 written, gone = await self._archive.append([part])
-            except psycopg.Error as error:
-                log.error("Run %s(%r): Postgres refuses its events: %s.", *part.staged.key, brief(error))  # noqa: TRY400 # its words quote what was sent
+            except _PASSING:
+                raise
+            except Exception as error:
+                if isinstance(error, psycopg.Error):
+                    log.error("Run %s(%r): Postgres refuses its events: %s.", *part.staged.key, brief(error))  # noqa: TRY400 # its words quote what was sent
+                else:
+                    log.exception("Run %s(%r): its events cannot be written.", *part.staged.key)
                 if again := self._refused(part, error):
                     left.append(again)
             else:
@@ -60,16 +69,17 @@ class Apart:
                 lost += gone
         return done, lost
 
-    def _refused(self, part: Append, error: psycopg.Error) -> Append | None:
+    def _refused(self, part: Append, error: Exception) -> Append | None:
         """Return what is to be appended in its place; None: it is tried again in a while."""
         staged = part.staged
-        # What breaks a constraint does so again, as what is no data does.
-        if not refuses_data(error) and not isinstance(error, psycopg.IntegrityError):
+        passing = isinstance(error, psycopg.Error) and not isinstance(error, psycopg.IntegrityError)
+        # What breaks a constraint does so again, as what is no data does, or what this process cannot write.
+        if passing and not refuses_data(error):
             self._holding.postpone(part, REFUSED_SECONDS)
             return None
         if not staged.unreadable:
             staged.live.draft = part.draft
-            return self.block(staged, ValueError(brief(error)))
+            return self.block(staged, ValueError(brief(error)) if isinstance(error, psycopg.Error) else error)
         self._stage.drop(staged)
         self._docket.pass_by(staged.key, REFUSED_SECONDS)
         asyncio.get_running_loop().call_later(REFUSED_SECONDS, self._read_again, staged)

@@ -67,6 +67,7 @@ class Appending:
 
         Raises:
             psycopg.Error: Postgres refused what one of them holds; nothing was written.
+            Exception: one of them holds what cannot be written, or a job that cannot be deferred; nor was anything.
         """
         left = sorted(parts, key=lambda part: part.write[:3])
         lost: list[Staged] = []
@@ -182,8 +183,7 @@ class Appending:
 
 def part_of(staged: Staged) -> Append:
     """Take what a run has come to since its last append."""
-    live = staged.live
-    draft = live.take_draft()
+    live, draft = staged.live, staged.live.draft
     first = draft.events[0].seq if draft.events else staged.seq + 1
     if first != (staged.seq + 1 if staged.stream in (None, live.run) else 1):
         raise RuntimeError(f"Run {live.key!r} goes on at event {first}, and {staged.seq} are recorded.")
@@ -195,7 +195,8 @@ def part_of(staged: Staged) -> Append:
         not staged.owned, busy, view.version, status, view.recoveries, staged.digest,
         staged.origin, staged.parent, staged.waits_now(), draft.view, view.problem, live.workflow.keep,
     )  # fmt: skip
-    return Append(staged, draft, write)
+    # Only now: whoever blocks a run that cannot be told needs what it has come to.
+    return Append(staged, live.take_draft(), write)
 
 
 def part_of_event(staged: Staged, op: int, attempt: int, result: Any) -> Append:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+from revenant.codec import as_text
 from revenant.queue.records import Delivery
 from revenant.queue.runs import Head
 from revenant.worker.runs.stage import Staged
@@ -14,8 +15,9 @@ from revenant.workflows import events as e
 from revenant.workflows.address import Address
 from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.draft import Draft
-from revenant.workflows.ending import clean, end
+from revenant.workflows.ending import end
 from revenant.workflows.events import Event
+from revenant.workflows.lasting import start_clock
 from revenant.workflows.live import LiveRun
 from revenant.workflows.replying import stand
 from revenant.workflows.view import View
@@ -74,9 +76,7 @@ def block_stuck(stuck: Staged, error: Exception, *, now: datetime) -> Staged:
     stream = stuck.stream or old.run
     live = _stub(old.address, stream, old.workflow, now, old.limit)
     if stuck.stream is None:
-        first = next(one for one in old.draft.events if one.type == e.RUN_STARTED)
-        live.draft.consumed, live.draft.replies = old.draft.consumed[:1], old.draft.replies[:1]
-        live.record(first.type, None, **first.data)
+        _begin_again(live, old)
     else:
         live.view.seq, live.view.version, live.view.recoveries = stuck.seq, old.view.version, old.view.recoveries
     staged = Staged(
@@ -85,6 +85,18 @@ def block_stuck(stuck: Staged, error: Exception, *, now: datetime) -> Staged:
     )  # fmt: skip
     live.record(e.RUN_BLOCKED, None, reason=_reason(old.address, "What was to come next", error))
     return staged
+
+
+def _begin_again(live: LiveRun, old: LiveRun) -> None:
+    """Have a run begin as the message that starts it says; what else has come for it stays in its mailbox."""
+    given = old.draft.events[: old.draft.given]
+    now = live.now
+    live.load(given)
+    live.now, live.problem = now, None
+    live.draft.events += given
+    live.draft.consumed = old.draft.consumed[:1]
+    live.draft.replies = [one for one in old.draft.replies if one[0].id == old.draft.start]
+    start_clock(live)
 
 
 def _stub(address: Address, run: str, workflow: Workflow[Any, Any], now: datetime, limit: int) -> LiveRun:
@@ -101,7 +113,7 @@ def _stub(address: Address, run: str, workflow: Workflow[Any, Any], now: datetim
 
 def _reason(address: Address, what: str, error: Exception) -> str:
     text = " ".join(f"{type(error).__name__}: {error}".split())[:LONGEST_REASON]
-    return clean(
+    return as_text(
         f"{what} of run {address.key!r} of {address.workflow} cannot be told ({text}). Nothing was lost: the log has "
         "the traceback; mend what it names, then `revenant run requeue`."
     )

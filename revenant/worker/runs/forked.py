@@ -35,6 +35,7 @@ def begin_forked(live: LiveRun, delivery: Delivery, args: dict[str, Any]) -> Non
     live.load(history)
     live.now = now
     live.draft.events[:0] = history
+    live.draft.given, live.draft.start = len(history), delivery.id
     start_clock(live)
     live.draft.consumed.append((delivery.tid, delivery.seq))
     reply(live, delivery, {"run": live.run, "created": True})

@@ -19,6 +19,7 @@ from revenant.queue.runs import append_runs
 
 log = logging.getLogger("revenant.runs")
 More = TypeVar("More")
+LOST = (psycopg.OperationalError, psycopg.InterfaceError, OSError)
 
 
 class Late:
@@ -32,15 +33,23 @@ class Late:
         """Write these in one commit; where one of them cannot be, each in its own."""
         connection = await self._link.connection()
         try:
-            if await self._write(connection, settlements) or len(settlements) == 1:
+            if await self._try(connection, settlements) or len(settlements) == 1:
                 return
             for one in settlements:
-                await self._write(connection, [one])
-        except (psycopg.OperationalError, psycopg.InterfaceError, OSError) as error:
-            if refuses_data(error):
-                raise
+                await self._try(connection, [one])
+        except LOST as error:
             log.warning("Late messages may not be answered yet (%s); the net finds those that are not.", brief(error))
             await self._link.reset(error, only=connection)
+
+    async def _try(self, connection: psycopg.AsyncConnection[Any], settlements: Sequence[Settlement]) -> bool:
+        """Commit these together; return false if nothing is: what cannot be written stays, and the net finds it."""
+        try:
+            return await self._write(connection, settlements)
+        except Exception as error:
+            if isinstance(error, LOST) and not refuses_data(error):
+                raise
+            log.error("%d late messages cannot be answered together: %s.", len(settlements), brief(error))  # noqa: TRY400 # its words quote what was sent
+            return False
 
     async def _write(self, connection: psycopg.AsyncConnection[Any], settlements: Sequence[Settlement]) -> bool:
         """Commit these together; return whether all of their messages were still there."""

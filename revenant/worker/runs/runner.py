@@ -183,7 +183,7 @@ class Runner:
                     touched[staged] = None
         if late := self._admitting.take_late():
             await self._archive.settle_late(late)
-        await self._go_on(list(touched))
+        await self._go_on(touched)
         self._holding.let_through(self._archive.now, stopped=self._stopped)
         await self._probes.over()
 
@@ -266,9 +266,11 @@ class Runner:
         came.take_in()
         touched[staged] = None
 
-    async def _go_on(self, touched: Sequence[Staged]) -> None:
+    async def _go_on(self, touched: dict[Staged, None]) -> None:
         parts = [part for staged in touched if (part := self._advanced(staged)) is not None]
-        parts += self._holding.take_postponed(last=self._stopped)
+        again = self._holding.take_postponed(last=self._stopped)
+        touched.update(dict.fromkeys(part.staged for part in again))
+        parts += again
         if not parts:
             return
         done, lost = await self._apart.append(parts)

@@ -60,7 +60,7 @@ class Staged:
     def busy(self) -> bool:
         """Whether this process has to do something about it: attempts, or a fresh history that is still to begin."""
         view = self.live.view
-        if view.continued_now:
+        if view.continued_now and view.status != "blocked":
             # Should this process die before it begins, others find the run by its owner.
             return True
         return not view.released and any(
