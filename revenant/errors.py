@@ -23,6 +23,7 @@
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
     ├── ReplyNotFound             that is no id of a message
     ├── ReplyInvalid              the message was handled; its reply does not fit what is expected here
+    ├── ReplyNotKept              the update was answered before, and the answer is not kept
     ├── HandlerError              the handler raised; the state is as before the message
     │   ├── HandlerTimeout        the handler took too long and was cancelled
     │   ├── IntegrityViolation    its own SQL broke a constraint of the application's tables
@@ -167,6 +168,10 @@ class ReplyInvalid(RevenantError):
     def __init__(self, text: str, *, body: str) -> None:
         super().__init__(text)
         self.body = body
+
+
+class ReplyNotKept(RevenantError):
+    """The same update was answered before, and nothing was done again; its answer was too large to be kept so long."""
 
 
 class HandlerError(RevenantError):

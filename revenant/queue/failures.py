@@ -15,6 +15,7 @@ from revenant.errors import (
     InvalidKey,
     NestedCall,
     ReadonlyBroken,
+    ReplyNotKept,
     RevenantError,
     RunCancelled,
     RunEnded,
@@ -38,7 +39,7 @@ _PLAIN: dict[str, type[RevenantError]] = {
     kind.__name__: kind
     for kind in (
         *(ConfigurationError, InvalidArguments, InvalidKey, NestedCall, ReadonlyBroken),
-        *(TooLarge, UnknownHandler, UnknownKind),
+        *(ReplyNotKept, TooLarge, UnknownHandler, UnknownKind),
         *(RunEnded, RunExists, RunNotFound, RunRefused, UnknownWorkflow, UpdateRefused),
     )
 }

@@ -43,12 +43,8 @@ def _step(run: LiveRun, number: int, operation: StepOperation[Any]) -> None:
         **operation.options.recorded(),
         "key": operation.idempotency or run.id_of(number, "step"),
     }
-    if operation.options.timeout is not None:
-        told["timeout"] = operation.options.timeout
     if operation.transaction:
         told["transaction"] = True
-    if operation.options.external:
-        told["external"] = True
     run.record(e.STEP_SCHEDULED, number, **told)
 
 

@@ -225,12 +225,19 @@ class Flow(Beside, Children, Waits):
         function: Callable[[Unpack[Ts]], Any],
         *args: *Ts,
         retry: Retry | None = None,
+        timeout: Duration | None = None,
+        heartbeat: Duration | None = None,
         recoveries: int | None = None,
     ) -> Operation[None]:
-        """Register a step that undoes what was done; all run, the last one first, if the run fails or is cancelled."""
+        """Register a step that undoes what was done; all run, the last one first, if the run fails or is cancelled.
+
+        The options are those of `flow.step`. One that hangs keeps those before it, and the run's end, waiting: give it
+        a `timeout` (seconds or timedelta). One whose last attempt has failed is named in the run's last event.
+        """
         step = as_step(function)
+        options = step.options.but(retry=retry, timeout=timeout, heartbeat=heartbeat, recoveries=recoveries)
         stored = step.signature.write(args, limit=self._host.limit)
-        return UndoOperation(step, stored, step.options.but(retry=retry, recoveries=recoveries))
+        return UndoOperation(step, stored, options)
 
     def continue_as_new(self, input: Any = None) -> NoReturn:
         """End this history here, and go on under the same id with a fresh one, from the beginning of the code."""

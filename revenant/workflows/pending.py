@@ -16,6 +16,12 @@ from revenant.workflows.signals import MOST_IDS
 Details = Mapping[str, Any]
 MOST_BYTES = 2**20
 """Of the answers that go along with a run that goes on afresh, as JSON and all together."""
+_NOT_KEPT = {
+    "error": "ReplyNotKept",
+    "type": "ReplyNotKept",
+    "message": "The update was answered before, and nothing was done again. Its answer was too large to be kept when "
+    "the run went on afresh; look at what the run shows, or at its earlier histories.",
+}
 
 
 @dataclass(slots=True)
@@ -67,9 +73,15 @@ class Updates:
         for id, message in reversed(self.ids.items()):
             answer = self.answers.get(message)
             if answer is not None:
-                kept, size = kept + 1, size + len(to_json(answer))
-                if kept > MOST_IDS or size > MOST_BYTES:
+                kept += 1
+                if kept > MOST_IDS:
                     continue
+                bytes_ = len(to_json(answer))
+                if size + bytes_ > MOST_BYTES:
+                    # Its id goes along all the same: what was done is not done again.
+                    answer = {"status": "error", "error": _NOT_KEPT}
+                else:
+                    size += bytes_
             pairs.append([id, message])
             answers.append([message, answer])
         told = {"ids": pairs[::-1], "answers": answers[::-1]}

@@ -59,6 +59,10 @@ class StepOptions:
             told["recoveries"] = self.recoveries
         if self.at_most_once:
             told["at_most_once"] = True
+        if self.timeout is not None:
+            told["timeout"] = self.timeout
+        if self.external:
+            told["external"] = True
         return told
 
 

@@ -12,8 +12,9 @@ import pytest_asyncio
 
 from revenant.app import Revenant
 from revenant.config import Settings
-from revenant.errors import InvalidArguments, ReplyInvalid, RunEnded, RunNotFound, UpdateRefused
+from revenant.errors import InvalidArguments, ReplyInvalid, ReplyNotKept, RunEnded, RunNotFound, UpdateRefused
 from revenant.worker.worker import Worker
+from revenant.workflows import pending
 from tests.tools import eventually, value
 from tests.waiting import WORKFLOWS, adds, rounds, types
 
@@ -121,4 +122,16 @@ async def test_an_answer_is_remembered_when_the_run_goes_on_afresh(
     await run.signal("go")
     first = await run.update("add", 7, id="once", timeout=30)
     assert await run.update("add", 7, id="once", timeout=30) == first
+    assert await value(connection, "select count(*) from revenant.run_events where type = 'update.answered'") == 1
+
+
+async def test_an_update_whose_answer_was_too_large_to_go_along_is_not_done_again(
+    app: Revenant, worker: Worker, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pending, "MOST_BYTES", 0)
+    run = await app.start(rounds, 2, id="r")
+    await run.signal("go")
+    await run.update("add", 7, id="once", timeout=30)
+    with pytest.raises(ReplyNotKept, match="nothing was done again"):
+        await run.update("add", 7, id="once", timeout=30)
     assert await value(connection, "select count(*) from revenant.run_events where type = 'update.answered'") == 1

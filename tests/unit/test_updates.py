@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from pydantic_core import from_json
 
-from revenant.errors import ConfigurationError, WaitTimeout
+from revenant.errors import ConfigurationError, ReplyNotKept, WaitTimeout
+from revenant.queue.failures import error_of
 from revenant.workflows import events as e
 from revenant.workflows import pending
 from revenant.workflows.draft import Draft
@@ -266,9 +267,30 @@ def test_the_latest_answers_go_along_and_older_ones_are_forgotten(monkeypatch: p
     assert list(carried(updates).ids) == ["i1", "i0", "new"]
 
 
-def test_answers_that_are_large_go_along_up_to_a_size(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_answers_go_along_up_to_a_size_and_the_ids_of_the_others_are_known_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setattr(pending, "MOST_BYTES", 10_000)
-    assert list(carried(answered(100, size=3_000)).ids) == ["i2", "i1", "i0"]
+    found = carried(answered(10, size=3_000))
+    assert list(found.ids) == [f"i{number}" for number in reversed(range(10))]
+    kept = [message for message, answer in found.answers.items() if answer is not None and answer["status"] == "ok"]
+    assert kept == ["m2", "m1", "m0"]
+    # Once more, and nothing is lost by that.
+    assert carried(found) == found
+
+
+def test_one_answer_that_is_large_costs_no_other_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pending, "MOST_BYTES", 1_000)
+    updates = answered(5)
+    updates.receive({"message": "huge", "origin": "x", "id": "huge"})
+    updates.settle({"message": "huge", "status": "ok", "result": "y" * 2_000})
+    found = carried(updates)
+    assert list(found.ids) == ["i4", "i3", "i2", "i1", "i0", "huge"]
+    assert [found.answers[f"m{number}"] for number in range(5)] == [{"status": "ok", "result": "y"}] * 5
+    huge = found.answers["huge"]
+    assert huge is not None
+    assert isinstance(error_of(huge["error"]), ReplyNotKept)
+    assert "nothing was done again" in str(error_of(huge["error"]))
 
 
 def test_whoever_waits_goes_along_however_many_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
