@@ -39,3 +39,15 @@ async def value(connection: psycopg.AsyncConnection[Any], query: str, *parameter
     """Return the first column of the first row."""
     found = await rows(connection, query, *parameters)
     return found[0][0] if found else None
+
+
+async def waits(connection: psycopg.AsyncConnection[Any], what: str | None = None) -> int:
+    """Return how many sessions of this database wait for a lock now (`what`: of that kind, as Postgres names it).
+
+    The server has other databases, in which other tests wait; and `pg_locks` does not say whose a lock on a row is.
+    """
+    query = (
+        "select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock' "
+        "and wait_event = coalesce(%s, wait_event)"
+    )
+    return int(await value(connection, query, what))

@@ -28,7 +28,7 @@ from tests.deploys import NewParcel, OldParcel
 from tests.entities import Account
 from tests.nemesis import Crew
 from tests.relaxed import KINDS, Fly, Lamp, Rock, Stone
-from tests.tools import eventually, rows, value
+from tests.tools import eventually, rows, value, waits
 
 Connection = psycopg.AsyncConnection[Any]
 made: list[str] = []
@@ -230,11 +230,10 @@ async def test_commit_before_reply(app: Revenant, worker: Worker, connection: Co
         "create constraint trigger held after insert on revenant.entities deferrable initially deferred "
         "for each row execute function held()"
     )
-    waits = "select count(*) from pg_locks where locktype = 'advisory' and objid = 4711 and not granted"
     await connection.execute("select pg_advisory_lock(4711)")
     call = asyncio.ensure_future(app.call(app.ref(Account, "a").deposit(5), timeout=20))
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as other:
-        await eventually(lambda: value(other, waits), what="a commit that waits")
+        await eventually(lambda: waits(other, "advisory"), what="a commit that waits")
         assert await row(other, "a") is None
         assert not call.done()
         await connection.execute("select pg_advisory_unlock(4711)")

@@ -27,7 +27,7 @@ from revenant.worker.fleet import Member
 from revenant.worker.suspects import DEADLY, Suspects
 from revenant.worker.worker import Worker
 from tests.entities import Account
-from tests.tools import eventually, rows, value
+from tests.tools import eventually, rows, value, waits
 
 Connection = psycopg.AsyncConnection[Any]
 PEER = (
@@ -175,8 +175,7 @@ async def test_of_many_that_find_a_dead_worker_s_note_each_leaves_its_messages_o
     async with await psycopg.AsyncConnection.connect(database) as slow:
         await slow.execute("select revenant.suspect_noted_v1(%s)", (second._worker,))
         noting = asyncio.create_task(third.note_turn("lane-1", [a, b]))
-        blocked = "select count(*) = 1 from pg_locks where locktype = 'advisory' and not granted"
-        await eventually(lambda: value(connection, blocked), what="the wait")
+        await eventually(lambda: waits(connection, "advisory"), what="the wait")
         await slow.commit()
     assert sorted(await noting) == [0, 1]
 

@@ -232,7 +232,8 @@ async def test_a_try_that_arrives_long_after_the_next_ones_doubles_nothing(
 
         async def executed() -> bool:
             query = (
-                "select count(*) from pg_stat_activity where application_name = 'revenant/client' and state = 'idle'"
+                "select count(*) from pg_stat_activity where datname = current_database() "
+                "and application_name = 'revenant/client' and state = 'idle'"
             )
             return bool(await value(connection, query) == 2)
 

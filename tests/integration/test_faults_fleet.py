@@ -19,7 +19,7 @@ from revenant.worker import heartbeat
 from revenant.worker.lanes import aftermath
 from revenant.worker.worker import Worker
 from tests.deploys import NewParcel, OldParcel
-from tests.tools import eventually, rows, value
+from tests.tools import eventually, rows, value, waits
 
 Connection = psycopg.AsyncConnection[Any]
 GATE = """
@@ -33,10 +33,6 @@ create trigger gate before insert or update on revenant.workers execute function
 select pg_advisory_lock(4711);
 """
 OPEN = "select pg_advisory_unlock(4711)"
-AT_THE_GATE = """
-select count(*) = 1 from pg_locks l join pg_database d on d.oid = l.database
-where d.datname = current_database() and locktype = 'advisory' and objid = 4711 and not granted
-"""
 ALL_REST = """
 select count(*) = 0 from pg_stat_activity
 where datname = current_database() and application_name = 'revenant/desk' and state = 'active'
@@ -112,9 +108,9 @@ async def test_a_beat_that_arrives_after_its_worker_has_left_writes_no_row(
 ) -> None:
     await connection.execute(GATE)
     worker._heartbeat.nudge()
-    await eventually(lambda: value(connection, AT_THE_GATE), what="a beat under way")
+    await eventually(lambda: waits(connection, "advisory"), what="a beat under way")
     await left(worker._heartbeat)
-    assert await value(connection, AT_THE_GATE), "its backend has not heard that nobody waits for it any more"
+    assert await waits(connection, "advisory"), "its backend has not heard that nobody waits for it any more"
     await connection.execute(OPEN)
     await eventually(lambda: value(connection, ALL_REST), what="the end of that beat")
     assert await rows(connection, "select id from revenant.workers") == []
@@ -126,7 +122,7 @@ async def test_a_worker_that_is_stopped_while_it_enrols_writes_no_row_afterwards
     worker = app.worker()
     await connection.execute(GATE)
     await worker._heartbeat.start()
-    await eventually(lambda: value(connection, AT_THE_GATE), what="the enrolment under way")
+    await eventually(lambda: waits(connection, "advisory"), what="the enrolment under way")
     leaving = asyncio.create_task(left(worker._heartbeat))
     await asyncio.wait([leaving], timeout=0.2)
     await connection.execute(OPEN)
@@ -143,9 +139,9 @@ async def test_an_enrolment_that_does_not_end_keeps_nobody_from_stopping(
     worker = app.worker()
     await connection.execute(GATE)
     await worker._heartbeat.start()
-    await eventually(lambda: value(connection, AT_THE_GATE), what="the enrolment under way")
+    await eventually(lambda: waits(connection, "advisory"), what="the enrolment under way")
     await worker._heartbeat.stop()
-    assert await value(connection, AT_THE_GATE)
+    assert await waits(connection, "advisory")
     await connection.execute(OPEN)
     await worker.stop()
 

@@ -17,7 +17,7 @@ from revenant.queue.link import Link
 from revenant.queue.views import schedules as all_schedules
 from revenant.worker.timing.schedules import Schedules
 from tests.timed import Alarmed, set_clock
-from tests.tools import eventually, rows, value
+from tests.tools import eventually, rows, value, waits
 
 Connection = psycopg.AsyncConnection[Any]
 NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
@@ -228,15 +228,11 @@ async def test_a_firing_and_a_new_definition_wait_for_each_other(database: str, 
             (HOUR,),
         )
         deploy = asyncio.create_task(new.run_once(deploying))
-        await eventually(lambda: blocked(connection))
+        await eventually(lambda: waits(connection))
         await firing.commit()
         await deploy
     assert await sent(connection) == ["old"]
     assert await due(connection) == NOON + 2 * HOUR
-
-
-async def blocked(connection: Connection) -> bool:
-    return bool(await value(connection, "select count(*) from pg_locks where not granted"))
 
 
 def test_what_is_no_schedule_is_refused_with_words() -> None:

@@ -29,7 +29,7 @@ from revenant.worker.timing.alarm import SHORTEST_SLEEP
 from revenant.worker.timing.ticker import Ticker, hint_payloads
 from revenant.worker.worker import Worker
 from tests.timed import Alarmed, set_clock
-from tests.tools import eventually, rows, value
+from tests.tools import eventually, rows, value, waits
 
 Connection = psycopg.AsyncConnection[Any]
 HOUR = timedelta(hours=1)
@@ -227,7 +227,6 @@ async def test_turns_that_cancel_the_same_messages_do_not_wait_for_each_other_in
     app: Revenant, connection: Connection, database: str
 ) -> None:
     ids = sorted([await app.cast(app.ref(Alarmed, "k").ring(), after=HOUR) for _ in range(2)])
-    waits = "select count(*) from pg_locks where not granted"
     async with (
         await psycopg.AsyncConnection.connect(database) as rival,
         await psycopg.AsyncConnection.connect(database, autocommit=True) as turn,
@@ -235,7 +234,7 @@ async def test_turns_that_cancel_the_same_messages_do_not_wait_for_each_other_in
         await rival.execute("select 1 from revenant.scheduled where id = %s for update", (ids[0],))
         cancelling = "select revenant.cancel_v1(array[%s, %s]::uuid[])"
         waiting = asyncio.create_task(turn.execute(cancelling, (ids[1], ids[0])))
-        await eventually(lambda: value(connection, waits))
+        await eventually(lambda: waits(connection))
         # It waits for the first by id, and has not touched the second.
         await rival.execute("select 1 from revenant.scheduled where id = %s for update nowait", (ids[1],))
         await rival.rollback()

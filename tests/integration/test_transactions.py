@@ -15,7 +15,7 @@ from revenant.errors import ConfigurationError, RunCancelled, RunFailed
 from revenant.worker.worker import RUNNERS
 from tests.flows import history, served, types
 from tests.nemesis import Proxy, cut_answer, cut_before
-from tests.tools import eventually, rows, value
+from tests.tools import eventually, rows, value, waits
 
 Connection = psycopg.AsyncConnection[Any]
 QUICK = Retry(backoff=0.01)
@@ -307,9 +307,11 @@ async def test_a_step_that_nobody_waits_for_any_more_cannot_commit(
 
     async with served(database, settings, buy) as app:
         run = await app.start(buy, id="b")
-        await eventually(
-            lambda: value(connection, "select count(*) from pg_locks where relation = 'bookings'::regclass")
+        inside = (
+            "select count(*) from pg_locks l join pg_database d on d.oid = l.database "
+            "where datname = current_database() and relation = 'bookings'::regclass"
         )
+        await eventually(lambda: value(connection, inside), what="the step's own row")
         await run.signal("now")
         await eventually(lambda: _has(connection, "step.cancelled"))
         go.set()
@@ -346,8 +348,7 @@ async def test_signals_that_come_during_the_commit_wait_for_it(
     async with served(database, settings, buy) as app:
         await connection.execute("select pg_advisory_lock(77)")
         run = await app.start(buy, id="b")
-        waiting = "select count(*) from pg_locks where locktype = 'advisory' and not granted"
-        await eventually(lambda: value(connection, waiting))
+        await eventually(lambda: waits(connection, "advisory"))
         sent = [asyncio.create_task(run.signal("word", n, timeout=30)) for n in range(2)]
         # Other runs of the same worker go on meanwhile.
         mine = bucket_of(buy.kind, "b") % RUNNERS
