@@ -92,6 +92,18 @@ async def test_a_commit_that_is_still_under_way_is_waited_for(
     assert await rows(connection, "select version from revenant.entities") == [(1,)]
 
 
+async def silenced(proxy: Proxy, connection: Connection) -> None:
+    """Cut the loops of a worker off: a number that one of them took would keep an earlier one from being given again."""
+    gone = "select count(*) = 0 from pg_stat_activity where application_name = 'revenant/desk'"
+
+    async def cut() -> bool:
+        for cable in proxy.live("desk"):
+            cable.cut()
+        return bool(await value(connection, gone))
+
+    await eventually(cut, what="the end of what the loops write")
+
+
 async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its_number_was_used_again(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -111,21 +123,22 @@ async def test_no_receipt_is_given_for_a_commit_that_a_crash_undid_even_when_its
             call = asyncio.create_task(app.call(app.ref(Account, "a").deposit(5), timeout=30))
             async with await psycopg.AsyncConnection.connect(server.url, autocommit=True) as connection:
                 await eventually(lambda: value(connection, "select count(*) from revenant.messages"))
+                proxy.refused = {"lane-1", "desk"}
+                await silenced(proxy, connection)
                 await connection.execute("create table own_rows (value int)")  # flushes the call with it
-                held = asyncio.Event()
+                caught, held = asyncio.Event(), asyncio.Event()
 
                 async def hold(_cable: Cable, _frame: bytes) -> None:
+                    caught.set()
                     await held.wait()
 
                 trap = proxy.trap("lane", SETTLE, hold)
-                proxy.refused = set()
-                number = await eventually(
-                    lambda: value(
-                        connection,
-                        "select backend_xid::text from pg_stat_activity where application_name = 'revenant/lane-1' "
-                        "and state = 'idle in transaction'",
-                    )
-                )
+                proxy.refused = {"desk"}
+                await asyncio.wait_for(caught.wait(), 20)
+                turn = "from pg_stat_activity where application_name = 'revenant/lane-1' and backend_xid is not null"
+                number = await value(connection, f"select backend_xid::text {turn}")
+                later = "pg_snapshot_xmax(pg_current_snapshot())::text::bigint > backend_xid::text::bigint"
+                assert await value(connection, f"select {later} {turn}") is False, "another one has ended since"
             proxy.refused = {"lane-1"}
             await asyncio.to_thread(server.stop, "immediate")
             held.set()
