@@ -47,6 +47,11 @@ def not_found(text: str) -> click.ClickException:
     return _exit(text, NOT_FOUND)
 
 
+def refused(text: str) -> click.ClickException:
+    """Return the error of a command that makes no sense where its object is now."""
+    return _exit(text, FAILED)
+
+
 def _exit(text: str, code: int) -> click.ClickException:
     made = click.ClickException(text)
     vars(made)["exit_code"] = code

@@ -9,6 +9,7 @@ from revenant.cli.ordered import Ordered
 from revenant.cli.run_controls import cancel, migrate, park, requeue, resume, signal
 from revenant.cli.run_fork import fork
 from revenant.cli.run_ls import list_runs, list_stuck
+from revenant.cli.run_resolve import resolve
 from revenant.cli.run_show import history, show
 from revenant.cli.run_start import start
 
@@ -34,6 +35,7 @@ for command in (
     requeue,
     migrate,
     fork,
+    resolve,
     export,
 ):
     run.add_command(command)

@@ -25,7 +25,9 @@ _CURES = {
     "failed": "revenant run fork {id} {new}",
     "no version": "revenant run migrate {id}",
     "no worker": "revenant worker --app module:attribute",
+    "not undone": "revenant run show {id}, mend it, then revenant run resolve {id} --by WHO",
     "unclaimed": "revenant run show {id}",
+    "no cell": "revenant run show {id}",
     "slow": "revenant run show {id}",
 }
 
@@ -33,6 +35,7 @@ _CURES = {
 _SEEN = {
     "no version": "no live worker has version {version} of the workflow",
     "no worker": "no live worker serves the workflow",
+    "no cell": "an attempt that was under way when workers died has waited for more than a minute for a cell",
     "slow": "an attempt has been under way for more than ten minutes",
 }
 """What can be said of a run of which nothing is recorded."""
@@ -88,8 +91,9 @@ async def _list(
 def list_stuck(*, workflow: str | None, limit: int, output: str, app_path: str | None) -> None:
     """List runs that do not go on by themselves, or have not for long, and what to type.
 
-    They are blocked or parked, have failed within a day, wait for a workflow or a version that no live worker has, or
-    have an attempt under way for more than ten minutes.
+    They are blocked or parked, have failed within a day, have ended and left what was not undone, wait for a workflow
+    or a version that no live worker has, or have an attempt under way for more than ten minutes. One that has ended is
+    not listed any more once somebody has seen to it: revenant run resolve.
     """
     found = run(_stuck(app_path, workflow, limit))
     print_rows(
@@ -119,5 +123,5 @@ def problem_of(row: Row) -> str | None:
 def cure_of(row: Row) -> str:
     """Return what to type about a run that is stuck; where no step failed, there is none to go on from."""
     failed_by_code = row["reason"] == "failed" and not row["step_failed"]
-    cure = "revenant run show {id}" if failed_by_code else _CURES[row["reason"]]
+    cure = "revenant run show {id}" if failed_by_code else _CURES.get(row["reason"], "revenant run show {id}")
     return cure.format(id=shlex.quote(row["id"]), new=shlex.quote(f"{row['id']}-again"))

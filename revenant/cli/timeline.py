@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -65,7 +66,7 @@ def heading(run: RunDescription) -> Iterator[str]:
 
 def _reasons(run: RunDescription) -> Iterator[str]:
     """Yield why it stands there or has ended so, and what of the undoing has not come about."""
-    if run.problem:
+    if run.problem and run.ended_at is None:
         yield f"why: {_plain(run.problem)}"
     if run.reason:
         yield f"reason: {_plain(run.reason)}"
@@ -81,6 +82,11 @@ def _reasons(run: RunDescription) -> Iterator[str]:
         yield f"not undone: {_plain(names.get(number, 'what it was'))} (operation {number})"
     if run.note:
         yield f"note: {_plain(run.note)}"
+    if run.resolved:
+        said = f": {run.resolved['note']}" if run.resolved.get("note") else ""
+        yield _plain(f"resolved: by {run.resolved['by']}, {run.resolved['at']}{said}")
+    elif run.problem and run.ended_at is not None:
+        yield f"what to do: mend that, then `revenant run resolve {_plain(shlex.quote(run.id))} --by WHO`"
 
 
 def bar(run: RunDescription, one: OperationDescription) -> str:

@@ -233,6 +233,8 @@ def _stuck(traffic: Traffic) -> Finding:
 
 
 _REASONS = {
+    "not undone": "ended and left what was not undone",
+    "no cell": "with an attempt that waits for a cell",
     "no version": "of a version that no live worker has",
     "no worker": "of a workflow that no live worker has",
     "unclaimed": "with an external step that nobody has claimed for ten minutes",

@@ -1,4 +1,4 @@
-"""What a person may look at of runs: lists, a page at a time, and one with its events; nothing changes anything."""
+"""What a person may look at of runs: lists, a page at a time, one with its events; and who has seen to which."""
 
 from __future__ import annotations
 
@@ -59,6 +59,12 @@ async def see_run(connection: Connection, kind: str, key: str) -> SeenRun | None
     (row,) = found
     events = [event async for event in read_events(connection, bucket, row["run"]) if event["seq"] <= row["seq"]]
     return SeenRun(row, events, await _earlier(connection, bucket, events))
+
+
+async def resolve_run(connection: Connection, kind: str, key: str, *, by: str, note: str | None) -> bool:
+    """Keep that somebody has seen to a run that has ended; return false where that makes no difference."""
+    bucket = bucket_of(kind, key)
+    return bool(await fetch(connection, statement("resolve_run"), bucket=bucket, kind=kind, key=key, by=by, note=note))
 
 
 async def read_events(connection: Connection, bucket: int, stream: str) -> AsyncIterator[dict[str, Any]]:

@@ -21,5 +21,6 @@ def seen_of(row: RunWrite, events: Sequence[Event], *, messages: int, earlier: l
         "recoveries": row.recoveries, "view": from_json(row.view or "null"), "problem": row.problem,
         "started_at": events[0].at, "updated_at": events[-1].at, "ended_at": ended_at, "expires_at": expires_at,
         "owner": None, "host": None, "pid": None, "alive": None, "messages": messages,
+        "resolved": None,
     }  # fmt: skip
     return SeenRun(told, [one._asdict() for one in events], earlier)

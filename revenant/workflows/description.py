@@ -77,7 +77,9 @@ class RunDescription:
     """`running`, `waiting`, `parked`, `blocked`, and at the end `completed`, `failed` or `cancelled`."""
     version: int
     problem: str | None
-    """Why it is parked or blocked."""
+    """Why it is parked or blocked; of a run that has ended, what it left that was not undone."""
+    resolved: Mapping[str, Any] | None
+    """Who has seen to it after it had ended, `by`, with which `note`, and when, `at`."""
     closing: str | None
     """`cancelling` or `failing` while what it did is being undone."""
     reason: str | None
@@ -145,6 +147,7 @@ def describe(
     owner = row["owner"]
     return RunDescription(
         workflow=kind.removeprefix(KIND), id=key, status=row["status"], version=row["version"], problem=row["problem"],
+        resolved=row["resolved"],
         closing=None if view.closing is None or view.over else view.closing.type.partition(".")[2],
         input=view.input, result=last.get("result"), error=last.get("error"), shown=row["view"],
         reason=last.get("reason") or closing.get("reason"), not_undone=tuple(last.get("not_undone") or ()),

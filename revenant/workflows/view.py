@@ -9,6 +9,7 @@ from typing import Any
 
 from revenant.workflows import events as e
 from revenant.workflows.events import ENDS, Event
+from revenant.workflows.leftovers import left_by
 from revenant.workflows.pending import Updates
 from revenant.workflows.seen import OperationView, Signal
 from revenant.workflows.signals import Signals
@@ -293,7 +294,7 @@ def _recovered(view: View, event: Event) -> None:
 
 
 def _ended(view: View, event: Event) -> None:
-    view.end, view.status, view.problem = event, ENDS[event.type], None
+    view.end, view.status, view.problem = event, ENDS[event.type], left_by(event.data)
     for found in view.operations.values():
         found.running = False
 

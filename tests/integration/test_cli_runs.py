@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from typing import Any
 
+import psycopg
 import pytest
 import pytest_asyncio
 from click.testing import CliRunner, Result
@@ -55,6 +57,21 @@ async def careful(flow: Flow) -> None:
 @workflow(name="careful", version=2)
 async def careless(flow: Flow) -> None:
     """Newer code, without the older one beside it."""
+    await flow.signal("go")
+
+
+async def lose() -> None:
+    """Undo nothing."""
+    raise OSError("the stock is gone")
+
+
+@workflow
+async def unlucky(flow: Flow, ends: str) -> None:
+    """Cannot undo what it did."""
+    await flow.on_failure(give_back)
+    await flow.on_failure(lose, retry=Retry(attempts=1))
+    if ends == "failed":
+        raise LookupError("no such card")
     await flow.signal("go")
 
 
@@ -243,3 +260,67 @@ async def test_a_cancellation_that_undoes_first_says_that_it_does(database: str,
         assert await done(database, "cancel", "c") == (
             "Run 'c' of careful is being cancelled: what it registered is undone first. See `revenant run show c`."
         )
+
+
+async def stuck(url: str) -> dict[str, Any]:
+    listed = json.loads((await revenant(url, "run", "stuck", "-o", "json")).stdout)
+    return {row["id"]: row for row in listed}
+
+
+async def runs_of(url: str) -> tuple[str, str]:
+    found = {row["check"]: row for row in json.loads((await revenant(url, "check", "-o", "json")).stdout)}["runs"]
+    return found["status"], found["found"]
+
+
+async def test_what_could_not_be_undone_is_stuck_until_somebody_says_that_it_was_seen_to(
+    database: str, settings: Settings, connection: psycopg.AsyncConnection[Any]
+) -> None:
+    async with served(database, settings, unlucky, fails) as app:
+        cancelled = await app.start(unlucky, "cancelled", id="a 1", timeout=20)
+        await cancelled.cancel("the customer went")
+        for run in (cancelled, await app.start(unlucky, "failed", id="a2", timeout=20)):
+            with pytest.raises(RunFailed):
+                await run.result(timeout=20)
+        with pytest.raises(RunFailed):
+            await (await app.start(fails, "code", id="plain", timeout=20)).result(timeout=20)
+        # It stays listed for as long as it is kept, unlike one that has only failed.
+        await connection.execute("update revenant.run_heads set ended_at = ended_at - interval '3 days'")
+        listed = await stuck(database)
+        assert {id: row["reason"] for id, row in listed.items()} == {"a 1": "not undone", "a2": "not undone"}
+        assert listed["a 1"]["problem"] == (
+            "It left what was not undone: lose (for operation 2) failed with OSError: the stock is gone."
+        )
+        assert listed["a 1"]["what_to_type"] == (
+            "revenant run show 'a 1', mend it, then revenant run resolve 'a 1' --by WHO"
+        )
+        assert (await runs_of(database))[0] == "warn"
+        assert "2 ended and left what was not undone" in (await runs_of(database))[1]
+        shown = (await revenant(database, "run", "show", "a 1")).stdout
+        assert "what to do: mend that, then `revenant run resolve 'a 1' --by WHO`" in shown
+        said = await done(database, "resolve", "a 1", "--by", "ann", "--note", "put back by hand")
+        assert said == "Run 'a 1' of unlucky is resolved, and not listed as stuck any more."
+        assert (await done(database, "resolve", "a 1", "--by", "bob")).startswith(
+            "Run 'a 1' of unlucky was resolved by ann before, at "
+        )
+        assert set(await stuck(database)) == {"a2"}
+        assert "resolved: by ann" in (await revenant(database, "run", "show", "a 1")).stdout
+        # One that has only failed is taken off the list before its day is over in the same way.
+        await connection.execute("update revenant.run_heads set ended_at = now() where key = 'plain'")
+        assert set(await stuck(database)) == {"a2", "plain"}
+        await done(database, "resolve", "plain", "--by", "ann")
+        await done(database, "resolve", "a2", "--by", "ann")
+        assert await stuck(database) == {}
+        assert (await runs_of(database))[0] == "ok"
+        assert ((await cancelled.describe()).resolved or {})["note"] == "put back by hand"
+
+
+async def test_what_leaves_nothing_to_be_seen_to_is_not_resolved(app: Revenant, worker: Worker, database: str) -> None:
+    await app.start(stay, "here", id="goes on", timeout=20)
+    await (await app.start(stay, "here", id="ended", timeout=20)).cancel()
+    for id, status in (("goes on", "waiting"), ("ended", "cancelled")):
+        refused = await revenant(database, "run", "resolve", id, "--by", "ann")
+        assert (refused.exit_code, f"Run '{id}' of stay is {status}, and leaves nothing" in refused.stderr) == (1, True)
+    missing = await revenant(database, "run", "resolve", "nobody", "--by", "ann")
+    assert (missing.exit_code, "There is no run 'nobody'" in missing.stderr) == (3, True)
+    nobody = await revenant(database, "run", "resolve", "ended", "--by", "")
+    assert (nobody.exit_code, "Say by whom" in nobody.stderr) == (2, True)

@@ -180,6 +180,10 @@ PLANS = {
         "select key from revenant.run_heads where status = 'failed' and ended_at > now() - interval '1 day'",
         "run_heads_attention",
     ),
+    "those that left what was not undone": (
+        "select key from revenant.run_heads where problem is not null and ended_at is not null and resolved is null",
+        "run_heads_left",
+    ),
 }
 
 

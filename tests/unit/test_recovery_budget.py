@@ -173,7 +173,7 @@ def test_who_looks_at_a_run_sees_how_much_of_its_budget_is_used(capsys: pytest.C
         row = {
             "run": run.run, "version": 1, "status": "running", "seq": len(run.events), "fence": 1, "recoveries": 1,
             "view": None, "problem": None, "started_at": first, "updated_at": last, "ended_at": None,
-            "expires_at": None, "owner": None, "host": None, "pid": None, "alive": False, "messages": 0,
+            "expires_at": None, "owner": None, "host": None, "pid": None, "alive": False, "messages": 0, "resolved": None,
         }  # fmt: skip
         found = describe(run.workflow.kind, "r", row, run.events, earlier=[])
         print_timeline(found)

@@ -41,7 +41,7 @@ def described() -> RunDescription:
     row = {
         "run": run.run, "version": 1, "status": "completed", "seq": len(run.events), "fence": 1, "recoveries": 2,
         "view": None, "problem": None, "started_at": first, "updated_at": last, "ended_at": last, "expires_at": None,
-        "owner": "w", "host": None, "pid": None, "alive": False, "messages": 3,
+        "owner": "w", "host": None, "pid": None, "alive": False, "messages": 3, "resolved": None,
     }  # fmt: skip
     return describe(works.kind, "r\x1b[31m", row, run.events, earlier=["older"])
 
@@ -86,8 +86,8 @@ def ended_row(run: DryRun, status: str) -> dict[str, Any]:
     first, last = run.events[0].at, run.events[-1].at
     return {
         "run": run.run, "version": 1, "status": status, "seq": len(run.events), "fence": 1, "recoveries": 0,
-        "view": None, "problem": None, "started_at": first, "updated_at": last, "ended_at": last, "expires_at": None,
-        "owner": None, "host": None, "pid": None, "alive": False, "messages": 0,
+        "view": None, "problem": run.live.view.problem, "started_at": first, "updated_at": last, "ended_at": last,
+        "expires_at": None, "owner": None, "host": None, "pid": None, "alive": False, "messages": 0, "resolved": None,
     }  # fmt: skip
 
 
@@ -103,6 +103,12 @@ def test_why_a_run_was_cancelled_and_what_was_not_undone_stand_above_the_timelin
     lines = list(heading(found))
     assert "reason: the customer\\nwent" in lines
     assert "undoing failed: undo (operation 2): Broken: no" in lines
+    assert "what to do: mend that, then `revenant run resolve r --by WHO`" in lines
+    seen = {"by": "ann", "note": "gave it\nback", "at": "2026-01-02"}
+    resolved = {**ended_row(run, "cancelled"), "resolved": seen}
+    lines = list(heading(describe(undoes.kind, "r", resolved, run.events, earlier=[])))
+    assert "resolved: by ann, 2026-01-02: gave it\\nback" in lines
+    assert not any(line.startswith(("what to do", "why")) for line in lines)
 
 
 def test_what_was_not_even_tried_to_be_undone_is_named() -> None:

@@ -73,6 +73,25 @@ def test_each_event_moves_the_number_and_the_clock_also_those_that_nothing_is_kn
     assert (view.seq, view.now, view.operations) == (2, START + timedelta(seconds=2), {})
 
 
+@pytest.mark.parametrize(
+    ("data", "left"),
+    [
+        ({"reason": "enough"}, None),
+        ({"undo_errors": [{"op": 2, "name": "refund", "error": {"type": "KeyError", "message": "'card'"}}]},
+         "It left what was not undone: refund (for operation 2) failed with KeyError: 'card'."),
+        ({"undo_errors": [{"op": 2, "name": "refund", "error": {"type": "MemoryError", "message": ""}}], "not_undone": [1]},
+         "It left what was not undone: refund (for operation 2) failed with MemoryError; operation 1, for which nothing was "
+         "tried."),
+        ({"not_undone": list(range(1, 8))}, "for which nothing was tried; and 2 more."),
+        ({"note": "its history could not be read"}, "whatever was registered, since its history could not be read."),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("type", [e.RUN_FAILED, e.RUN_CANCELLED])
+def test_what_a_run_leaves_that_was_not_undone_is_its_problem_after_its_end(type: str, data: Any, left: Any) -> None:
+    problem = reduced(STARTED, (type, None, data)).problem
+    assert problem is None if left is None else (problem or "").endswith(left)
+
+
 @pytest.mark.parametrize("type", ENDS)
 def test_after_an_end_nothing_is_under_way(type: str) -> None:
     view = reduced(STARTED, STEP, BEGUN, (type, None, {}))
