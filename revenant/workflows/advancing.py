@@ -7,7 +7,7 @@ from revenant.errors import RevenantError
 from revenant.workflows import events as e
 from revenant.workflows.asking import ask
 from revenant.workflows.attempts import begin_ready
-from revenant.workflows.ending import error_of, fail, finish, give_up, go_on_closing, not_undone, register
+from revenant.workflows.ending import error_of, fail, finish, give_up_dropped, go_on_closing, not_undone, register
 from revenant.workflows.live import LiveRun
 from revenant.workflows.updating import refuse_early
 
@@ -35,9 +35,7 @@ def _once(run: LiveRun) -> None:
         else:
             told = {"name": signal.name, "payload": signal.payload, "signal": signal.seq}
             run.record(e.SIGNAL_REFUSED, None, **told, reason=misfit.why)
-    given_up, run.given_up = run.given_up, []
-    for number in given_up:
-        give_up(run, number)
+    give_up_dropped(run)
     if run.view.status == "blocked":
         return
     if run.view.closing is not None:

@@ -66,8 +66,8 @@ def function_of(run: LiveRun, number: int) -> StepOperation[Any] | UndoOperation
 
 
 def is_current(run: LiveRun, number: int, attempt: int) -> OperationView | None:
-    """Return the operation if that attempt of it is the one under way."""
-    found = run.view.operations.get(number)
+    """Return the operation if that attempt of it is the one under way, and waited for."""
+    found = None if number in run.given_up else run.view.operations.get(number)
     return found if found is not None and found.running and found.attempt == attempt else None
 
 

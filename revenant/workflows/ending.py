@@ -60,6 +60,13 @@ def give_up(run: LiveRun, number: int) -> None:
     run.record(_GIVEN_UP[found.type], number)
 
 
+def give_up_dropped(run: LiveRun) -> None:
+    """Record what the code does not wait for any more, before anything else comes for that."""
+    given_up, run.given_up = run.given_up, []
+    for number in given_up:
+        give_up(run, number)
+
+
 def _cancel_child(run: LiveRun, what: str, key: str, workflow: str) -> None:
     kind = f"{KIND}{workflow}"
     bucket = bucket_of(kind, key)

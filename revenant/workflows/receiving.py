@@ -10,6 +10,7 @@ from revenant.workflows import events as e
 from revenant.workflows.approving import decide
 from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.controlling import CONTROLS
+from revenant.workflows.ending import give_up_dropped
 from revenant.workflows.lasting import time_out
 from revenant.workflows.late import ended
 from revenant.workflows.live import LiveRun
@@ -24,6 +25,8 @@ Details = dict[str, Any]
 
 def receive(run: LiveRun, delivery: Delivery) -> None:
     """Take one message in; it leaves the mailbox with the commit of what it led to."""
+    # What came before it may have ended a wait that this one must not go to.
+    give_up_dropped(run)
     run.draft.consumed.append((delivery.tid, delivery.seq))
     take = _DOORS.get(delivery.handler)
     if take is None:

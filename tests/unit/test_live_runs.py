@@ -291,6 +291,10 @@ def test_an_undo_that_kills_its_process_is_told_of_and_the_others_are_done() -> 
     run = DryRun(undoes)
     run.send("cancel")
     (first,) = run.open()
+    for _ in range(2):
+        run.reload()
+        attempts.recover(run.live, died=True)
+        run.go_on()
     attempts.died_alone(run.live, first, 1, "exit code 9")
     run.go_on()
     (second,) = run.open()
