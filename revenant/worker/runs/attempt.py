@@ -45,7 +45,7 @@ class RunningAttempt:
         tell: Callable[[Came, str, float], None],
         say: Callable[[Staged, int, int, str], None],
         within: Within | None = None,
-        alone: Callable[[], Awaitable[None]],
+        alone: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._alone = alone
         self._limit = limit
@@ -56,8 +56,9 @@ class RunningAttempt:
         self._start = start
         self._step: Step[..., Any] = operation.step
         self._operation = operation
-        self._task = asyncio.current_task()
-        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
         options = operation.options
         self._seconds = options.timeout
         if within is not None and within[0] is not None and self._seconds is None:
@@ -70,9 +71,10 @@ class RunningAttempt:
 
     async def run(self, threads: Threads) -> None:
         """Run the function, and tell what it came to; only a cancellation from outside is not told of."""
-        self._limits.begin()
+        self._limits.begin(self._task)
         try:
-            await self._alone()
+            if self._alone is not None:
+                await self._alone()
             if self._within is not None:
                 came = await self._transact(*self._within)
             else:
@@ -89,13 +91,15 @@ class RunningAttempt:
                 self._tell(came)
         finally:
             self._limits.end()
+            # Its task knows this attempt by that, and is known by it: what forms no ring is gone at once.
+            running_step.set(None)
 
     def _is_end(self, error: BaseException) -> bool:
         """Whether this is the end of the task, and not the step's own doing."""
         if isinstance(error, GeneratorExit):
             return _running_task() is not self._task
         ours = self._limits.passed is not None
-        return isinstance(error, asyncio.CancelledError) and self._task is not None and self._task.cancelling() > ours
+        return isinstance(error, asyncio.CancelledError) and self._task.cancelling() > ours
 
     def _came(self, result: Any, **more: Any) -> Came:
         return Came(self._staged, self._start.op, self._start.attempt, result, None, retryable=False, **more)
@@ -187,7 +191,7 @@ class RunningAttempt:
         if progress is not None:
             what = f"The progress of step {self._step.name}"
             text = dump(ANYTHING, progress, what=what, limit=self._limit)
-            self._loop.call_soon_threadsafe(self._say, staged, start.op, start.attempt, text)
+            self._task.get_loop().call_soon_threadsafe(self._say, staged, start.op, start.attempt, text)
 
 
 def _running_task() -> asyncio.Task[Any] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from typing import Any
 
 from revenant.errors import HeartbeatTimeout
 
@@ -16,7 +17,7 @@ GRACE_SECONDS = 1.0
 
 
 class Limits:
-    """The limits of the attempt that runs in the current task."""
+    """The limits of one attempt."""
 
     def __init__(self, *, timeout: float | None, heartbeat: float | None, overrun: Callable[[Exception], None]) -> None:
         self.passed: Exception | None = None
@@ -24,19 +25,19 @@ class Limits:
         self._timeout = timeout
         self._heartbeat = heartbeat
         self._overrun = overrun
-        self._loop = asyncio.get_running_loop()
-        self._task = asyncio.current_task()
-        self._beaten = time.monotonic()
+        self._task: asyncio.Task[Any] | None = None
+        self._beaten = 0.0
         self._timers: list[asyncio.TimerHandle] = []
 
-    def begin(self) -> None:
-        """Count from now."""
+    def begin(self, task: asyncio.Task[Any]) -> None:
+        """Count from now; `task` is the one that is cancelled."""
+        self._task = task
         self.beat()
         if self._timeout is not None:
             error = TimeoutError(f"the attempt took longer than {self._timeout:g} s")
-            self._timers.append(self._loop.call_later(self._timeout, self._pass, error))
+            self._time(self._timeout, self._pass, error)
         if self._heartbeat is not None:
-            self._listen(self._heartbeat)
+            self._time(self._heartbeat, self._hear)
 
     def beat(self) -> None:
         """The attempt lives. For any thread."""
@@ -44,24 +45,33 @@ class Limits:
 
     def end(self) -> None:
         """The attempt has ended, or cannot be stopped any more. Safe twice."""
+        self._stop()
+        # Whoever is told has these limits: without that, both go as soon as nobody needs them.
+        self._overrun = _nobody
+
+    def _stop(self) -> None:
         while self._timers:
             self._timers.pop().cancel()
 
-    def _listen(self, silence: float) -> None:
-        self._timers.append(self._loop.call_later(silence, self._hear))
+    def _time(self, seconds: float, then: Callable[..., None], *args: Any) -> None:
+        self._timers.append(asyncio.get_running_loop().call_later(seconds, then, *args))
 
     def _hear(self) -> None:
         assert self._heartbeat is not None
         del self._timers[-1:]
         left = self._beaten + self._heartbeat - time.monotonic()
         if left > 0:
-            self._listen(left)
+            self._time(left, self._hear)
         else:
             self._pass(HeartbeatTimeout(f"the attempt sent no heartbeat for {self._heartbeat:g} s"))
 
     def _pass(self, error: Exception) -> None:
-        self.end()
+        self._stop()
         self.passed = error
         if self._task is not None:
             self._task.cancel()
-        self._timers.append(self._loop.call_later(GRACE_SECONDS, self._overrun, error))
+        self._time(GRACE_SECONDS, self._overrun, error)
+
+
+def _nobody(error: Exception) -> None:
+    """Nobody is told any more."""

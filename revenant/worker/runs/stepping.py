@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from functools import partial
 
 from revenant import telemetry
 from revenant.config import Settings
@@ -64,11 +65,10 @@ class Stepping:
         address, step = staged.live.address, staged.live.view.operations[start.op].name
         name = attempt_name(address.workflow, address.key, step, start.attempt)
         which = staged.live.run, start.op, start.attempt
-        earlier = self._running.get(which)
-        task = asyncio.create_task(self._run(staged, start, lambda: self._alone(which, earlier)), name=name)
+        task = asyncio.create_task(self._run(staged, start, which, self._running.get(which)), name=name)
         self._tasks.add(task)
         staged.tasks[start.op] = self._running[which] = task
-        task.add_done_callback(lambda _: self._ended(which, task))
+        task.add_done_callback(partial(self._ended, which))
 
     def _ended(self, which: Which, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -96,7 +96,7 @@ class Stepping:
             await asyncio.wait(self._tasks, timeout=1)
         self._threads.close()
 
-    async def _run(self, staged: Staged, start: Start, alone: Callable[[], Awaitable[None]]) -> None:
+    async def _run(self, staged: Staged, start: Start, which: Which, earlier: asyncio.Task[None] | None) -> None:
         operation = function_of(staged.live, start.op)
         if operation is None:
             error = {"error": "RunFailed", "type": "UnknownStep", "message": "no code of it is known here"}
@@ -104,14 +104,15 @@ class Stepping:
             return
         found = staged.live.view.operations[start.op]
         if self._confinement is not None and is_suspect(found):
-            await alone()
+            await self._alone(which, earlier)
             await self._run_confined(staged, start, operation.step.name, self._confinement)
             return
         async with self._places:
+            is_alone = earlier is None and self._threads.left(which) is None
             within = self._within if isinstance(operation, StepOperation) and operation.transaction else None
             running = RunningAttempt(
                 staged=staged, start=start, operation=operation, limit=self._limit, tell=self._tell, say=self._said,
-                within=within, alone=alone,
+                within=within, alone=None if is_alone else partial(self._alone, which, earlier),
             )  # fmt: skip
             if telemetry.handlers:
                 telemetry.emit("step.start", {}, _place(staged, start.op, start.attempt, operation.step.name))
