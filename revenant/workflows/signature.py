@@ -12,6 +12,7 @@ from pydantic_core import from_json, to_json
 
 from revenant.codec import JSON, dump, explain
 from revenant.errors import ConfigurationError, InvalidArguments, Unstorable
+from revenant.wording import raised
 
 _PLAIN = (int, str, bool)
 """Types whose values are what JSON holds of them, and are not looked at any closer when they are short text."""
@@ -72,7 +73,13 @@ class Shape:
         """
         if self._is_plain(value):
             return value
-        return self.adapter.validator.validate_json(to_json(value))
+        try:
+            return self.adapter.validator.validate_json(to_json(value))
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            # A validator that gives up its process, as by sys.exit(), gives up a value, and nobody else's process.
+            raise ValueError(raised(type(error).__qualname__, error)) from error
 
     def _is_plain(self, value: object) -> bool:
         """Whether a value of the type is the same in JSON: then nothing needs to be asked of pydantic."""

@@ -108,7 +108,9 @@ class UpdateOperation(WaitOperation[Update[T]]):
             return found
         try:
             self._validator(self.read(payload))
-        except Exception as error:  # noqa: BLE001 # whatever the validator raises is why it refuses
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # noqa: BLE001 # whatever the validator raises is why it refuses
             return Misfit("UpdateRefused", as_text(str(error) or type(error).__name__)[:500])
         return None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -26,6 +27,8 @@ class Word(BaseModel):
     def refuse(cls, text: str) -> str:
         if text == "odd":
             raise RuntimeError("a validator of the user's")
+        if text == "exit":
+            sys.exit("a validator that gives up its process")
         return text
 
 
@@ -119,7 +122,7 @@ def test_a_signal_of_an_id_that_was_there_is_not_taken_again() -> None:
     assert again.replies[0][0].body == "false"
 
 
-@pytest.mark.parametrize("wrong", [{"text": 5}, {"text": "odd"}, None])
+@pytest.mark.parametrize("wrong", [{"text": 5}, {"text": "odd"}, {"text": "exit"}, None])
 def test_a_signal_of_the_wrong_shape_is_recorded_as_refused_and_the_run_waits_on(wrong: Any) -> None:
     run = DryRun(asks_for_a_word)
     draft = run.signal("word", wrong, origin="revenant_reply_x")
@@ -129,7 +132,7 @@ def test_a_signal_of_the_wrong_shape_is_recorded_as_refused_and_the_run_waits_on
     assert run.last().data == {"result": "good"}
 
 
-@pytest.mark.parametrize("wrong", [{"text": 5}, {"text": "odd"}])
+@pytest.mark.parametrize("wrong", [{"text": 5}, {"text": "odd"}, {"text": "exit"}])
 def test_an_early_signal_of_the_wrong_shape_is_refused_when_the_code_comes_to_it_and_once_only(wrong: Any) -> None:
     run = DryRun(asks_for_a_word_after_a_timer)
     run.signal("word", wrong)

@@ -26,6 +26,8 @@ def not_negative(value: int) -> None:
     judged.append(value)
     if value < 0:
         raise ValueError("it is below zero")
+    if value == 99:
+        sys.exit("it is too much")
 
 
 limits = [10]
@@ -128,12 +130,13 @@ def test_the_validator_is_asked_once_and_before_the_update_is_taken() -> None:
     assert answers(refused) == [("a", "error", "UpdateRefused")]
     assert [one.type for one in refused.events] == [e.UPDATE_REFUSED]
     assert "below zero" in refused.replies[0][0].body
+    assert answers(update(run, 99)) == [("a", "error", "UpdateRefused")]
     assert answers(update(run, "many")) == [("a", "error", "InvalidArguments")]
     update(run, 4)
-    assert judged == [-1, 4]
+    assert judged == [-1, 99, 4]
     run.reload()
     run.signal("go")
-    assert judged == [-1, 4], "what was taken is judged again by a replay"
+    assert judged == [-1, 99, 4], "what was taken is judged again by a replay"
 
 
 def test_an_update_that_comes_early_is_judged_when_the_code_asks() -> None:

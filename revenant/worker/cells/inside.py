@@ -44,6 +44,8 @@ from revenant.workflows.registry import Workflows
 log = logging.getLogger("revenant.cell")
 PROBATION_SECONDS = 0.1
 """How long whoever enters is the latest there: what kills does so soon, as a rule."""
+BROKEN = 1
+"""Exit code of a cell whose event loop was ended by what ran there."""
 LOOK_SECONDS = 0.5
 """How often to look whether the worker is there."""
 _DIE_WITH_PARENT = 1
@@ -123,7 +125,10 @@ class Inside:
         self._asked.pop(room, None)
         self._running.pop(room, None)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("An attempt failed in a cell in a way that it should not.", exc_info=error)
+            log.error("What runs in a cell failed in a way that it should not.", exc_info=error)
+            if not isinstance(error, Exception):
+                # As in a worker, what ends the event loop is a death, and not something that is tried again for ever.
+                os._exit(BROKEN)
             self._channel.post({"room": room, "gone": True})
 
     async def _probe(self, room: int, hint: Hint) -> None:
