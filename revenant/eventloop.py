@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from asyncio import _get_running_loop, _set_running_loop
+from asyncio.tasks import _enter_task, _leave_task
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
+
+from revenant.errors import ConfigurationError
 
 R = TypeVar("R")
 new_event_loop: Callable[[], asyncio.AbstractEventLoop]
@@ -40,3 +44,40 @@ def run(main: Coroutine[Any, Any, R]) -> R:
     """Run a program's main coroutine to its end, and return what it returns."""
     with asyncio.Runner(loop_factory=new_event_loop) as runner:
         return runner.run(main)
+
+
+class NoLoop:
+    """What asyncio finds in its loop's place while there is none to be used: whatever it is asked for, it raises."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise ConfigurationError(
+            "asyncio was used in the code of a workflow: what it waits for would not be the same when the code runs "
+            "again. Put what waits for the outside into a step, and await flow.step(…); sleep by flow.sleep(…), wait "
+            "side by side by flow.gather(…), and with a time-out by flow.race(…)."
+        )
+
+
+_NO_LOOP: Any = NoLoop()
+
+
+class Unlooped:
+    """While this is entered, asyncio finds neither a loop nor a task.
+
+    `asyncio.timeout` or a `TaskGroup` in the code of a workflow would cancel the task that runs it: a worker's own.
+    """
+
+    __slots__ = ("_loop", "_task")
+
+    def __enter__(self) -> None:
+        self._loop = _get_running_loop()
+        self._task = None if self._loop is None else asyncio.current_task(self._loop)
+        if self._task is not None:
+            _leave_task(self._task.get_loop(), self._task)
+        _set_running_loop(_NO_LOOP)
+
+    def __exit__(self, *_: object) -> None:
+        _set_running_loop(self._loop)
+        if self._task is not None:
+            _enter_task(self._task.get_loop(), self._task)

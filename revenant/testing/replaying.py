@@ -12,6 +12,7 @@ from revenant.testing.histories import Given, History, read_histories
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
 from revenant.workflows.attempts import BUDGET_EXCEEDED
+from revenant.workflows.contradiction import ends_otherwise
 from revenant.workflows.decider import Decider, as_workflow
 from revenant.workflows.events import ENDS, Event
 from revenant.workflows.flow import ContinueAsNew
@@ -122,7 +123,7 @@ def _replay(history: History, workflow: Workflow[Any, Any]) -> Replayed[Any]:
     last = next((place for place, one in enumerate(events) if one.type in _CLOSING), len(events))
     live = _live(history, workflow)
     try:
-        live.load(events[:last])
+        live.load(_before(events, last), ended=last < len(events))
         if live.problem is not None:
             raise Nondeterministic(live.problem)
         came = _came_to(live, history.id)
@@ -131,6 +132,14 @@ def _replay(history: History, workflow: Workflow[Any, Any]) -> Replayed[Any]:
     if last < len(events):
         _compare(live, events[last], came)
     return came
+
+
+def _before(events: list[Event], last: int) -> list[Event]:
+    """Return the events before the last one, and before what was given up for it: the code had no part in that."""
+    until = last
+    while last < len(events) and events[until - 1].type in e.GIVEN_UP:
+        until -= 1
+    return events[:until]
 
 
 def _live(history: History, workflow: Workflow[Any, Any]) -> LiveRun:
@@ -180,8 +189,4 @@ def _refuse(live: LiveRun, last: Event, recorded: str, came: Replayed[Any]) -> N
         does = f"fails there with {type(came.error).__name__}: {came.error}"
     else:
         does = f"has {came.status} there"
-    raise Nondeterministic(
-        f"The history of run {live.key!r} says, in event {last.seq}, that it has {recorded}, and version "
-        f"{live.workflow.version} of the code of {live.workflow.name!r} {does}. Bring the code back that has run so "
-        "far, or register it beside this one with its own version, or branch by flow.patched()."
-    )
+    raise Nondeterministic(ends_otherwise(live.key, live.workflow, last, recorded, does))

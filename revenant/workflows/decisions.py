@@ -172,6 +172,6 @@ _STATES = {
     e.CHILD_FINISHED: "done",
     e.STEP_FAILED: "failed",
     e.WAIT_EXPIRED: "expired",
-    **dict.fromkeys((e.STEP_CANCELLED, e.TIMER_CANCELLED, e.WAIT_CANCELLED, e.CALL_ABANDONED, e.CHILD_ABANDONED)),
+    **dict.fromkeys(e.GIVEN_UP),
 }
 """What has become of a command by an event; None: nobody waits for it any more."""

@@ -74,6 +74,8 @@ ASKS = {
     APPROVAL_ASKED: "approval",
 }
 """The events that record what the code asked for, and the types of its operations."""
+GIVEN_UP = frozenset((STEP_CANCELLED, TIMER_CANCELLED, WAIT_CANCELLED, CALL_ABANDONED, CHILD_ABANDONED))
+"""The events by which nobody waits for an operation any more."""
 STEP_ENDS = frozenset((STEP_SUCCEEDED, STEP_FAILED, STEP_CANCELLED))
 """The events after which nothing more happens to a step."""
 ENDS = {RUN_COMPLETED: "completed", RUN_FAILED: "failed", RUN_CANCELLED: "cancelled"}

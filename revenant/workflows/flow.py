@@ -28,13 +28,13 @@ from revenant.workflows.operation import (
     UndoOperation,
 )
 from revenant.workflows.retry import Retry
-from revenant.workflows.step import as_step, seconds_of
+from revenant.workflows.step import as_step
+from revenant.workflows.times import Duration, checked_moment, checked_seconds
 from revenant.workflows.waits import Waits
 
 T = TypeVar("T")
 R = TypeVar("R")
 Ts = TypeVarTuple("Ts")
-Duration = float | timedelta
 
 
 class Host(Protocol):
@@ -164,10 +164,8 @@ class Flow(Beside, Children, Waits):
 
     def sleep_until(self, moment: datetime, *, id: str | None = None) -> Operation[None]:
         """Wait until that moment, which has a time zone."""
-        given: object = moment
-        if not isinstance(given, datetime) or moment.tzinfo is None:
-            raise ConfigurationError(f"flow.sleep_until() takes a datetime with a time zone, and got {moment!r}.")
-        return TimerOperation(after=None, at=moment, name=self._timer(id, "sleep_until"))
+        at = checked_moment(moment, door="flow.sleep_until()")
+        return TimerOperation(after=None, at=at, name=self._timer(id, "sleep_until"))
 
     def _timer(self, id: str | None, usual: str) -> str:
         if id is None:
@@ -267,7 +265,7 @@ class Flow(Beside, Children, Waits):
 def _positive(duration: Duration) -> float:
     if duration in (0, timedelta(0)) and not isinstance(duration, bool):
         return 0.0
-    return seconds_of(duration) or 0.0
+    return checked_seconds(duration)
 
 
 def _sendable(message: Any, door: str) -> Sendable:

@@ -16,9 +16,9 @@ from revenant.queue.records import Reply, Scheduled
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
 from revenant.workflows.answering import Unreadable, answer_to
+from revenant.workflows.contradiction import asks_otherwise, waits_still
 from revenant.workflows.draft import Draft
-from revenant.workflows.events import ASKS, Event
-from revenant.workflows.fate import fate_of
+from revenant.workflows.events import ASKS, GIVEN_UP, Event
 from revenant.workflows.flow import Flow
 from revenant.workflows.operation import ChildOperation, Misfit, Operation, UndoOperation, WaitOperation, why_not
 from revenant.workflows.past import Past
@@ -77,6 +77,8 @@ class LiveRun:
         self._past: Past | None = None
         self._patches: list[str] = []
         """Newer paths that the code has taken while its history was read, at the end of that."""
+        self._unpatched: set[str] = set()
+        """Names whose older path the code has taken: the first answer is the whole run's."""
 
     @property
     def key(self) -> str:
@@ -90,9 +92,12 @@ class LiveRun:
 
     # Reading a run.
 
-    def load(self, history: Sequence[Event], snapshot: str | None = None) -> None:
-        """Take in all events of the run, or those after its snapshot, and run its code along them."""
-        self._past = Past.of(history)
+    def load(self, history: Sequence[Event], snapshot: str | None = None, *, ended: bool = False) -> None:
+        """Take in all events of the run, or those after its snapshot, and run its code along them.
+
+        `ended`: the code had come to its end behind them, so whatever it has not done there is newer than that.
+        """
+        self._past = Past.of(history, ended=ended)
         if snapshot is not None and self.decisions is not None:
             stood = read_snapshot(snapshot)
             stood.restore(self.decisions)
@@ -100,8 +105,11 @@ class LiveRun:
             self._begin(count=stood.count)
         for event in history:
             self.now = event.at
-            if event.type in ASKS and self.replay is not None:
-                self._check(event)
+            if self.replay is not None:
+                if event.type in ASKS:
+                    self._check(event)
+                elif event.type in GIVEN_UP and event.op in self.operations:
+                    self.derail(waits_still(self.key, self.workflow, event, self.operations[event.op]))
             self._take(event)
         self._past = None
         # A history says itself what was given up, but for what came while the run was blocked: no code was there then.
@@ -121,17 +129,9 @@ class LiveRun:
             return
         asked = self.unrecorded.pop(event.op, None)
         self.taken.pop(event.op, None)
-        wanted = (ASKS[event.type], event.data["name"])
         found = None if asked is None else (asked.type, asked.name)
-        if found != wanted:
-            end = None if self.replay is None else self.replay.end
-            says = f"for nothing more{fate_of(end)}" if found is None else f"for {found[0]} {found[1]!r}"
-            self.derail(
-                f"The history of run {self.key!r} says, in event {event.seq}, that operation {event.op} is "
-                f"{wanted[0]} {wanted[1]!r}, and version {self.workflow.version} of the code of {self.workflow.name!r} "
-                f"asks there {says}. Bring the code back that has run so far, or register it beside this one with its "
-                "own version, or branch by flow.patched(); then `revenant run requeue`."
-            )
+        if found != (ASKS[event.type], event.data["name"]):
+            self.derail(asks_otherwise(self.key, self.workflow, event, found, self.replay))
 
     # Recording.
 
@@ -297,7 +297,8 @@ class LiveRun:
             or (self._past is not None and name in self._past.patches)
         ):
             return True
-        if self._past is not None and self._past.goes_on_after(self.view.seq):
+        if name in self._unpatched or (self._past is not None and self._past.goes_on_after(self.view.seq)):
+            self._unpatched.add(name)
             return False
         if self._past is not None:
             # The history is read to its end first; what follows it is recorded then.

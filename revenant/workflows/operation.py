@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Coroutine, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Iterable, Sequence
 from datetime import datetime
 from typing import Any, ClassVar, Generic, NamedTuple, Protocol, TypeVar
 
 from pydantic import ValidationError
 
 from revenant.codec import as_text, explain
+from revenant.errors import ConfigurationError
 from revenant.workflows.signature import Shape
 from revenant.workflows.step import Step, StepOptions
 
@@ -33,15 +34,21 @@ class Sendable(Protocol):
 
 
 class Awaited(Generic[R]):
-    """What flow code can await; forgotten, it warns, as an un-awaited coroutine does."""
+    """What flow code can await, once; forgotten, it warns, as an un-awaited coroutine does."""
 
-    __slots__ = ("used",)
+    __slots__ = ("_asked", "used")
 
     def __init__(self) -> None:
         self.used = False
+        self._asked = False
 
     def __await__(self) -> Generator[Any, Any, R]:
-        self.used = True
+        if self._asked:
+            raise ConfigurationError(
+                f"{self!r} was awaited before, and a second time would do it once more. Keep what the first await "
+                "returns; to do it again, build another one."
+            )
+        self.used = self._asked = True
         return (yield self)  # type: ignore[no-any-return]  # the replay answers with what the operation promises
 
     def __del__(self) -> None:
@@ -235,7 +242,7 @@ class UndoOperation(Operation[None]):
         self.options = options
 
 
-Part = Operation[Any] | Coroutine[Any, Any, Any] | Awaited[Any]
+Part = Coroutine[Any, Any, Any] | Awaitable[Any]
 
 
 class Gather(Awaited[list[Any]]):
@@ -244,10 +251,13 @@ class Gather(Awaited[list[Any]]):
     __slots__ = ("parts", "return_exceptions")
 
     def __init__(self, parts: Sequence[Part], *, return_exceptions: bool) -> None:
+        _use(parts, "gather")
         super().__init__()
         self.parts = parts
         self.return_exceptions = return_exceptions
-        _use(parts)
+
+    def __repr__(self) -> str:
+        return f"<gather of {len(self.parts)}>"
 
 
 class Mapped(Awaited[list[Any]]):
@@ -260,6 +270,9 @@ class Mapped(Awaited[list[Any]]):
         self.parts = iter(parts)
         self.limit = limit
 
+    def __repr__(self) -> str:
+        return "<map>"
+
 
 class Race(Awaited[Any]):
     """The first of these that is answered; the others are cancelled."""
@@ -267,12 +280,30 @@ class Race(Awaited[Any]):
     __slots__ = ("parts",)
 
     def __init__(self, parts: Sequence[Part]) -> None:
+        _use(parts, "race")
         super().__init__()
         self.parts = parts
-        _use(parts)
+
+    def __repr__(self) -> str:
+        return f"<race of {len(self.parts)}>"
 
 
-def _use(parts: Sequence[Part]) -> None:
+def _use(parts: Sequence[Part], door: str) -> None:
+    """Take these for good.
+
+    Raises:
+        ConfigurationError: one of them is nothing that can be awaited.
+    """
     for part in parts:
         if isinstance(part, Awaited):
             part.used = True
+    for place, part in enumerate(parts):
+        given: object = part
+        if not isinstance(given, Awaitable):
+            for other in parts:
+                if isinstance(other, Coroutine):
+                    other.close()
+            raise ConfigurationError(
+                f"flow.{door}() takes operations, as flow.step(…) makes one, and coroutines that await them, and got "
+                f"{given!r} in place {place}. Nothing was begun; a list of them goes as flow.{door}(*parts)."
+            )

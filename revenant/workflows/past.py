@@ -25,13 +25,13 @@ class Past(NamedTuple):
     """The last event that anything can follow from."""
 
     @classmethod
-    def of(cls, history: Sequence[Event]) -> Past:
-        """Read it out of the events."""
+    def of(cls, history: Sequence[Event], *, ended: bool = False) -> Past:
+        """Read it out of the events; `ended`: what came of the code's end followed them, and is known."""
         asked = frozenset(event.op for event in history if event.type in ASKS and event.op is not None)
         taken = {event.op: event.data["signal"] for event in history if event.type in _TAKEN and event.op}
         refused = frozenset(event.data["signal"] for event in history if _refuses(event))
         patches = frozenset(event.data["name"] for event in history if event.type == e.PATCH_RECORDED)
-        last = max((event.seq for event in history if event.op is not None), default=0)
+        last = max((event.seq for event in history if ended or event.op is not None), default=0) + ended
         return cls(asked, taken, refused, patches, last)
 
     def goes_on_after(self, seq: int) -> bool:

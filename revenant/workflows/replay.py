@@ -6,16 +6,28 @@ Invariant: what the code does next depends on nothing but the answers it has bee
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
 from revenant.errors import ConfigurationError
+from revenant.eventloop import Unlooped
 from revenant.workflows.operation import Awaited, Gather, Mapped, Operation, Part, Race
 
 in_code: ContextVar[bool] = ContextVar("revenant_in_code", default=False)
 """Whether the code of a workflow runs here and now: what it does past its flow would be done again by each replay."""
+
+
+@contextmanager
+def _code_alone() -> Iterator[None]:
+    token = in_code.set(True)
+    try:
+        with Unlooped():
+            yield
+    finally:
+        in_code.reset(token)
 
 
 class Suspended(BaseException):
@@ -102,15 +114,13 @@ class Replay:
         main, self._main = self._main, None
         self._ready.clear()
         if main is not None and self.end is None:
-            self._drop(main)
+            with _code_alone():
+                self._drop(main)
         self._waiting.clear()
 
     def _run(self) -> None:
-        token = in_code.set(True)
-        try:
+        with _code_alone():
             self._go_on()
-        finally:
-            in_code.reset(token)
 
     def _go_on(self) -> None:
         while self._ready:
@@ -185,7 +195,8 @@ class Replay:
         return True
 
     def _add(self, group: Group, part: Part) -> None:
-        strand = Strand(_alone(part) if isinstance(part, Awaited) else part, group, group.count)
+        code = part if isinstance(part, Coroutine) else _alone(part)
+        strand = Strand(code, group, group.count)
         group.count += 1
         group.strands.add(strand)
         self._ready.append((strand, NOTHING))
@@ -201,7 +212,7 @@ class Replay:
         if isinstance(what, Race):
             won = answer if answer.error is not None else Answer((strand.place, answer.value))
             self._close_group(group, won)
-        elif answer.error is not None and not (isinstance(what, Gather) and what.return_exceptions):
+        elif answer.error is not None and not _is_result(what, answer.error):
             self._close_group(group, answer)
         else:
             group.results[strand.place] = answer.value if answer.error is None else answer.error
@@ -232,8 +243,13 @@ class Replay:
         _unwind(strand.coroutine)
 
 
-async def _alone(part: Awaited[Any]) -> Any:
+async def _alone(part: Awaitable[Any]) -> Any:
     return await part
+
+
+def _is_result(what: Gather | Mapped | Race, error: BaseException) -> bool:
+    """Whether an error is wanted as a result; what is no Exception, such as the wish to go on afresh, never is."""
+    return isinstance(what, Gather) and what.return_exceptions and isinstance(error, Exception)
 
 
 def _unwind(code: Coroutine[Any, Any, Any]) -> None:

@@ -14,6 +14,7 @@ from revenant.errors import ConfigurationError
 from revenant.workflows.names import checked_name
 from revenant.workflows.retry import ONCE, Retry
 from revenant.workflows.signature import Signature
+from revenant.workflows.times import seconds_of
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -218,22 +219,6 @@ def step(
         return Step(function, name=known, version=version, options=options)
 
     return mark if function is None else mark(function)
-
-
-def seconds_of(given: float | timedelta | None) -> float | None:
-    """Return a duration in seconds.
-
-    Raises:
-        ConfigurationError: it is no duration, or none that can pass.
-    """
-    if given is None:
-        return None
-    seconds: object = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 3.2e9:
-        raise ConfigurationError(
-            f"A duration is seconds, or a timedelta, of more than nothing and less than a hundred years; got {given!r}."
-        )
-    return float(seconds)
 
 
 class Attempt:

@@ -331,9 +331,7 @@ _REDUCERS: dict[str, Callable[[View, Event], None]] = {
     e.APPROVAL_GIVEN: _decided,
     e.STEP_FAILED: _failed,
     e.WAIT_EXPIRED: _failed,
-    **dict.fromkeys(
-        (e.STEP_CANCELLED, e.TIMER_CANCELLED, e.WAIT_CANCELLED, e.CALL_ABANDONED, e.CHILD_ABANDONED), _cancelled
-    ),
+    **dict.fromkeys(e.GIVEN_UP, _cancelled),
     e.CALL_ANSWERED: _answered,
     e.CHILD_FINISHED: _answered,
     e.SIGNAL_RECEIVED: _signal,

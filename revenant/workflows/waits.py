@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar, overload
 
 from pydantic_core import from_json
@@ -15,11 +15,10 @@ from revenant.workflows.approval import ApprovalOperation, Decision
 from revenant.workflows.names import checked_name
 from revenant.workflows.operation import Operation, WaitOperation
 from revenant.workflows.signature import Shape
-from revenant.workflows.step import seconds_of
+from revenant.workflows.times import Duration, checked_moment, seconds_of
 from revenant.workflows.update import Update, UpdateOperation
 
 T = TypeVar("T")
-Duration = float | timedelta
 
 
 class Waits(ABC):
@@ -122,10 +121,7 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: nobody decided by the `deadline` (seconds, timedelta or a moment).
         """
-        given: object = deadline
-        at = given if isinstance(given, datetime) else None
-        if at is not None and at.tzinfo is None:
-            raise ConfigurationError(f"flow.approval(deadline=…) takes a datetime with a time zone, and got {at!r}.")
+        at = checked_moment(deadline, door="flow.approval(deadline=…)") if isinstance(deadline, datetime) else None
         after = None if isinstance(deadline, datetime) else seconds_of(deadline)
         checked_name(name, "flow.approval")
         if assignee is not None:

@@ -15,7 +15,7 @@ from revenant.errors import ConfigurationError, InvalidArguments
 from revenant.workflows.decisions import DecisionView
 from revenant.workflows.flow import Flow
 from revenant.workflows.signature import Shape, Signature
-from revenant.workflows.step import seconds_of
+from revenant.workflows.times import seconds_of
 
 I = TypeVar("I")  # noqa: E741 # the input, as in the field's own papers
 R = TypeVar("R")

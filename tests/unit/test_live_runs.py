@@ -12,6 +12,7 @@ from pydantic_core import from_json
 from revenant.workflows import attempts
 from revenant.workflows import events as e
 from revenant.workflows.flow import Flow
+from revenant.workflows.replay import in_code
 from revenant.workflows.retry import Retry
 from revenant.workflows.workflow import workflow
 from tests.dry import DryRun, told
@@ -415,3 +416,77 @@ def test_a_patch_that_is_met_at_the_end_of_a_history_is_recorded_after_all_of_it
     assert run.types[-3:] == [e.RUN_RELEASED, e.PATCH_RECORDED, e.TIMER_SCHEDULED]
     assert [one.seq for one in run.events] == list(range(1, len(run.events) + 1))
     assert told(run.reread()) == told(run.live)
+
+
+@workflow(name="rounds")
+async def rounds(flow: Flow) -> None:
+    for _ in range(4):
+        await flow.signal("go")
+        await flow.step(work, 1)
+
+
+@workflow(name="rounds")
+async def patched_rounds(flow: Flow) -> None:
+    for _ in range(4):
+        await flow.signal("go")
+        if flow.patched("later"):
+            await flow.sleep(1)
+        await flow.step(work, 1)
+
+
+def _round(run: DryRun) -> None:
+    run.signal("go")
+    if run.open()[max(run.open())].type == "timer":
+        run.fire(max(run.open()))
+    run.succeed(max(run.open()), 1)
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_the_first_answer_about_a_patch_is_that_of_all_rounds_of_a_loop(before: int) -> None:
+    run = DryRun(rounds)
+    for _ in range(before):
+        _round(run)
+    run.reload(patched_rounds).go_on()
+    for _ in range(before, 4):
+        _round(run)
+        assert run.live.problem is None
+        assert run.reread().problem is None
+    assert run.types[-1] == e.RUN_COMPLETED
+    assert run.types.count(e.TIMER_FIRED) == (0 if before else 4)
+
+
+@workflow(name="first")
+async def takes_the_first(flow: Flow) -> None:
+    await flow.race(flow.step(work, 1), flow.step(work, 2))
+
+
+@workflow(name="first")
+async def takes_both(flow: Flow) -> None:
+    await flow.gather(flow.step(work, 1), flow.step(work, 2))
+
+
+def test_code_that_waits_for_what_was_given_up_is_blocked_and_does_not_wait_for_ever() -> None:
+    run = DryRun(takes_the_first)
+    run.send("park")
+    run.succeed(2, 2)
+    assert run.types[-1] == e.STEP_CANCELLED
+    run.reload(takes_both)
+    run.send("resume")
+    assert run.types[-1] == e.RUN_BLOCKED
+    told = run.last().data["reason"]
+    assert "event 8 (step.cancelled), that nobody waits for operation 1" in told
+    assert "version 1 of the code of 'first' waits there for step 'work'" in told
+
+
+def test_code_that_unwinds_is_code_of_a_workflow_still() -> None:
+    where = []
+
+    @workflow
+    async def cleans_up(flow: Flow) -> None:
+        try:
+            await flow.signal("never")
+        finally:
+            where.append(in_code.get())
+
+    DryRun(cleans_up).live.put_aside()
+    assert where == [True]

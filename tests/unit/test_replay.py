@@ -241,3 +241,34 @@ def test_an_answer_that_nobody_waits_for_does_nothing(desk: Desk) -> None:
     assert replay.awaits(1)
     assert replay.end is None
     replay.close()
+
+
+class Wish(BaseException):
+    """Not an Exception: what code wants to end with."""
+
+
+def test_what_is_no_exception_is_no_result_of_a_gather(desk: Desk) -> None:
+    async def wishes() -> None:
+        await ask("a")
+        raise Wish
+
+    async def code() -> None:
+        await Gather([wishes(), ask("b")], return_exceptions=True)
+
+    replay = desk.run(code())
+    replay.answer(1, Answer())
+    assert replay.dropped == [2]
+    with pytest.raises(Wish):
+        value(replay)
+
+
+async def test_asyncio_finds_the_task_again_that_runs_the_code(desk: Desk) -> None:
+    task, loop = asyncio.current_task(), asyncio.get_running_loop()
+
+    async def code() -> None:
+        assert asyncio.current_task() is None
+        await ask("a")
+
+    desk.run(code()).close()
+    assert asyncio.current_task() is task
+    assert asyncio.get_running_loop() is loop

@@ -199,6 +199,23 @@ async def test_a_patch_keeps_old_histories_on_their_path() -> None:
         replay(await history(patched_at_the_end), ships_first)
 
 
+@named("order")
+async def thanks_since_lately(flow: Flow, order: str) -> str:
+    paid = await flow.step(charge, order)
+    await flow.sleep(timedelta(days=1))
+    done = f"{paid}, {await flow.step(ship, order)}"
+    if flow.patched("thanks"):
+        await flow.step(charge, "thanks")
+    return done
+
+
+async def test_a_patch_after_all_that_an_old_run_did_is_none_of_it() -> None:
+    assert replay(await history(old), thanks_since_lately).status == "completed"
+    assert replay(await history(thanks_since_lately), thanks_since_lately).status == "completed"
+    with pytest.raises(Nondeterministic):
+        replay(await history(thanks_since_lately), old)
+
+
 async def test_failures_are_compared_as_well() -> None:
     events = await history(fails)
     found = replay(events, fails)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
@@ -62,9 +62,85 @@ async def by_casting_past_the_flow(flow: Flow) -> None:
     await app.cast(app.ref(Account, "a").deposit(1))
 
 
+async def with_a_time_out_of_asyncio(flow: Flow) -> None:
+    async with asyncio.timeout(0.01):
+        await flow.signal("never")
+
+
+async def with_a_task(flow: Flow) -> None:
+    code = note(flow)
+    try:
+        await asyncio.create_task(code)
+    finally:
+        code.close()
+
+
+async def with_a_group_of_tasks(flow: Flow) -> None:
+    async with asyncio.TaskGroup():
+        await note(flow)
+
+
+async def by_cancelling_itself(flow: Flow) -> None:
+    task = asyncio.current_task()
+    raise LookupError(f"my task is {task}")
+
+
+async def note(flow: Flow) -> None:
+    await flow.step(charge, "o")
+
+
+async def by_waiting_twice(flow: Flow) -> None:
+    paid = flow.step(charge, "o")
+    await paid
+    await paid
+
+
+async def by_waiting_for_a_loser_again(flow: Flow) -> None:
+    deadline = flow.signal("late")
+    for _ in range(2):
+        await flow.race(flow.step(charge, "o"), deadline)
+
+
+async def by_mapping_twice(flow: Flow) -> None:
+    paid = flow.map(charge, ["o"])
+    await flow.gather(paid, paid)
+
+
+async def with_a_list(flow: Flow) -> None:
+    await flow.gather(wrong([]))
+
+
+async def with_what_cannot_be_awaited(flow: Flow) -> None:
+    await flow.race(note(flow), flow.step(charge, "o"), 5)  # type: ignore[arg-type]  # the mistake
+
+
+async def for_no_time(flow: Flow) -> None:
+    await flow.sleep(wrong(None))
+
+
+async def until_the_end_of_time(flow: Flow) -> None:
+    await flow.sleep_until(datetime.max.replace(tzinfo=timezone(timedelta(hours=-5))))
+
+
+async def until_a_day_without_a_zone(flow: Flow) -> None:
+    await flow.approval("go", deadline=datetime(2026, 1, 1))  # the mistake
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
+        (with_a_time_out_of_asyncio, r"asyncio was used in the code of a workflow.*a time-out by flow.race"),
+        (with_a_task, r"asyncio was used in the code of a workflow"),
+        (with_a_group_of_tasks, r"TaskGroup"),
+        (by_cancelling_itself, r"my task is None"),
+        (by_waiting_twice, "<step charge> was awaited before, and a second time would do it once more"),
+        (by_waiting_for_a_loser_again, "<wait late> was awaited before"),
+        (by_mapping_twice, "<map> was awaited before"),
+        (with_a_list, r"flow.gather\(\) takes operations.* and got \[\] in place 0.*flow.gather\(\*parts\)"),
+        (with_what_cannot_be_awaited, r"flow.race\(\) takes operations.* and got 5 in place 2"),
+        (for_no_time, "A duration is seconds, or a timedelta.*got None"),
+        (until_the_end_of_time, r"flow.sleep_until\(\) takes a moment between the years 2 and 8999"),
+        (until_a_day_without_a_zone, r"deadline=…\) takes a datetime with a time zone"),
         (by_calling_it, r"charge\(…\) was called already, outside the step. Write flow.step\(charge, …\)"),
         (by_its_name, "A step is a function and its arguments, and this is 'charge'"),
         (by_calling_the_undo, r"charge\(…\) was called already"),
