@@ -28,9 +28,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class DryRun:
     """One run of a workflow; `events` are those that a database would have."""
 
-    def __init__(self, workflow: Workflow[Any, Any], input: Any = None, *, begin: bool = True) -> None:
+    def __init__(self, workflow: Workflow[Any, Any], input: Any = None, *, begin: bool = True, id: str = "r") -> None:
         self.workflow = workflow
-        self.address = Address(bucket_of(workflow.kind, "r"), workflow.kind, "r")
+        self.address = Address(bucket_of(workflow.kind, id), workflow.kind, id)
         self.run = new_id(self.address.bucket)
         self.events: list[Event] = []
         self.drafts: list[Draft] = []

@@ -136,10 +136,9 @@ def _replay(history: History, workflow: Workflow[Any, Any]) -> Replayed[Any]:
 
 def _before(events: list[Event], last: int) -> list[Event]:
     """Return the events before the last one, and before what was given up for it: the code had no part in that."""
-    until = last
-    while last < len(events) and events[until - 1].type in e.GIVEN_UP:
-        until -= 1
-    return events[:until]
+    while events[last - 1].type in e.GIVEN_UP:
+        last -= 1
+    return events[:last]
 
 
 def _live(history: History, workflow: Workflow[Any, Any]) -> LiveRun:

@@ -7,7 +7,6 @@ import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from typing import Any, NoReturn, Protocol, TypeVar, TypeVarTuple, Unpack, overload
 from uuid import UUID
 
@@ -40,8 +39,11 @@ Ts = TypeVarTuple("Ts")
 class Host(Protocol):
     """The run that a flow belongs to."""
 
-    run: str
     limit: int
+
+    @property
+    def chance_of(self) -> str:
+        """The stream by whose id the numbers are drawn that come next."""
 
     @property
     def key(self) -> str:
@@ -72,10 +74,15 @@ class Flow(Beside, Children, Waits):
     def __init__(self, *, host: Host) -> None:
         self._host = host
         self._timers: set[str] = set()
+        self._chances: dict[str, random.Random] = {}
 
-    @cached_property
+    @property
     def _chance(self) -> random.Random:
-        return random.Random(hashlib.sha256(self._host.run.encode()).digest())  # noqa: S311 # the same for each replay
+        stream = self._host.chance_of
+        if stream not in self._chances:
+            seed = hashlib.sha256(stream.encode()).digest()
+            self._chances[stream] = random.Random(seed)  # noqa: S311 # the same for each replay
+        return self._chances[stream]
 
     @property
     def _limit(self) -> int:

@@ -10,6 +10,7 @@ from revenant.workflows import events as e
 from revenant.workflows.arguments import MOST
 from revenant.workflows.events import ASKS, Event
 from revenant.workflows.lasting import clock_of
+from revenant.workflows.lineage import forked
 from revenant.workflows.view import View
 from revenant.workflows.workflow import Workflow
 
@@ -64,15 +65,15 @@ def cut(history: Sequence[Event], number: int, *, origin: Mapping[str, Any]) -> 
         if (event.op is None and event.type not in (*_KEPT, e.PATCH_RECORDED)) or event.op in view.operations:
             continue
         numbers[event.seq] = len(kept) + 1
-        kept.append(Event(len(kept) + 1, event.type, event.op, event.at, _told(event, numbers, origin)))
+        kept.append(Event(len(kept) + 1, event.type, event.op, event.at, _told(event, numbers)))
+    kept[0].data["forked_from"] = forked(origin, past[0].data.get("forked_from"), numbers)
     return kept
 
 
-def _told(event: Event, numbers: Mapping[int, int], origin: Mapping[str, Any]) -> dict[str, Any]:
+def _told(event: Event, numbers: Mapping[int, int]) -> dict[str, Any]:
     data = dict(event.data)
     if event.type == e.RUN_STARTED:
         data = {name: value for name, value in data.items() if name not in _OF_THE_RUN_ALONE}
-        data["forked_from"] = dict(origin)
     if "signal" in data:
         data["signal"] = numbers.get(data["signal"], data["signal"])
     if event.type == e.UPDATE_RECEIVED:

@@ -20,8 +20,10 @@ from revenant.workflows.contradiction import asks_otherwise, waits_still
 from revenant.workflows.draft import Draft
 from revenant.workflows.events import ASKS, GIVEN_UP, Event
 from revenant.workflows.flow import Flow
+from revenant.workflows.lineage import Lineage, lineage_of
 from revenant.workflows.operation import ChildOperation, Misfit, Operation, UndoOperation, WaitOperation, why_not
 from revenant.workflows.past import Past
+from revenant.workflows.patches import Patches
 from revenant.workflows.replay import Answer, Replay
 from revenant.workflows.snapshot import Snapshot, is_due, read_snapshot
 from revenant.workflows.standing import recorded
@@ -54,6 +56,7 @@ class LiveRun:
         self.codeless = codeless
         """Why its code is not run: no live worker has that version of it."""
         self.view = View()
+        self.lineage = Lineage()
         self.decisions = workflow.new_decisions(address.key)
         """What its code decides by, if it is a decider."""
         self.snapshot_seq = 0
@@ -75,10 +78,7 @@ class LiveRun:
         """Recorded operations that the code does not wait for any more."""
         self.replay: Replay | None = None
         self._past: Past | None = None
-        self._patches: list[str] = []
-        """Newer paths that the code has taken while its history was read, at the end of that."""
-        self._unpatched: set[str] = set()
-        """Names whose older path the code has taken: the first answer is the whole run's."""
+        self._patches = Patches()
 
     @property
     def key(self) -> str:
@@ -89,6 +89,11 @@ class LiveRun:
     def moment_taken(self) -> datetime:
         """When the last event happened."""
         return self.view.now or self.now
+
+    @property
+    def chance_of(self) -> str:
+        """The stream by whose id the numbers are drawn that come next."""
+        return self.lineage.stream_at(self.view.seq, self.run)
 
     # Reading a run.
 
@@ -114,8 +119,7 @@ class LiveRun:
         self._past = None
         # A history says itself what was given up, but for what came while the run was blocked: no code was there then.
         self.given_up = [number for number in self.given_up if number in self.view.operations]
-        patches, self._patches = self._patches, []
-        for name in patches if self.replay is not None else ():
+        for name in self._patches.take_met() if self.replay is not None else ():
             self.record(e.PATCH_RECORDED, None, name=name)
         if self.view.status == "blocked":
             self.put_aside()
@@ -130,7 +134,8 @@ class LiveRun:
         asked = self.unrecorded.pop(event.op, None)
         self.taken.pop(event.op, None)
         found = None if asked is None else (asked.type, asked.name)
-        if found != (ASKS[event.type], event.data["name"]):
+        wanted = (ASKS[event.type], event.data["name"])
+        if found != wanted and not (found and self.lineage.is_same(event.seq, wanted, found, self.key)):
             self.derail(asks_otherwise(self.key, self.workflow, event, found, self.replay))
 
     # Recording.
@@ -155,6 +160,7 @@ class LiveRun:
         if self.decisions is not None:
             self.decisions.take(event, self.view)
         if event.type == e.RUN_STARTED:
+            self.lineage = lineage_of(event.data.get("forked_from"))
             self._begin()
         elif event.type in (e.RUN_CANCELLING, e.RUN_FAILING, e.RUN_CONTINUED) or self.view.over:
             self.put_aside()
@@ -291,18 +297,11 @@ class LiveRun:
 
     def patched(self, name: str) -> bool:
         """Whether this run takes the newer path; recorded when it does so first."""
-        if (
-            name in self.view.patches
-            or name in self._patches
-            or (self._past is not None and name in self._past.patches)
-        ):
-            return True
-        if name in self._unpatched or (self._past is not None and self._past.goes_on_after(self.view.seq)):
-            self._unpatched.add(name)
-            return False
+        known = self._patches.known(name, self.view, self._past)
+        if known is not None:
+            return known
         if self._past is not None:
-            # The history is read to its end first; what follows it is recorded then.
-            self._patches.append(name)
+            self._patches.meet(name)
         elif self.replay is not None:
             self.record(e.PATCH_RECORDED, None, name=name)
         return True

@@ -174,7 +174,7 @@ async def test_a_failed_run_is_forked_from_the_step_that_failed_and_any_other_fr
         assert await older.result(timeout=20) == "packed a vase, carried"
         found = await older.describe()
         assert found.version == 1
-        assert found.forked_from == {"id": "done", "run": (await run.describe()).run, "op": 3}
+        assert found.forked_from == {"id": "done", "run": (await run.describe()).run, "op": 3, "events": 6}
         waiting = await app.fork(run, id="waiting", step="go")
         await stands(waiting, "waiting")
         await waiting.cancel()

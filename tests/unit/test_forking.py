@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pydantic_core import from_json
 
+from revenant.entities.message import Message
 from revenant.errors import ConfigurationError
 from revenant.workflows import events as e
 from revenant.workflows.events import Event
@@ -51,11 +53,11 @@ def travelled() -> DryRun:
 ORIGIN = {"id": "r", "run": "stream", "op": 5}
 
 
-def forked(run: DryRun, number: int) -> DryRun:
+def forked(run: DryRun, number: int, id: str = "r", origin: dict[str, Any] = ORIGIN) -> DryRun:
     """Return a run with that history, read and gone on with."""
-    fork = DryRun(run.workflow, begin=False)
+    fork = DryRun(run.workflow, begin=False, id=id)
     fork.live.put_aside()
-    told = [[one.type, one.op, one.at.isoformat(), one.data] for one in cut(run.events, number, origin=ORIGIN)]
+    told = [[one.type, one.op, one.at.isoformat(), one.data] for one in cut(run.events, number, origin=origin)]
     fork.events = begins_with(told, run.workflow, 1)
     fork.live = fork._new()
     fork.live.load([stored(one) for one in fork.events])
@@ -84,7 +86,7 @@ def test_what_was_done_before_is_kept_and_the_rest_is_asked_for_anew() -> None:
         (e.ATTEMPT_STARTED, 5),
     ]
     assert [one.seq for one in fork.events] == list(range(1, len(fork.events) + 1))
-    assert fork.events[0].data["forked_from"] == ORIGIN
+    assert fork.events[0].data["forked_from"] == {**ORIGIN, "events": 8}
     assert [one.data["signal"] for one in fork.events if one.type == e.SIGNAL_TAKEN] == [6]
     assert fork.live.view.signals.waiting["other"][0].payload == "early"
     fork.succeed(4, 2)
@@ -157,3 +159,59 @@ def test_what_was_open_beside_the_step_is_done_anew_as_the_other_runs_own() -> N
     assert (e.TIMER_SCHEDULED, 1) not in [(one.type, one.op) for one in cut(run.events, 3, origin=ORIGIN)]
     assert [one.id for one in fork.drafts[-1].schedules] == [fork.live.id_of(1, "timer")]
     assert fork.live.id_of(1, "timer") != run.live.id_of(1, "timer")
+
+
+def message(key: str) -> Message[Any]:
+    return Message(kind="Ledger", key=key, handler="book", args="{}", load=from_json, caller=None)
+
+
+@workflow
+async def by_chance_and_by_name(flow: Flow) -> Any:
+    drawn = []
+    for _ in range(4):
+        if flow.random() < 0.5:
+            await flow.step(one, 1)
+        else:
+            await flow.step(two, 1)
+        await flow.cast(message(f"of {flow.id}"))
+        await flow.signal(f"go {flow.uuid()} on {flow.id}")
+        drawn.append(flow.random())
+    return drawn
+
+
+def go_round(run: DryRun) -> None:
+    run.succeed(max(run.open()), 1)
+    run.signal(run.last().data["name"])
+
+
+def test_along_what_the_first_run_recorded_a_fork_has_the_chance_and_the_names_of_then() -> None:
+    for _ in range(8):
+        run = DryRun(by_chance_and_by_name, id="order")
+        for _ in range(3):
+            go_round(run)
+        fork = forked(run, 7, id="again/order", origin={"id": "order", "run": run.run, "op": 7})
+        assert fork.live.problem is None
+        go_round(fork)
+        assert fork.reread().problem is None
+        assert "on again/order" in fork.events[-2].data["name"] + fork.events[-3].data["name"]
+        third = forked(fork, 10, id="order/3", origin={"id": "again/order", "run": fork.run, "op": 10})
+        assert third.live.problem is None, third.events[0].data["forked_from"]
+        for each in (fork, third):
+            while not each.live.view.over:
+                go_round(each)
+        drawn = [run.live.view.seq, fork.last().data["result"], third.last().data["result"]]
+        assert drawn[1][:2] == drawn[2][:2], "as far as it was recorded"
+        assert drawn[1][3] != drawn[2][3], "what comes is its own"
+
+
+def test_a_fork_is_not_taken_for_the_first_run_where_more_than_its_id_differs() -> None:
+    run = DryRun(by_chance_and_by_name, id="order")
+    go_round(run)
+    told = cut(run.events, max(run.open()), origin={"id": "other", "run": run.run, "op": 4})
+    fork = DryRun(by_chance_and_by_name, begin=False, id="again")
+    fork.live.put_aside()
+    fork.live = fork._new()
+    fork.live.load([stored(one) for one in told])
+    assert fork.live.problem is not None
+    assert "Ledger('of order').book" in fork.live.problem
+    assert "Ledger('of again').book" in fork.live.problem
