@@ -10,7 +10,6 @@ from typing import Any, TypeVar, overload
 from pydantic_core import from_json
 
 from revenant.codec import ANYTHING, dump
-from revenant.errors import ConfigurationError
 from revenant.workflows.approval import ApprovalOperation, Decision
 from revenant.workflows.names import checked_name
 from revenant.workflows.operation import Operation, WaitOperation
