@@ -71,6 +71,7 @@ def diagnose(facts: Facts, plans: Plans) -> Iterator[Finding]:
         yield from _versions(facts.traffic)
         yield _dead(facts.traffic)
         yield _stuck(facts.traffic)
+        yield _jobs(facts.traffic)
         yield _clock(facts.traffic)
 
 
@@ -241,6 +242,14 @@ _REASONS = {
     "slow": "with an attempt under way for more than ten minutes",
 }
 """As a person says them, where that is not the word itself."""
+
+
+def _jobs(traffic: Traffic) -> Finding:
+    if not traffic.jobs:
+        return Finding("jobs", "ok", "None has been due for ten minutes")
+    told = ", ".join(f"{one.jobs:,} of {one.task}, for {one.seconds / 60:,.0f} min" for one in traffic.jobs)
+    cure = "revenant worker --jobs N, with an application whose Revenant(jobs=…) has these tasks"
+    return Finding("jobs", "warn", f"Jobs are due and nobody runs them: {told}", cure)
 
 
 def _clock(traffic: Traffic) -> Finding:

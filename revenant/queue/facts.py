@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import psycopg
-from psycopg.errors import InsufficientPrivilege
+from psycopg.errors import InsufficientPrivilege, UndefinedTable
 from psycopg.rows import class_row
 
 from revenant.errors import ConfigurationError
@@ -22,6 +22,8 @@ from revenant.sql import Current, NewerCompatible, SchemaStatus, statement, stat
 
 LISTEN_SECONDS = 2.0
 """How long a notification may take before LISTEN counts as silent."""
+WAITING_SECONDS = 600.0
+"""How long a job has been due that is told of: as long as what no external program claims."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,14 @@ class Server:
     in_all: int
     in_role: int
     in_database: int
+
+
+class WaitingJobs(NamedTuple):
+    """Jobs of one task that have been due for long; `seconds` is how long the first of them has."""
+
+    task: str
+    jobs: int
+    seconds: float
 
 
 class Newer(NamedTuple):
@@ -64,6 +74,7 @@ class Traffic:
     """Seconds that this machine's clock is ahead of the database's."""
     stuck: dict[str, int] = field(default_factory=dict)
     """Runs that do not go on by themselves, by the reason."""
+    jobs: list[WaitingJobs] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +190,16 @@ async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
         dead=dead[0],
         skew=(datetime.now(UTC) - dead[1]).total_seconds(),
         stuck=dict(stuck),
+        jobs=await _waiting_jobs(connection),
     )
+
+
+async def _waiting_jobs(connection: psycopg.AsyncConnection[Any]) -> list[WaitingJobs]:
+    try:
+        found = await connection.execute(statement("count_waiting_jobs"), {"seconds": WAITING_SECONDS})
+    except (UndefinedTable, InsufficientPrivilege):
+        return []  # jobs are not used here, or are nothing that this role may look at
+    return [WaitingJobs(*row) for row in await found.fetchall()]
 
 
 def served(crew: Iterable[Row]) -> dict[str, int]:

@@ -21,6 +21,7 @@ from revenant.eventloop import end
 from revenant.queue.connection import server_settings
 from revenant.queue.link import brief
 from revenant.worker.job_traces import keep_job_traces, observed
+from revenant.worker.known_jobs import KnownJobs
 from revenant.worker.rescue import Rescue
 
 log = logging.getLogger("revenant.jobs")
@@ -78,6 +79,7 @@ class JobRunner:
                 conninfo=url, kwargs=server_settings(url), min_size=1, max_size=concurrency + 3
             )
         )
+        self._app.job_manager = KnownJobs(self._app)
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:

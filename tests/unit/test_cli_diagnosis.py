@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from revenant.queue.diagnosis import Finding, Plans, connections_of, diagnose
-from revenant.queue.facts import Facts, Newer, Server, Traffic, served
+from revenant.queue.facts import Facts, Newer, Server, Traffic, WaitingJobs, served
 from revenant.sql import Current, Diverged, Missing, NewerCompatible, NewerIncompatible, Old, SchemaStatus
 
 SERVER = Server(
@@ -149,6 +149,15 @@ def test_dead_letters_and_a_wrong_clock_are_warnings() -> None:
     facts = replace(SOUND, traffic=replace(QUIET, dead=2, skew=-7.0))
     assert statuses(facts) == {"dead letters": "warn", "clock": "warn"}
     assert "7.0 s behind" in findings(facts)["clock"].found
+
+
+def test_jobs_that_nobody_runs_are_a_warning() -> None:
+    left = [WaitingJobs("mail", 1_200, 7_300.0), WaitingJobs("bill", 1, 640.0)]
+    found = findings(replace(SOUND, traffic=replace(QUIET, jobs=left)))["jobs"]
+    assert (found.status, found.found) == (
+        "warn", "Jobs are due and nobody runs them: 1,200 of mail, for 122 min, 1 of bill, for 11 min",
+    )  # fmt: skip
+    assert "--jobs" in found.cure
 
 
 def test_runs_that_failed_are_told_and_are_no_warning() -> None:
