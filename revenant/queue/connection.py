@@ -12,6 +12,7 @@ from psycopg.errors import InsufficientPrivilege, ReadOnlySqlTransaction
 from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, stop_never, wait_random_exponential
 
 from revenant.errors import ConfigurationError, DatabaseUnavailable
+from revenant.offspring import keep_from_offspring
 from revenant.sql import address, reason
 
 # A lost host frees its locks when these have passed, on both ends: 9 seconds, where the OS says 2 hours.
@@ -57,7 +58,7 @@ async def connect(
         settings["idle_in_transaction_session_timeout"] = str(int(idle_in_transaction * 1000))
     parts = conninfo.conninfo_to_dict(url)
     try:
-        return await opened.connect(
+        made = await opened.connect(
             url,
             autocommit=True,
             **{**_CLIENT_KEEPALIVE, **_given(parts)},
@@ -68,6 +69,8 @@ async def connect(
         # What was being made is only in these frames: kept by them, it stays open until the garbage is collected.
         traceback.clear_frames(error.__traceback__)
         raise
+    keep_from_offspring(made)
+    return made
 
 
 def server_settings(url: str, **more: str) -> dict[str, Any]:

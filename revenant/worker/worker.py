@@ -18,6 +18,7 @@ from revenant.config import Settings
 from revenant.entities.failure import Sentence
 from revenant.entities.registry import Registry
 from revenant.entities.schedule import Schedule
+from revenant.offspring import end_offspring
 from revenant.queue.link import Link
 from revenant.queue.listener import Listener
 from revenant.queue.mailbox import CASTS, WAKE_CHANNEL, notify
@@ -235,6 +236,7 @@ class Worker:
     async def start(self) -> None:
         """Begin to serve; Postgres need not be reachable yet."""
         self._loop = asyncio.get_running_loop()
+        end_offspring()
         await self._listener.start()
         await self._heartbeat.start()
         for loop in self.loops:

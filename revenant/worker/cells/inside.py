@@ -21,6 +21,7 @@ from typing import Any
 from pydantic_core import from_json
 
 from revenant.config import Settings
+from revenant.offspring import end_offspring
 from revenant.queue.records import Hint
 from revenant.queue.runs import UNKNOWN, RunWrite
 from revenant.worker.cells.cell import ALIVE_SECONDS
@@ -86,6 +87,7 @@ class Inside:
 
     async def serve(self) -> None:
         """Serve until the worker hangs up."""
+        end_offspring()
         watchdog = Watchdog(handler_timeout=self._settings.handler_timeout, running=self._says)
         watchdog.start()
         await self._channel.send({"ready": os.getpid()})

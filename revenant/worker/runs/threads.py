@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import queue
 import threading
 from collections.abc import Callable, Hashable
 from typing import Any
+
+from revenant.offspring import end_if_not
 
 log = logging.getLogger("revenant.step")
 
@@ -68,12 +71,14 @@ class Threads:
         return inlet
 
     def _work(self, inlet: queue.SimpleQueue[_Work | None]) -> None:
+        home = os.getpid()
         while (work := inlet.get()) is not None:
             value, error = None, None
             try:
                 value = work.call()
             except BaseException as raised:  # noqa: BLE001 # whatever it is, it is for whoever waits
                 error = raised
+            end_if_not(home)
             try:
                 work.loop.call_soon_threadsafe(self._done, inlet, work, value, error)
             except RuntimeError:
