@@ -274,8 +274,8 @@ def test_the_glossary_has_the_words_in_order_and_once() -> None:
 def test_pages_are_short_and_say_nothing_of_the_machine_they_were_made_on() -> None:
     for page in PAGES:
         lines = page.read_text().splitlines()
-        # The commands are looked up in one page, by name.
-        assert len(lines) <= (450 if page.name == "cli.md" else 300), name(page)
+        # The commands are looked up in one page, by name; and a changelog grows.
+        assert len(lines) <= {"cli.md": 450, "CHANGELOG.md": 400}.get(page.name, 300), name(page)
         assert not re.search(r"/(?:work|home|root|Users)/", page.read_text()), name(page)
         wide = [line for line in prose(page).splitlines() if len(line) > 125 and not line.startswith("|")]
         assert wide == [], name(page)
