@@ -39,8 +39,8 @@ _NEEDS: dict[str, dict[str, type | tuple[type, ...]]] = {
     "migrate": {"version": (int, type(None))},
 }
 """What must be of a type before it is looked at; what is not there is None."""
-_SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}")
-"""What JSON text may hold and a history may not: characters and numbers that jsonb does not store."""
+_SUSPICIOUS = re.compile(r"\\u|[0-9][eE]\+?[0-9]{2}|[0-9]{299}")
+"""What JSON text may hold and a history may not: characters that jsonb does not store, numbers that no float is."""
 _WORDS = {
     str: "text",
     int: "a whole number",

@@ -311,10 +311,12 @@ async def test_what_cannot_be_stored_fails_the_run_and_names_the_path(
     [
         ("start", "[]"),
         ("start", '{"input": 1e999}'),
+        ("start", f'{{"input": {"1" * 400}.5}}'),
         ("start", '{"input": "a\\u0000b"}'),
         ("start", '{"input": 1, "parent": 5}'),
         ("start", '{"input": 1, "parent": ["run:hops", "x", "y", true]}'),
         ("signal", '{"name": "word", "payload": "\\u0000"}'),
+        ("signal", f'{{"name": "word", "payload": {"9" * 301}e9}}'),
         ("signal", '{"name": "word", "id": [1]}'),
         ("fire", "{}"),
         ("fire", '{"run": "x", "op": {}, "what": 3}'),
