@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 8, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 9, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -683,6 +683,84 @@ from found f where f.reason is not null;
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (8, 'seen_to', '8e1df8d4b04b661ea4e1ea3be0495a2f299afb3b8540edac3fe7dce798c39e32', 1);
 
+-- 0009_scale.sql
+-- Promise: what is scheduled for an entity, and what runs are stuck, is found by look-ups, however much is stored; no table is rewritten.
+-- Locks: SHARE on scheduled while its index is built; ACCESS EXCLUSIVE on the view of stuck runs, for as long as a catalogue entry takes.
+
+-- Whether an idle entity still waits for something. Led by the key: an index led by the bucket would be taken for the
+-- way to one message.
+create index scheduled_address on revenant.scheduled (key, kind);
+
+-- Runs that do not go on by themselves, or have not for long, and why; and those that have ended and left something to be
+-- seen to. A worker that has not said for 8 s that it lives counts as dead. By a clock that stands still while a statement
+-- runs, or no index of times would be used, and whatever has ever failed was read; and with a look-up for each run that
+-- has failed today, or all events were.
+create or replace view revenant.stuck as
+with alive as (
+    select w.kinds, w.doing from revenant.workers w
+    where w.heartbeat_at > statement_timestamp() - make_interval(secs => 8)
+), served as (
+    select k.key as kind, v.version::integer as version
+    from alive w
+    cross join lateral jsonb_each(w.kinds) k
+    cross join lateral jsonb_array_elements_text(k.value -> 'versions') v (version)
+), confined as (
+    select c.value ->> 0 as kind, c.value ->> 1 as key
+    from alive w
+    cross join lateral jsonb_array_elements(w.doing -> 'waiting') c
+    where (c.value ->> 2)::timestamptz < statement_timestamp() - make_interval(mins => 1)
+), found as (
+    select h.kind, h.key, h.status, h.version, h.problem,
+        case
+            when h.status in ('blocked', 'parked') then h.status
+            when not exists (select from served s where s.kind = h.kind) then 'no worker'
+            when not exists (select from served s where s.kind = h.kind and s.version = h.version) then 'no version'
+            when h.owner is not null and exists (select from confined c where c.kind = h.kind and c.key = h.key)
+                then 'no cell'
+            when h.owner is not null and h.updated_at < statement_timestamp() - make_interval(mins => 10) then 'slow'
+        end as reason,
+        h.updated_at as since
+    from revenant.run_heads h where h.ended_at is null
+    union all
+    select h.kind, h.key, h.status, h.version, e.message, 'failed', h.ended_at
+    from revenant.run_heads h
+    cross join lateral (
+        select e.data -> 'error' ->> 'message' as message from revenant.run_events e
+        where e.bucket = h.bucket and e.run = h.run and e.seq = h.seq
+        limit 1
+    ) e
+    where h.status = 'failed' and h.ended_at > statement_timestamp() - make_interval(days => 1)
+        and h.problem is null and h.resolved is null
+    union all
+    select h.kind, h.key, h.status, h.version, h.problem, 'not undone', h.ended_at
+    from revenant.run_heads h
+    where h.problem is not null and h.ended_at is not null and h.resolved is null
+    union all
+    select m.kind, m.key, 'not begun', null, null, 'no worker', m.sent_at
+    from revenant.messages m
+    where starts_with(m.kind, 'run:') and m.handler = 'start'
+        and not exists (select from served s where s.kind = m.kind)
+        and not exists (
+            select from revenant.run_heads h where h.bucket = m.bucket and h.kind = m.kind and h.key = m.key
+        )
+    union all
+    select t.kind, t.key, h.status, h.version,
+        case
+            when t.holder is null then format('Nobody has claimed external step %s.', t.name)
+            else format('The claim of external step %s by %s was lost, and nobody has claimed it since.', t.name, t.holder)
+        end collate "default",
+        'unclaimed', coalesce(t.held_until, t.made_at)
+    from revenant.run_tasks t
+    join revenant.run_heads h on h.bucket = t.bucket and h.kind = t.kind and h.key = t.key and h.run = t.run
+    where t.type = 'step' and h.status in ('running', 'waiting')
+        and coalesce(t.held_until, t.made_at) < statement_timestamp() - make_interval(mins => 10)
+)
+select substr(f.kind, 5) as workflow, f.key as id, f.reason, f.since, f.status, f.version, f.problem
+from found f where f.reason is not null;
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (9, 'scale', '04647bab212f79d9076b91541dd3e33fa135bad2000dbc7dd238f799ce635305', 1);
+
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
 create or replace function revenant.alive_v1(worker uuid) returns boolean language plpgsql volatile as $$
@@ -930,7 +1008,7 @@ $$;
 create or replace function revenant.call(kind text, key text, handler text, args json default '{}')
 returns uuid language plpgsql volatile as $$
 declare
-    bucket smallint := revenant.bucket_v1(kind, key);
+    bucket smallint := revenant.check_address_v1(kind, key, handler, args);
     id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
 begin
     perform pg_notify('revenant_wake', w.hint)
@@ -948,6 +1026,7 @@ $$;
 create or replace function revenant.cancel_run(workflow text, id text, reason text default null)
 returns uuid language plpgsql volatile as $$
 begin
+    perform revenant.check_run_v1(workflow, cancel_run.id);
     return revenant.cast('run:' || workflow, cancel_run.id, 'cancel', json_build_object('reason', reason));
 end
 $$;
@@ -975,7 +1054,7 @@ $$;
 create or replace function revenant.cast(kind text, key text, handler text, args json default '{}')
 returns uuid language plpgsql volatile as $$
 declare
-    bucket smallint := revenant.bucket_v1(kind, key);
+    bucket smallint := revenant.check_address_v1(kind, key, handler, args);
     id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
 begin
     perform pg_notify('revenant_wake', 'cast' || w.hint)
@@ -984,6 +1063,63 @@ begin
         array[null]::text[], array[null]::bytea[]
     ) as w (hint);
     return id;
+end
+$$;
+
+-- Promise: the bucket of an address to which something can be sent; raises 22023, which says what is wrong with it and what to do.
+-- Locks: none.
+create or replace function revenant.check_address_v1(kind text, key text, handler text, args json) returns smallint
+language plpgsql immutable as $$
+begin
+    if (octet_length(kind) between 1 and 128) is not true then
+        raise exception 'a kind is text of 1 to 128 bytes, and % is none; nothing was sent', quote_nullable(left(kind, 40))
+            using errcode = '22023', hint = 'Name the kind of the entity, as in revenant.cast(''Account'', ''acct_42'', ''deposit'').';
+    elsif (octet_length(key) between 1 and 512) is not true then
+        raise exception 'a key is text of 1 to 512 bytes, and % is none; nothing was sent', quote_nullable(left(key, 40))
+            using errcode = '22023', hint = 'Give each entity a key; of a longer text, take a hash.';
+    elsif (handler <> '') is not true then
+        raise exception 'a message to %(%) needs a handler, and % is none; nothing was sent',
+            kind, quote_literal(left(key, 40)), quote_nullable(handler)
+            using errcode = '22023', hint = 'Name the handler that is to take it.';
+    elsif args is null then
+        raise exception 'the arguments of % are null; nothing was sent', quote_literal(left(handler, 40))
+            using errcode = '22023', hint = 'Send a JSON object of them by name, or an array; leave it out where there are none.';
+    end if;
+    return revenant.bucket_v1(kind, key);
+end
+$$;
+
+-- Promise: returns where a history can hold that result of a step, and read it again; else raises 22023, which says why.
+-- Locks: none.
+create or replace function revenant.check_result_v1(result jsonb, written text) returns void language plpgsql immutable as $$
+begin
+    -- A cheap look at the text first: only what is long is walked.
+    if octet_length(written) < 255 then
+        return;
+    elsif result @? 'strict $.**{150}' then
+        raise exception 'the result is nested deeper than 150 levels; nothing was changed, and the claim holds'
+            using errcode = '22023', hint = 'Return it flatter, or as text.';
+    elsif written ~ '[0-9]{255}'
+        and result @? 'strict $.** ? (@ > 1.7976931348623157e308 || @ < -1.7976931348623157e308)'
+    then
+        raise exception 'the result holds a number over 1.8e308; nothing was changed, and the claim holds'
+            using errcode = '22023', hint = 'Return it as text.';
+    end if;
+end
+$$;
+
+-- Promise: returns where there can be a run of that workflow and id; else raises 22023, which says what is wrong and what to do.
+-- Locks: none.
+create or replace function revenant.check_run_v1(workflow text, id text) returns void language plpgsql immutable as $$
+begin
+    if (octet_length(workflow) between 1 and 124) is not true then
+        raise exception 'the name of a workflow is text of 1 to 124 bytes, and % is none; nothing was sent',
+            quote_nullable(left(workflow, 40))
+            using errcode = '22023', hint = 'Name the workflow, as `revenant run ls` shows it.';
+    elsif (octet_length(id) between 1 and 512) is not true then
+        raise exception 'the id of a run is text of 1 to 512 bytes, and % is none; nothing was sent', quote_nullable(left(id, 40))
+            using errcode = '22023', hint = 'Give each run an id of its own; of a longer text, take a hash.';
+    end if;
 end
 $$;
 
@@ -1127,7 +1263,12 @@ returns table (
 declare
     most constant integer := 5;
     task revenant.run_tasks;
+    span constant interval := revenant.hold_time_v1(seconds);
 begin
+    if (claim_step.name <> '' and claim_step.holder <> '') is not true then
+        raise exception 'a step is claimed by its name, and by somebody; nothing was claimed'
+            using errcode = '22023', hint = 'Name the step, and say who you are: lists and errors tell it to people.';
+    end if;
     loop
         select f.* into task from revenant.run_tasks f
         where f.type = 'step' and f.name = claim_step.name
@@ -1150,7 +1291,7 @@ begin
     update revenant.run_tasks t
     set token = encode(set_byte(uuid_send(gen_random_uuid()), 15, task.bucket), 'hex')::uuid,
         holder = claim_step.holder, claims = t.claims + 1,
-        held_until = revenant.now() + make_interval(secs => claim_step.seconds)
+        held_until = revenant.now() + span
     where t.bucket = task.bucket and t.run = task.run and t.op = task.op
     returning t.token, substr(t.kind, 5), t.key, t.attempt, t.idempotency, t.input, t.held_until;
 end
@@ -1353,6 +1494,7 @@ $$;
 create or replace function revenant.complete_step(token uuid, result jsonb default 'null')
 returns void language plpgsql volatile as $$
 begin
+    perform revenant.check_result_v1(result, result::text);
     perform revenant.end_step_v1(token, jsonb_build_object('status', 'ok', 'result', coalesce(result, 'null')));
 end
 $$;
@@ -1685,8 +1827,12 @@ create or replace function revenant.fail_step(
 ) returns void language plpgsql volatile as $$
 begin
     perform revenant.end_step_v1(token, jsonb_build_object(
-        'status', 'error', 'retryable', retryable,
-        'error', jsonb_build_object('error', 'RunFailed', 'type', fail_step.type, 'message', fail_step.error)
+        -- What is null is not known: it is as when it is left out.
+        'status', 'error', 'retryable', coalesce(retryable, true),
+        'error', jsonb_build_object(
+            'error', 'RunFailed', 'type', coalesce(fail_step.type, 'ExternalFailure'),
+            'message', left(coalesce(fail_step.error, 'it was not said why'), 65536)
+        )
     ));
 end
 $$;
@@ -1869,6 +2015,20 @@ begin
                 hint = 'The step was answered, or claimed by somebody else after its time, or its run does not wait for it.';
     end if;
     return task;
+end
+$$;
+
+-- Promise: for how long so many seconds hold a step; raises 22023 for what is no such time, and says what to do.
+-- Locks: none.
+create or replace function revenant.hold_time_v1(seconds double precision) returns interval language plpgsql immutable as $$
+begin
+    -- NaN is greater than any number.
+    if (seconds > 0 and seconds <= 31622400) is not true then
+        raise exception 'a step is held for more than 0 seconds and up to 31622400 (366 days), not for %; nothing was changed',
+            coalesce(seconds::text, 'null')
+            using errcode = '22023', hint = 'Hold it for as long as the work takes as a rule, and renew the claim while it goes on.';
+    end if;
+    return make_interval(secs => seconds);
 end
 $$;
 
@@ -2494,7 +2654,7 @@ create or replace function revenant.renew_step(token uuid, seconds double precis
 returns timestamptz language plpgsql volatile as $$
 declare
     task revenant.run_tasks := revenant.held_step_v1(renew_step.token);
-    moment timestamptz := revenant.now() + make_interval(secs => seconds);
+    moment timestamptz := revenant.now() + revenant.hold_time_v1(seconds);
 begin
     update revenant.run_tasks t set held_until = moment
     where t.bucket = task.bucket and t.run = task.run and t.op = task.op;
@@ -2766,6 +2926,11 @@ create or replace function revenant.signal(
     workflow text, id text, name text, payload json default 'null', signal_id text default null
 ) returns uuid language plpgsql volatile as $$
 begin
+    perform revenant.check_run_v1(workflow, signal.id);
+    if (name <> '') is not true or signal_id = '' then
+        raise exception 'a signal needs a name, and an id or none, but no empty ones; nothing was sent'
+            using errcode = '22023', hint = 'Name the signal that the run waits for; those of one signal_id count once.';
+    end if;
     return revenant.cast(
         'run:' || workflow, signal.id, 'signal', json_build_object('name', name, 'payload', payload, 'id', signal_id)
     );
@@ -2777,6 +2942,7 @@ $$;
 create or replace function revenant.start(workflow text, id text, input json default 'null')
 returns uuid language plpgsql volatile as $$
 begin
+    perform revenant.check_run_v1(workflow, start.id);
     return revenant.cast('run:' || workflow, start.id, 'start', json_build_object('input', input));
 end
 $$;
@@ -3589,7 +3755,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '5f486b3897686cf38c4e52b86989a07e65dc6d0c51c5b46e7bce8323f4c01e28', 0)
+values (0, 'functions', '35a647927d5807c5042411751f31bfd63751520fbd6a280b12340c5957858542', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import psycopg
@@ -28,6 +29,16 @@ async def resize(picture: str, width: int) -> str:
 @workflow
 async def thumbnail(flow: Flow, picture: str) -> str:
     return await flow.step(resize, picture, 120, retry=Retry(attempts=3, backoff=0.01))
+
+
+@step(external=True, name="pick")
+async def pick() -> Any:
+    raise NotImplementedError
+
+
+@workflow
+async def picks(flow: Flow) -> Any:
+    return await flow.step(pick)
 
 
 async def claimed(connection: Connection, seconds: float = 30, holder: str = "me") -> Any:
@@ -77,7 +88,7 @@ async def test_a_claim_that_somebody_else_has_taken_over_is_refused(
 ) -> None:
     async with served(database, settings, thumbnail) as app:
         run = await app.start(thumbnail, "cat", id="c")
-        stale, *first = await claimed(connection, seconds=0)
+        stale, *first = await claimed(connection, seconds=0.001)
         token, *second = await claimed(connection, holder="other")
         assert stale != token
         assert first == second, "the same attempt, under the same key"
@@ -95,7 +106,7 @@ async def test_a_claim_past_its_time_is_good_while_nobody_else_has_the_step(
 ) -> None:
     async with served(database, settings, thumbnail) as app:
         run = await app.start(thumbnail, "cat", id="c")
-        token, *_ = await claimed(connection, seconds=0)
+        token, *_ = await claimed(connection, seconds=0.001)
         await connection.execute("select revenant.renew_step(%s, 60)", (token,))
         assert await rows(connection, CLAIM, "resize", "other", 30) == []
         await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
@@ -161,11 +172,14 @@ async def test_a_step_that_takes_everybody_down_who_claims_it_fails_and_is_not_g
         tokens = set()
         for attempt in (1, 2, 3):
             for _ in range(5):
-                token, _, _, number, *_ = await claimed(connection, seconds=0)
+                token, _, _, number, *_ = await claimed(connection, seconds=0.001)
                 assert number == attempt
                 tokens.add(token)
             # The sixth who asks gets nothing of it, until the next attempt is there.
-            assert await rows(connection, CLAIM, "resize", "me", 0) == []
+            await eventually(
+                lambda: value(connection, f"{TASKS} where held_until < clock_timestamp()"), what="its loss"
+            )
+            assert await rows(connection, CLAIM, "resize", "me", 30) == []
         with pytest.raises(RunFailed, match="claimed 5 times, and each claim was lost, the last one by me"):
             await run.result(timeout=20)
     assert len(tokens) == 15
@@ -293,6 +307,69 @@ async def test_json_that_cannot_be_recorded_is_refused_at_once(
             await connection.execute(r"""select revenant.complete_step(%s, '"\u0000"')""", (token,))
         await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
         assert await run.result(timeout=20) == "good"
+
+
+TOO_DEEP, TOO_LARGE = "[" * 151 + "]" * 151, "[1" + "0" * 309 + ".5]"
+
+
+@pytest.mark.parametrize("result", [TOO_DEEP, TOO_LARGE, "1e5000", '{"a": [-1e309]}'])
+async def test_a_result_that_no_history_can_be_read_with_is_refused_and_the_claim_holds(
+    database: str, settings: Settings, connection: Connection, result: str
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="the claim holds") as refused:
+            await connection.execute("select revenant.complete_step(%s, %s::jsonb)", (token, result))
+        assert refused.value.diag.message_hint
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        assert await run.result(timeout=20) == "good"
+
+
+@pytest.mark.parametrize("result", ["[" * 150 + "]" * 150, "1" + "0" * 308, f'["{"9" * 400}"]'])
+async def test_a_result_at_the_edge_of_what_can_be_recorded_is_taken(
+    database: str, settings: Settings, connection: Connection, result: str
+) -> None:
+    async with served(database, settings, picks) as app:
+        run = await app.start(picks, id="c")
+        found = await eventually(lambda: rows(connection, CLAIM, "pick", "me", 30), what="a step to claim")
+        await connection.execute("select revenant.complete_step(%s, %s::jsonb)", (found[0][0], result))
+        assert await run.result(timeout=20) == json.loads(result)
+
+
+@pytest.mark.parametrize("seconds", ["null", "'NaN'", "'infinity'", "1e15", "-1", "0"])
+async def test_a_step_is_held_for_a_time_and_for_nothing_else(
+    database: str, settings: Settings, connection: Connection, seconds: str
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        await app.start(thumbnail, "cat", id="c")
+        await eventually(lambda: value(connection, f"{TASKS} where token is null"), what="a step")
+        for name, holder in (("null", "'me'"), ("''", "'me'"), ("'resize'", "null"), ("'resize'", "''")):
+            with pytest.raises(psycopg.errors.InvalidParameterValue, match="nothing was claimed"):
+                await connection.execute(f"select revenant.claim_step({name}, {holder}, 30)")
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="nothing was changed"):
+            await connection.execute(f"select revenant.claim_step('resize', 'me', {seconds})")
+        token, *_ = await claimed(connection)
+        with pytest.raises(psycopg.errors.InvalidParameterValue, match="nothing was changed") as refused:
+            await connection.execute(f"select revenant.renew_step(%s, {seconds})", (token,))
+        assert refused.value.diag.message_hint
+        assert await value(connection, "select claims from revenant.run_tasks") == 1
+
+
+async def test_a_failure_of_which_nothing_is_known_is_one_that_is_tried_again(
+    database: str, settings: Settings, connection: Connection
+) -> None:
+    async with served(database, settings, thumbnail) as app:
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        await connection.execute("select revenant.fail_step(%s, null, null, null)", (token,))
+        token, _, _, attempt, *_ = await claimed(connection)
+        assert attempt == 2
+        await connection.execute("select revenant.complete_step(%s, '\"good\"')", (token,))
+        assert await run.result(timeout=20) == "good"
+    (failed,) = [data for type, data in await history(connection, "c") if type == "attempt.failed"]
+    assert failed["error"]["type"] == "ExternalFailure"
+    assert failed["error"]["message"] == "it was not said why"
 
 
 async def test_an_attempt_that_nobody_ends_in_time_has_failed(

@@ -22,14 +22,18 @@ WORKER = "00000000-0000-0000-0000-000000000001"
 RUNS, FEW, PAGE = 100_000, 300, 50
 APPENDED, BEGUN, VISITED, READ = 70, 60, 20, 40
 """Buffers that one run of a batch may touch: with two events appended, with its first two, visited, and read whole."""
-LISTED, FOUND = 4, 40
-"""Buffers of one run of a page of the youngest, and of all runs of one id."""
+LISTED, FOUND, STUCK = 4, 40, 30
+"""Buffers of one run of a page of the youngest, of all runs of one id, and of a run that is stuck."""
 TABLES = ("run_heads", "run_events", "run_snapshots", "run_progress", "messages")
 HEADS = """
 insert into revenant.run_heads (bucket, kind, key, run, version, status, seq, fence, digest, started_at)
 select b, 'run:w', n::text, (substr(md5(n::text), 1, 30) || lpad(to_hex(b::int), 2, '0'))::uuid, 1, 'waiting', 3, 1, '',
     timestamptz '2026-01-01Z' + make_interval(secs => n)
 from generate_series(%s::int, %s) n, revenant.bucket_v1('run:w', n::text) b
+"""
+FAILED = """
+update revenant.run_heads
+set status = 'failed', ended_at = now() - case when key::int % 1000 = 0 then interval '1 hour' else interval '3 days' end
 """
 EVENTS = """
 insert into revenant.run_events (bucket, run, seq, type, op, at, data)
@@ -153,3 +157,17 @@ async def check_lists(connection: Connection) -> None:
             assert await touched(connection, text, *parameters) < LISTED * PAGE, place
     text, parameters = call("find_runs", {"key": "7"})
     assert await touched(connection, text, *parameters) < FOUND
+
+
+async def test_what_has_failed_long_ago_is_not_read_by_whoever_looks_for_stuck_runs(connection: Connection) -> None:
+    many = 20_000
+    for table in TABLES:
+        await connection.execute(f"alter table revenant.{table} set (autovacuum_enabled = off)")
+    await connection.execute(HEADS, (1, many))
+    await connection.execute(FAILED)
+    await connection.execute(EVENTS, (1, many))
+    for table in TABLES:
+        await connection.execute(f"vacuum analyze revenant.{table}")
+    # The mailbox is read as a whole: it has few messages as a rule, and whoever asks this is a person.
+    assert await touched(connection, "select * from revenant.stuck", small="messages") < STUCK * many // 1000
+    assert len(await rows(connection, "select * from revenant.stuck where reason = 'failed'")) == many // 1000

@@ -15,7 +15,7 @@ from tests.tools import rows, value
 pytestmark = pytest.mark.fresh  # plans depend on what autovacuum has seen
 Connection = psycopg.AsyncConnection[Any]
 STORED, PAGE = 50_000, 50
-RELEASED, REMINDED, FIRED, CANCELLED, TOUCHED, WALKED = 12, 4, 30, 5, 8, 1
+RELEASED, REMINDED, FIRED, CANCELLED, TOUCHED, WALKED, ENDED = 16, 4, 30, 8, 8, 1, 40
 """Buffers that one function may touch for each row of its page."""
 OVERHEAD = 60
 """Buffers that a call touches whatever it finds."""
@@ -84,3 +84,15 @@ async def test_noting_and_looking_for_idle_entities_costs_a_page(stale: Connecti
     nobody = "select * from revenant.expire_v1('Nobody', %s, %s::smallint[], 0::smallint, '', %s)"
     assert await touched(stale, nobody, 3600.0, list(range(256)), page) < 5 * 256
     assert await value(stale, "select count(*) from revenant.messages") == 0
+
+
+async def test_whether_idle_entities_wait_for_something_costs_a_look_up_each(stale: Connection) -> None:
+    await stale.execute(ENTITIES)
+    await stale.execute(SCHEDULED)
+    await stale.execute("delete from revenant.scheduled where key::int % 2 = 0")
+    walk = "select * from revenant.expire_v1('Visit', -60, %s::smallint[], 0::smallint, '', %s)"
+    assert await touched(stale, walk, list(range(256)), PAGE) < ENDED * PAGE + OVERHEAD
+    await stale.execute(walk, (list(range(256)), PAGE))
+    told = await rows(stale, "select key from revenant.messages where handler = 'revenant:expire'")
+    assert 0 < len(told) < PAGE
+    assert all(int(key) % 2 == 0 for (key,) in told)

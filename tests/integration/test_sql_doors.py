@@ -96,3 +96,49 @@ async def test_check_finds_a_role_that_may_do_nothing(database: str, role: str) 
 async def test_check_says_that_the_owner_may_do_everything(database: str) -> None:
     found = {finding.check: finding for finding in diagnose(await gather(database), Plans(connections=1))}
     assert found["role"].found.endswith("may run workers, send from Python, send from SQL and read all tables")
+
+
+LONG, MANY = "repeat('x', 600)", "repeat('x', 125)"
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        ("revenant.cast(null, 'a', 'h')", "a kind is text of 1 to 128 bytes, and NULL is none"),
+        ("revenant.cast('', 'a', 'h')", "a kind is text"),
+        (f"revenant.cast({LONG}, 'a', 'h')", "a kind is text"),
+        ("revenant.cast('K', null, 'h')", "a key is text of 1 to 512 bytes, and NULL is none"),
+        ("revenant.cast('K', '', 'h')", "a key is text"),
+        (f"revenant.call('K', {LONG}, 'h')", "a key is text"),
+        ("revenant.cast('K', 'a', null)", "needs a handler, and NULL is none"),
+        ("revenant.call('K', 'a', '')", "needs a handler"),
+        ("revenant.cast('K', 'a', 'h', null)", "the arguments of 'h' are null"),
+        ("revenant.start(null, 'a')", "the name of a workflow is text of 1 to 124 bytes, and NULL is none"),
+        ("revenant.start('', 'a')", "the name of a workflow is text"),
+        (f"revenant.start({MANY}, 'a')", "the name of a workflow is text"),
+        ("revenant.start('w', null)", "the id of a run is text of 1 to 512 bytes, and NULL is none"),
+        ("revenant.cancel_run('w', '')", "the id of a run is text"),
+        ("revenant.signal('w', null, 'n')", "the id of a run is text"),
+        ("revenant.signal('w', 'a', null)", "a signal needs a name"),
+        ("revenant.signal('w', 'a', '')", "a signal needs a name"),
+        ("revenant.signal('w', 'a', 'n', '1', '')", "a signal needs a name"),
+    ],
+)
+async def test_what_cannot_be_sent_is_refused_in_words_that_say_what_to_do(
+    connection: Connection, call: str, words: str
+) -> None:
+    with pytest.raises(psycopg.errors.InvalidParameterValue, match=words) as refused:
+        await connection.execute(f"select {call}")
+    assert "nothing was sent" in str(refused.value)
+    assert refused.value.diag.message_hint
+    assert await value(connection, "select count(*) from revenant.messages") == 0
+
+
+async def test_the_longest_addresses_can_be_sent_to(connection: Connection) -> None:
+    for call in (
+        "revenant.cast(repeat('k', 128), repeat('x', 512), 'h')",
+        "revenant.start(repeat('w', 124), repeat('x', 512), null)",
+        "revenant.signal(repeat('w', 124), 'a', 'n', null, null)",
+    ):
+        await connection.execute(f"select {call}")
+    assert await value(connection, "select count(*) from revenant.messages") == 3

@@ -48,6 +48,7 @@ OTHER_CLOCKS = {
     "functions/tidy_v2.sql": "as tidy_v1",
     "migrations/0006_external_steps.sql": "as 0003, and when a claim has answered is for tidy_v2",
     "migrations/0008_seen_to.sql": "as 0003",
+    "migrations/0009_scale.sql": "as 0003",
     "functions/visit_v1.sql": "records since when an entity lives where; nothing is decided by it",
     "migrations/0003_workflows.sql": "the view of stuck runs asks whether workers live, and how long runs have stood, as alive_v1",
     "statements/beat_heart.sql": "as heartbeat_v1",

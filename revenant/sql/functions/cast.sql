@@ -3,7 +3,7 @@
 create or replace function revenant.cast(kind text, key text, handler text, args json default '{}')
 returns uuid language plpgsql volatile as $$
 declare
-    bucket smallint := revenant.bucket_v1(kind, key);
+    bucket smallint := revenant.check_address_v1(kind, key, handler, args);
     id uuid := encode(set_byte(uuid_send(gen_random_uuid()), 15, bucket), 'hex')::uuid;
 begin
     perform pg_notify('revenant_wake', 'cast' || w.hint)

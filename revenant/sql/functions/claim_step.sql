@@ -8,7 +8,12 @@ returns table (
 declare
     most constant integer := 5;
     task revenant.run_tasks;
+    span constant interval := revenant.hold_time_v1(seconds);
 begin
+    if (claim_step.name <> '' and claim_step.holder <> '') is not true then
+        raise exception 'a step is claimed by its name, and by somebody; nothing was claimed'
+            using errcode = '22023', hint = 'Name the step, and say who you are: lists and errors tell it to people.';
+    end if;
     loop
         select f.* into task from revenant.run_tasks f
         where f.type = 'step' and f.name = claim_step.name
@@ -31,7 +36,7 @@ begin
     update revenant.run_tasks t
     set token = encode(set_byte(uuid_send(gen_random_uuid()), 15, task.bucket), 'hex')::uuid,
         holder = claim_step.holder, claims = t.claims + 1,
-        held_until = revenant.now() + make_interval(secs => claim_step.seconds)
+        held_until = revenant.now() + span
     where t.bucket = task.bucket and t.run = task.run and t.op = task.op
     returning t.token, substr(t.kind, 5), t.key, t.attempt, t.idempotency, t.input, t.held_until;
 end

@@ -3,6 +3,7 @@
 create or replace function revenant.complete_step(token uuid, result jsonb default 'null')
 returns void language plpgsql volatile as $$
 begin
+    perform revenant.check_result_v1(result, result::text);
     perform revenant.end_step_v1(token, jsonb_build_object('status', 'ok', 'result', coalesce(result, 'null')));
 end
 $$;

@@ -5,8 +5,12 @@ create or replace function revenant.fail_step(
 ) returns void language plpgsql volatile as $$
 begin
     perform revenant.end_step_v1(token, jsonb_build_object(
-        'status', 'error', 'retryable', retryable,
-        'error', jsonb_build_object('error', 'RunFailed', 'type', fail_step.type, 'message', fail_step.error)
+        -- What is null is not known: it is as when it is left out.
+        'status', 'error', 'retryable', coalesce(retryable, true),
+        'error', jsonb_build_object(
+            'error', 'RunFailed', 'type', coalesce(fail_step.type, 'ExternalFailure'),
+            'message', left(coalesce(fail_step.error, 'it was not said why'), 65536)
+        )
     ));
 end
 $$;

@@ -4,7 +4,7 @@ create or replace function revenant.renew_step(token uuid, seconds double precis
 returns timestamptz language plpgsql volatile as $$
 declare
     task revenant.run_tasks := revenant.held_step_v1(renew_step.token);
-    moment timestamptz := revenant.now() + make_interval(secs => seconds);
+    moment timestamptz := revenant.now() + revenant.hold_time_v1(seconds);
 begin
     update revenant.run_tasks t set held_until = moment
     where t.bucket = task.bucket and t.run = task.run and t.op = task.op;

@@ -3,6 +3,7 @@
 create or replace function revenant.start(workflow text, id text, input json default 'null')
 returns uuid language plpgsql volatile as $$
 begin
+    perform revenant.check_run_v1(workflow, start.id);
     return revenant.cast('run:' || workflow, start.id, 'start', json_build_object('input', input));
 end
 $$;
