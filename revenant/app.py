@@ -15,6 +15,7 @@ import psycopg
 
 from revenant.client.client import Client
 from revenant.client.doors import check_outside
+from revenant.client.errands import Errands
 from revenant.client.external import ExternalStep, external_steps
 from revenant.client.looking import Looking
 from revenant.client.starting import Sending, Starting
@@ -87,6 +88,8 @@ class Revenant(Looking, Starting):
         self._leasing = threading.Lock()
         self._lease: Lease | None = None
         self._client: Client | None = None
+        self.errands = Errands(settings=self.settings)
+        """What its steps send through it where it is not started itself."""
         self._home: tuple[int, asyncio.AbstractEventLoop] | None = None
         self._turnstile = asyncio.Lock()
         self._stopped = False
@@ -281,6 +284,7 @@ class Revenant(Looking, Starting):
             schedules=self.schedules,
             tracebacks=self.tracebacks,
             origin=self.loaded_from or origin_of(self),
+            errands=self.errands,
         )
 
     def external(
@@ -308,6 +312,8 @@ class Revenant(Looking, Starting):
         outside = not in_code.get()
         if outside and self._client is not None and self._home == (os.getpid(), asyncio.get_running_loop()):
             return self._client
+        if outside and self._client is None and (client := self.errands.client()) is not None:
+            return client
         what = _DEEDS.get(door) or f"{as_message(message, door)!r} was sent"
         check_outside(what)
         if self._client is not None:

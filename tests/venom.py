@@ -147,6 +147,20 @@ async def dies_committing(flow: Flow, word: str) -> None:
     await flow.transaction(book_and_die, word)
 
 
+async def send(word: str) -> tuple[int, str]:
+    """Send through the application that it is of, and return where it ran, and what came."""
+    run = await app.start(works, 0, id=word)
+    again = app.run(works, word)
+    assert (await again.describe()).id == run.id
+    return os.getpid(), await run.result(timeout=20)
+
+
+@workflow
+async def sends(flow: Flow) -> tuple[int, str]:
+    """Has one step, which sends through its own application."""
+    return await flow.step(send, f"sent-by-{flow.id}")
+
+
 @workflow
 async def stays(flow: Flow) -> None:
     """Has one step, which stays."""
@@ -221,6 +235,7 @@ WORKFLOWS: list[Workflow[Any, Any]] = [
     walks,
     walks_carefully,
     does_all,
+    sends,
     stays,
     books_badly,
     dies_committing,

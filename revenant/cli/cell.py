@@ -41,6 +41,7 @@ def main(number: int) -> None:
 
 async def _serve(app: Revenant, end: socket.socket, told: dict[str, Any]) -> None:
     channel = await Channel.over(end)
+    await app.errands.start(told["url"])
     inside = Inside(
         channel=channel, workflows=app.workflows, settings=app.settings, url=told["url"], worker=told["worker"]
     )

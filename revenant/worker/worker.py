@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import psycopg
-from pydantic_core import from_json
 
-from revenant import telemetry
 from revenant.codec import new_id
 from revenant.config import Settings
 from revenant.entities.failure import Sentence
@@ -20,16 +17,13 @@ from revenant.entities.registry import Registry
 from revenant.entities.schedule import Schedule
 from revenant.offspring import end_offspring
 from revenant.queue.link import Link
-from revenant.queue.listener import Listener
-from revenant.queue.mailbox import CASTS, WAKE_CHANNEL, notify
-from revenant.queue.records import Hint
-from revenant.queue.timetable import DUE_CHANNEL
 from revenant.worker.agenda import Agenda
 from revenant.worker.caution import Caution
 from revenant.worker.cells.cells import Cells
 from revenant.worker.chronicler import Chronicler
 from revenant.worker.fleet import Fleet
-from revenant.worker.heartbeat import CHANGED, Heartbeat
+from revenant.worker.hearing import Hearing
+from revenant.worker.heartbeat import Heartbeat
 from revenant.worker.janitor import Janitor
 from revenant.worker.jobs import JobRunner
 from revenant.worker.lanes.ahead import Ahead
@@ -62,6 +56,16 @@ RESIDENCES = 2
 """Connections on which relaxed entities live: one is flushed while another is visited."""
 
 
+class Errands(Protocol):
+    """What steps send in this process through the application that they are of."""
+
+    async def start(self, url: str) -> None:
+        """Have steps of the running event loop send to that database."""
+
+    async def stop(self) -> None:
+        """Hang up; safe before start and twice."""
+
+
 class Worker:
     """Serves entities until it is stopped. Several may run anywhere; Postgres arbitrates.
 
@@ -82,10 +86,13 @@ class Worker:
         schedules: Sequence[Schedule] = (),
         tracebacks: bool = False,
         origin: str | None = None,
+        errands: Errands | None = None,
     ) -> None:
         self.id = new_id(0)
         self.counters = Counters()
         self._settings = settings
+        self._url = url
+        self._errands = errands
         self._loop: asyncio.AbstractEventLoop | None = None
         self._kinds = sorted((*registry.kinds, *workflows.kinds))
         self._jobs = jobs
@@ -99,13 +106,10 @@ class Worker:
             registry=registry, workflows=workflows, agenda=self._agenda, fleet=self._fleet, homes=self._homes
         )
         condemned: dict[str, Sentence] = {}
+        suspects = Suspects(url=url, worker_id=self.id)
         self._caution = Caution(
-            own_id=self.id,
-            kinds=self._kinds,
-            agenda=self._switchboard,
-            suspects=Suspects(url=url, worker_id=self.id),
-            condemned=condemned,
-        )
+            own_id=self.id, kinds=self._kinds, agenda=self._switchboard, suspects=suspects, condemned=condemned
+        )  # fmt: skip
         self._sweeper = Sweeper(desk=self._desk, agenda=self._switchboard, kinds=self._kinds)
         self._heartbeat = self._make_heartbeat({**registry.described(), **workflows.described()})
         self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.look)
@@ -118,12 +122,19 @@ class Worker:
             schedules=schedules,
         )
         self._lanes = self._make_lanes(url, registry, condemned, tracebacks=tracebacks)
-        self._channel = f"revenant_worker_{os.urandom(8).hex()}"
+        self._hearing = Hearing(
+            url=url,
+            desk=self._desk,
+            switchboard=self._switchboard,
+            watch=self._watch,
+            heartbeat=self._heartbeat,
+            clockwork=self.clockwork,
+            sweeper=self._sweeper,
+        )
         self._residences = self._make_residences(url, registry, condemned, tracebacks=tracebacks)
         self._cells = Cells(application=origin, url=url, worker=self.id, settings=settings)
         self._runners = self._switchboard.runners = self._make_runners(url, workflows)
         self.loops = self._make_loops(registry, workflows)
-        self._listener = self._make_listener(url)
 
     def _make_heartbeat(self, kinds: dict[str, Any]) -> Heartbeat:
         return Heartbeat(
@@ -155,16 +166,6 @@ class Worker:
             Estate(desk=self._desk, worker_id=self.id),
             *([scanner, Retention(desk=self._desk)] if workflows else []),
         ]
-
-    def _make_listener(self, url: str) -> Listener:
-        return Listener(
-            url=url,
-            role="worker-listener",
-            channels=[self._channel, WAKE_CHANNEL, DUE_CHANNEL],
-            ping=self._ping,
-            on_payload=self._hear,
-            on_connect=self._look_at_everything,
-        )
 
     def _make_lanes(
         self, url: str, registry: Registry, condemned: dict[str, Sentence], *, tracebacks: bool
@@ -200,7 +201,7 @@ class Worker:
                 number=number,
                 home=home,
                 worker=self.id,
-                desk=self._channel,
+                desk=self._hearing.channel,
                 registry=registry,
                 settings=self._settings,
                 host=Host(settings=self._settings, fleet=self._fleet, condemned=condemned),
@@ -237,7 +238,7 @@ class Worker:
         """Begin to serve; Postgres need not be reachable yet."""
         self._loop = asyncio.get_running_loop()
         end_offspring()
-        await self._listener.start()
+        await self._hearing.start()
         await self._heartbeat.start()
         for loop in self.loops:
             await loop.start()
@@ -246,6 +247,8 @@ class Worker:
         for residence in self._residences:
             await residence.start()
         await self._cells.start()
+        if self._errands is not None:
+            await self._errands.start(self._url)
         for runner in self._runners:
             await runner.start()
         if self._jobs is not None:
@@ -268,11 +271,11 @@ class Worker:
             return "the worker has not started to serve"
         if self._heartbeat.draining:
             return "the worker is draining"
-        return "" if self._listener.listening else "the worker hears no wake-ups: its LISTEN connection is lost"
+        return "" if self._hearing.listening else "the worker hears no wake-ups: its LISTEN connection is lost"
 
     async def ready(self) -> None:
         """Wait until the worker hears wake-ups and its row is in the table."""
-        await self._listener.ready()
+        await self._hearing.ready()
         await self._heartbeat.beaten.wait()
 
     def hurry(self) -> None:
@@ -295,8 +298,10 @@ class Worker:
             *([self._jobs.stop(timeout=seconds)] if self._jobs is not None else []),
         )
         await self._cells.close()
+        if self._errands is not None:
+            await self._errands.stop()
         await self._caution.stop()
-        await self._listener.stop()
+        await self._hearing.stop()
         await self._heartbeat.stop()
         if time.monotonic() < until + 2:
             await self._tell(self._heartbeat.leave())
@@ -311,31 +316,5 @@ class Worker:
         except (psycopg.Error, OSError, TimeoutError) as error:
             log.warning("The fleet was not told (%s); it finds out by the missing heartbeat.", error)
 
-    def _hear(self, channel: str, payload: str) -> None:
-        if channel == DUE_CHANNEL:
-            self.clockwork.expect(float(payload))
-        if channel == self._channel:
-            self._switchboard.heard(payload.split("\n"))
-        if channel != WAKE_CHANNEL:
-            return
-        if payload == CHANGED:
-            self._heartbeat.nudge()
-        elif payload.startswith(("[", f"{CASTS}[")):
-            if telemetry.handlers:
-                telemetry.emit("wakeup.hear", {"bytes": len(payload.encode())}, {})
-            casts = payload.startswith(CASTS)
-            hints = [Hint(*row) for row in from_json(payload.removeprefix(CASTS))]
-            self._watch.add(self._switchboard.hear(hints, backlog=casts), backlog=casts)
-        else:
-            self._look_at_everything()
-
     async def _look_at_fleet(self) -> None:
         await self._heartbeat.look(await self._desk.connection())
-
-    def _look_at_everything(self) -> None:
-        for one in (self._sweeper, self._heartbeat, self.clockwork):
-            one.nudge()
-
-    async def _ping(self, channel: str, payload: str) -> None:
-        connection = await self._desk.connection(seconds=1)
-        await notify(connection, [(channel, payload)])

@@ -24,7 +24,7 @@ from tests.errands import walks
 from tests.nemesis import Crew, Gate
 from tests.runs import history
 from tests.tools import eventually, value
-from tests.venom import WORKFLOWS, Deadly, bites, bites_among, dies, dies_when_read, walks_carefully, works
+from tests.venom import WORKFLOWS, Deadly, bites, bites_among, dies, dies_when_read, sends, walks_carefully, works
 
 Connection = psycopg.AsyncConnection[Any]
 BUDGET = "recovery_budget_exceeded"
@@ -113,6 +113,22 @@ async def test_what_was_beside_deaths_runs_in_a_cell_that_dies_with_its_worker_a
     assert await run.result(timeout=60) == cell
     await eventually(lambda: not is_alive(cell), what="the end of a cell that is not needed")
     assert hand.running
+
+
+async def test_a_step_sends_through_the_application_that_it_is_of_although_only_its_worker_was_started(
+    app: Revenant, connection: Connection, crew: Crew
+) -> None:
+    await crew.hire()
+    await (await app.start(works, 0, id="first")).result(timeout=60)
+    before = await value(connection, "select count(*) from pg_stat_activity where application_name = 'revenant/client'")
+    pid, came = await (await app.start(sends, id="r")).result(timeout=60)
+    assert came == "sent-by-r-1sent-by-r-2"
+    (hand,) = crew.hands
+    assert pid == hand.process.pid
+    now = await value(connection, "select count(*) from pg_stat_activity where application_name = 'revenant/client'")
+    assert now == before + 1, "it connects when the first step sends"
+    hand.process.send_signal(signal.SIGTERM)
+    assert await asyncio.to_thread(hand.process.wait, 30) == 0
 
 
 async def test_a_step_with_a_smaller_recovery_budget_runs_in_a_cell_sooner(

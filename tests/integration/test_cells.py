@@ -36,7 +36,7 @@ from tests import venom
 from tests.acceptance.command import is_alive, wait_for
 from tests.flows import history, types
 from tests.tools import eventually, rows, value
-from tests.venom import WORKFLOWS, asks_twice, books_badly, dies_committing, does_all, stays, works
+from tests.venom import WORKFLOWS, asks_twice, books_badly, dies_committing, does_all, sends, stays, works
 
 Connection = psycopg.AsyncConnection[Any]
 TABLE = "create table bookings (word text, tx text default pg_current_xact_id())"
@@ -89,6 +89,12 @@ async def test_an_attempt_in_a_cell_can_do_all_that_others_can(
     with pytest.raises(RunCancelled):
         await staying.result(timeout=30)
     await eventually(lambda: effects(tmp_path, "out-stayer") == effects(tmp_path, "in-stayer"), what="its cleaning up")
+
+
+async def test_a_step_in_a_cell_sends_through_the_application_that_it_is_of(app: Revenant) -> None:
+    pid, came = await (await app.start(sends, id="r")).result(timeout=60)
+    assert pid != os.getpid()
+    assert came == "sent-by-r-1sent-by-r-2"
 
 
 async def test_a_transaction_that_kills_its_cell_leaves_nothing_and_fails_its_run(

@@ -59,8 +59,8 @@ async def test_what_nobody_waits_for_says_so_however_it_is_sent(
 
 async def test_a_worker_puts_what_nobody_waits_for_behind_what_somebody_does(app: Revenant) -> None:
     worker = app.worker()
-    worker._hear(WAKE_CHANNEL, 'cast[[7,"Account","cast",1]]')
-    worker._hear(WAKE_CHANNEL, '[[7,"Account","call",1]]')
+    worker._hearing._hear(WAKE_CHANNEL, 'cast[[7,"Account","cast",1]]')
+    worker._hearing._hear(WAKE_CHANNEL, '[[7,"Account","call",1]]')
     # Nobody of the fleet is known yet: another may go first.
     watched = {watched.hint.key: watched.backlog for watched in worker._watch._watched.values()}
     behind = {key for _, key in worker._agenda._backlog} | {key for key, backlog in watched.items() if backlog}
