@@ -32,6 +32,7 @@ from revenant.queue.runs import UNKNOWN, find_dead_runs, visit_runs
 from revenant.worker.worker import Worker
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
+from revenant.workflows.standing import Standing
 from revenant.workflows.workflow import Workflow, workflow
 from tests.entities import ENTITIES, Account
 from tests.errands import WORKFLOWS, Approval, Order, Receipt, checkout, hops, naps, pays, waits
@@ -642,7 +643,7 @@ async def test_whatever_races_there_is_one_last_event(
         *(run.result(timeout=20) for run in runs),
         return_exceptions=True,
     )
-    assert all(one is None or isinstance(one, str | RunEnded | RunCancelled) for one in ends)
+    assert all(one is None or isinstance(one, str | Standing | RunEnded | RunCancelled) for one in ends)
     last = "('run.completed', 'run.failed', 'run.cancelled')"
     counts = await rows(
         connection,
