@@ -47,6 +47,14 @@ class Mark(NamedTuple):
     writer: int | None
 
 
+class Taken(NamedTuple):
+    """A message of a run that leaves its mailbox. By its id, too: a crash of Postgres gives numbers away again."""
+
+    tid: str
+    seq: int
+    id: str
+
+
 class Delivery(NamedTuple):
     """A message as a turn sees it."""
 
@@ -60,6 +68,11 @@ class Delivery(NamedTuple):
     attempts: int
     done: Reply | None
     """The reply that this idempotency key already has."""
+
+    @property
+    def taken(self) -> Taken:
+        """What takes it out of its mailbox."""
+        return Taken(self.tid, self.seq, self.id)
 
 
 class Reply(NamedTuple):
@@ -206,7 +219,9 @@ class Settlement:
 
     writes: list[StateWrite] = field(default_factory=list)
     consumed: list[tuple[str, int]] = field(default_factory=list)
-    """(tid, seq) of each message that leaves its mailbox."""
+    """(tid, seq) of each message that leaves its mailbox, of entities: whoever reads them has them locked."""
+    taken: list[Taken] = field(default_factory=list)
+    """The messages of runs that leave their mailboxes."""
     replies: list[tuple[Reply, float]] = field(default_factory=list)
     """With the seconds that each is kept for."""
     sends: list[Envelope] = field(default_factory=list)

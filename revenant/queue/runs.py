@@ -18,7 +18,7 @@ from revenant.queue.claim import BYTE_LIMIT, MESSAGE_LIMIT, give_back
 from revenant.queue.mailbox import WAKE_CHANNEL, send, waking
 from revenant.queue.records import Delivery, Envelope, Hint, Reply, Settlement
 from revenant.queue.script import array, columns, run_script
-from revenant.queue.settle import FENCED, bury, parameters, payloads
+from revenant.queue.settle import FENCED, bury, payloads, run_parameters
 from revenant.queue.timetable import keep_time
 from revenant.sql import statement
 
@@ -205,8 +205,8 @@ async def append_runs(
     try:
         if not more:
             wake, listeners = waking(wakes)
-            script = append + "\n" + statement("settle_turn") + wake
-            await run_script(connection, script, {**head, **parameters(settlement), **listeners})
+            script = append + "\n" + statement("settle_runs") + wake
+            await run_script(connection, script, {**head, **run_parameters(settlement), **listeners})
             return None
         await run_script(connection, append, head)
         if settlement.sends:
@@ -216,7 +216,7 @@ async def append_runs(
         for make in before_commit:
             await make(connection)
         wake, listeners = waking(wakes)
-        await run_script(connection, statement("settle_turn") + wake, {**parameters(settlement), **listeners})
+        await run_script(connection, statement("settle_runs") + wake, {**run_parameters(settlement), **listeners})
     except Exception as error:
         if connection.closed:
             raise

@@ -77,6 +77,17 @@ def parameters(settlement: Settlement) -> dict[str, Any]:
     return {
         **columns(settlement.writes, _WRITE_COLUMNS),
         **columns(settlement.consumed, ("message_tids", "seqs")),
+        **_replies(settlement),
+    }
+
+
+def run_parameters(settlement: Settlement) -> dict[str, Any]:
+    """Return the parameters of `settle_runs`."""
+    return {**columns(settlement.taken, ("message_tids", "seqs", "message_ids")), **_replies(settlement)}
+
+
+def _replies(settlement: Settlement) -> dict[str, Any]:
+    return {
         **columns([reply for reply, _ in settlement.replies], _REPLY_COLUMNS),
         "reply_ttls": array(ttl for _, ttl in settlement.replies),
     }

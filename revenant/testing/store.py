@@ -87,7 +87,7 @@ class Store:
         """Write what a turn did."""
         now = self._now()
         self._write_rows(settlement, now)
-        for _, seq in settlement.consumed:
+        for seq in [seq for _, seq in settlement.consumed] + [one.seq for one in settlement.taken]:
             # The last hook's is none of the mailbox.
             if seq:
                 self._take_out(seq)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from revenant.queue.records import Envelope, Reply, Scheduled
+from revenant.queue.records import Envelope, Reply, Scheduled, Taken
 from revenant.workflows.events import Event
 from revenant.workflows.operation import JobOperation
 
@@ -39,8 +39,8 @@ class Draft:
     """With how many of these its start has the run begin, before any of its code: the first one, or a history."""
     start: str | None = None
     """The id of the message that starts the run, if one does here."""
-    consumed: list[tuple[str, int]] = field(default_factory=list)
-    """(tid, seq) of each message that leaves the mailbox."""
+    consumed: list[Taken] = field(default_factory=list)
+    """The messages that leave the mailbox."""
     replies: list[tuple[Reply, str]] = field(default_factory=list)
     """With the channel on which its caller waits."""
     asked: list[tuple[str, str, bool]] = field(default_factory=list)

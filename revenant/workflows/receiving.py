@@ -27,7 +27,7 @@ def receive(run: LiveRun, delivery: Delivery) -> None:
     """Take one message in; it leaves the mailbox with the commit of what it led to."""
     # What came before it may have ended a wait that this one must not go to.
     give_up_dropped(run)
-    run.draft.consumed.append((delivery.tid, delivery.seq))
+    run.draft.consumed.append(delivery.taken)
     take = _DOORS.get(delivery.handler)
     if take is None:
         refuse(run, delivery, "UnknownHandler", f"A run takes no {delivery.handler!r}.")

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 import pytest
 import pytest_asyncio
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
 
 from revenant.codec import bucket_of, new_id
-from revenant.queue.records import Settlement
+from revenant.config import Settings
+from revenant.queue.records import Settlement, Taken
 from revenant.queue.runs import EventWrite, Lost, RunWrite, append_runs
+from revenant.workflows.flow import Flow
+from revenant.workflows.workflow import workflow
+from tests.flows import served
 from tests.integration.test_locks import is_waiting
 from tests.tools import eventually, rows, value
 
@@ -35,9 +43,11 @@ def write(key: str, *, seq: int, fence: int, stream: str | None = None, take: bo
     )  # fmt: skip
 
 
-async def append(connection: Connection, worker: str, *heads: RunWrite, word: str = "x") -> Lost | None:
+async def append(
+    connection: Connection, worker: str, *heads: RunWrite, word: str = "x", settlement: Settlement | None = None
+) -> Lost | None:
     events = [EventWrite(slot, head.seq, word, None, "2026-01-01Z", "{}") for slot, head in enumerate(heads, 1)]
-    return await append_runs(connection, worker, heads, events, Settlement())
+    return await append_runs(connection, worker, heads, events, settlement or Settlement())
 
 
 @pytest_asyncio.fixture
@@ -114,3 +124,70 @@ async def test_whoever_waits_for_a_run_holds_only_those_that_it_named_before(
         assert [await value(begun, free, key) for key in order] == [None, None, 1]
         await holder.rollback()
         assert await waiting is None
+
+
+SEND = "select revenant.signal('w', 'a', %s)::text"
+WAITING = "select ctid::text, seq, id::text from revenant.messages where kind = 'run:w'"
+
+
+@pytest.mark.parametrize("what", ["tid", "seq", "id"])
+async def test_an_append_takes_no_message_that_it_has_not_read(begun: Connection, what: str) -> None:
+    await begun.execute(SEND, ("word",))
+    (found,) = await rows(begun, WAITING)
+    read = Taken(*found)
+    others: dict[str, Any] = {"tid": "(9,9)", "seq": read.seq + 1, "id": FIRST}
+    other = read._replace(**{what: others[what]})
+    lost = await append(begun, FIRST, write("a", seq=1, fence=1), settlement=Settlement(taken=[other]))
+    assert lost == Lost([], "1 messages have left their mailboxes")
+    assert await rows(begun, WAITING) == [found]
+    assert await rows(begun, HEADS) == BEGUN
+    assert await append(begun, FIRST, write("a", seq=1, fence=1), settlement=Settlement(taken=[read])) is None
+    assert await rows(begun, WAITING) == []
+
+
+@workflow
+async def w(flow: Flow) -> list[str]:
+    return [await flow.signal("word", str), await flow.signal("word", str)]
+
+
+async def test_a_number_that_a_crash_of_postgres_gave_away_again_loses_no_signal(
+    database: str, server_url: str, settings: Settings, connection: Connection
+) -> None:
+    """What the worker has in hand was never on the disk; its number, and its place, are the next one's."""
+    heard = "select count(*) from revenant.run_events where type = 'signal.received' and data ->> 'payload' = %s"
+    appends = (
+        "select pid from pg_stat_activity "
+        "where datname = current_database() and wait_event_type = 'Lock' and strpos(query, 'append_runs') > 0"
+    )
+    async with served(database, settings, w) as app, await psycopg.AsyncConnection.connect(database) as holder:
+        run = await app.start(w, id="a")
+        await eventually(lambda: value(connection, "select status = 'waiting' from revenant.run_heads"))
+        await connection.execute("vacuum revenant.messages")
+        await holder.execute(HOLD, ("a",))
+        await connection.execute("select revenant.signal('w', 'a', 'word', '\"first\"')")
+        pid = await eventually(lambda: value(connection, appends), what="an append that waits")
+        ((tid, seq, _),) = await rows(connection, WAITING)
+        async with closed(server_url, database):
+            await connection.execute("select pg_terminate_backend(%s, 5000)", (pid,))
+            await holder.rollback()
+            await connection.execute("delete from revenant.messages")
+            await connection.execute("vacuum revenant.messages")
+            await connection.execute("alter table revenant.messages alter column seq restart with " + str(seq))
+            await connection.execute("select revenant.signal('w', 'a', 'word', '\"second\"')")
+            assert [found[:2] for found in await rows(connection, WAITING)] == [(tid, seq)]
+        await eventually(lambda: value(connection, "select count(*) = 0 from revenant.messages"), what="its end")
+        assert await value(connection, heard, "second") == 1
+        await run.signal("word", "third")
+        assert "second" in await run.result(timeout=20)
+
+
+@asynccontextmanager
+async def closed(server_url: str, database: str) -> AsyncIterator[None]:
+    """The database takes no more connections meanwhile."""
+    name = sql.Identifier(str(conninfo_to_dict(database)["dbname"]))
+    async with await psycopg.AsyncConnection.connect(server_url, autocommit=True) as admin:
+        await admin.execute(sql.SQL("alter database {} allow_connections false").format(name))
+        try:
+            yield
+        finally:
+            await admin.execute(sql.SQL("alter database {} allow_connections true").format(name))

@@ -8,7 +8,7 @@ import psycopg
 
 from revenant.codec import new_id
 from revenant.queue.link import Link
-from revenant.queue.records import Reply, Settlement
+from revenant.queue.records import Reply, Settlement, Taken
 from revenant.worker.runs.late import Late
 from tests.tools import rows, value
 
@@ -22,7 +22,7 @@ async def late(connection: Connection, key: str) -> Settlement:
     """A message that somebody waits for, and its answer."""
     asked = await value(connection, CALL, key)
     ((tid, seq),) = await rows(connection, "select ctid::text, seq from revenant.messages where id = %s", asked)
-    return Settlement(consumed=[(tid, seq)], replies=[(NONE._replace(id=asked), 60.0)])
+    return Settlement(taken=[Taken(tid, seq, asked)], replies=[(NONE._replace(id=asked), 60.0)])
 
 
 def ids(*settlements: Settlement) -> list[tuple[str]]:

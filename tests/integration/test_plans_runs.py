@@ -10,8 +10,10 @@ import pytest
 
 from revenant.codec import bucket_of, new_id
 from revenant.queue.claim import BYTE_LIMIT, MESSAGE_LIMIT
+from revenant.queue.records import Settlement, Taken
 from revenant.queue.runs import EVENT_COLUMNS, RUN_COLUMNS, UNKNOWN, EventWrite, Known, RunWrite
 from revenant.queue.script import array, columns
+from revenant.queue.settle import run_parameters
 from revenant.sql import statement
 from tests.integration.test_plans import touched
 from tests.tools import rows
@@ -20,8 +22,9 @@ pytestmark = pytest.mark.fresh  # plans depend on what autovacuum has seen
 Connection = psycopg.AsyncConnection[Any]
 WORKER = "00000000-0000-0000-0000-000000000001"
 RUNS, FEW, PAGE = 100_000, 300, 50
-APPENDED, BEGUN, VISITED, READ = 70, 60, 20, 40
-"""Buffers that one run of a batch may touch: with two events appended, with its first two, visited, and read whole."""
+APPENDED, BEGUN, VISITED, READ, SETTLED = 70, 60, 20, 40, 4
+"""Buffers that one run of a batch may touch: with two events appended, with its first two, visited, and read whole; and a
+message that is taken."""
 LISTED, FOUND, STUCK = 4, 40, 30
 """Buffers of one run of a page of the youngest, of all runs of one id, and of a run that is stuck."""
 TABLES = ("run_heads", "run_events", "run_snapshots", "run_progress", "messages")
@@ -112,6 +115,15 @@ async def appended(connection: Connection, keys: list[str]) -> int:
     return await touched(connection, text, *parameters)
 
 
+async def settled(connection: Connection, keys: list[str]) -> int:
+    """Return the buffers that taking the messages of these runs touches."""
+    query = "select ctid::text, seq, id::text from revenant.messages where key = any (%s)"
+    taken = [Taken(*found) for found in await rows(connection, query, keys)]
+    assert len(taken) == len(keys)
+    text, parameters = call("settle_runs", run_parameters(Settlement(taken=taken)))
+    return await touched(connection, text, *parameters)
+
+
 async def check(connection: Connection, what: str) -> None:
     """The hot functions touch a few buffers for each run, whether there is such a run or not."""
     old = [str(number) for number in range(10, RUNS, RUNS // PAGE)]
@@ -121,6 +133,7 @@ async def check(connection: Connection, what: str) -> None:
     assert await visited(connection, old, whole=False) < VISITED * PAGE, what
     assert await visited(connection, old, whole=True) < READ * PAGE, what
     assert await visited(connection, new, whole=False) < VISITED * PAGE, what
+    assert await settled(connection, old) < SETTLED * PAGE, what
 
 
 async def test_runs_are_visited_and_appended_to_by_look_ups_whatever_there_was_when_that_was_planned(

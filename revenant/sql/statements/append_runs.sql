@@ -1,4 +1,4 @@
--- Promise: appends to the streams of runs, in the transaction that is open; settle_turn, which follows, commits it.
+-- Promise: appends to the streams of runs, in the transaction that is open; settle_runs, which follows, commits it.
 -- Locks: those of append_runs_v2.
 select revenant.append_runs_v2(
     %(worker)s::uuid, %(run_buckets)s::smallint[], %(run_kinds)s::text[], %(run_keys)s::text[],

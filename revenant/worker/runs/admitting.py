@@ -119,7 +119,7 @@ class Admitting:
     def _receive(self, staged: Staged, delivery: Delivery) -> None:
         live = staged.live
         if delivery.handler == "start":
-            live.draft.consumed.append((delivery.tid, delivery.seq))
+            live.draft.consumed.append(delivery.taken)
             try:
                 self._again(live, staged.digest, delivery)
             except Unusable as error:
@@ -129,7 +129,7 @@ class Admitting:
             try:
                 delivery = self._versions.choose(live.address, delivery)
             except Unusable as error:
-                live.draft.consumed.append((delivery.tid, delivery.seq))
+                live.draft.consumed.append(delivery.taken)
                 refuse(live, delivery, "UnknownWorkflow", str(error))
                 return
         receive(live, delivery)
@@ -194,7 +194,7 @@ class Admitting:
         )
         live.draft.given, live.draft.start = 1, delivery.id
         start_clock(live)
-        live.draft.consumed.append((delivery.tid, delivery.seq))
+        live.draft.consumed.append(delivery.taken)
         reply(live, delivery, {"run": live.run, "created": True})
         text = None if parent is None else to_json(parent).decode()
         return Staged(live, None, 0, 0, False, _digest(delivery), delivery.origin, text)
@@ -208,7 +208,7 @@ class Admitting:
             return
         # It was committed with somebody's state or SQL, and nobody waits who could be told.
         letter = unstarted(address, delivery, error, text)
-        self._late.append(Settlement(consumed=[(delivery.tid, delivery.seq)], burials=[letter]))
+        self._late.append(Settlement(taken=[delivery.taken], burials=[letter]))
         log.warning(
             "%s(%r): a start, message %s, is a dead letter: %s `revenant dead retry` tries it with newer code.",
             *(address.kind, address.key, delivery.id, text),
@@ -293,7 +293,7 @@ class Admitting:
         self._reply_late(delivery, Reply(delivery.id, "error", 0, body))
 
     def _reply_late(self, delivery: Delivery, answer: Reply) -> None:
-        late = Settlement(consumed=[(delivery.tid, delivery.seq)])
+        late = Settlement(taken=[delivery.taken])
         self._late.append(late)
         if delivery.origin is not None:
             late.replies.append((answer, self._settings.reply_ttl))

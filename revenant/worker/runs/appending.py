@@ -217,7 +217,7 @@ def settlement_of(parts: Sequence[Append], *, reply_ttl: float) -> Settlement:
     settlement = Settlement()
     for part in parts:
         draft = part.draft
-        settlement.consumed += draft.consumed
+        settlement.taken += draft.consumed
         for reply, channel in draft.replies:
             settlement.replies.append((reply, reply_ttl))
             settlement.wakes.setdefault(channel, []).append(reply)

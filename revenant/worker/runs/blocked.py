@@ -52,7 +52,7 @@ def end_unread(staged: Staged, first: Event, cancels: Sequence[Delivery]) -> Sta
     live.view.take(first)
     live.view.seq, live.view.version, live.view.recoveries = seq, version, recoveries
     for delivery in cancels:
-        live.draft.consumed.append((delivery.tid, delivery.seq))
+        live.draft.consumed.append(delivery.taken)
         stand(live, delivery, changed=True)
     end(live, e.RUN_CANCELLED, reason=_given(cancels[0]), note=UNREAD)
     staged.waits = None

@@ -37,5 +37,5 @@ def begin_forked(live: LiveRun, delivery: Delivery, args: dict[str, Any]) -> Non
     live.draft.events[:0] = history
     live.draft.given, live.draft.start = len(history), delivery.id
     start_clock(live)
-    live.draft.consumed.append((delivery.tid, delivery.seq))
+    live.draft.consumed.append(delivery.taken)
     reply(live, delivery, {"run": live.run, "created": True})
