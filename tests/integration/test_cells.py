@@ -97,6 +97,18 @@ async def test_a_step_in_a_cell_sends_through_the_application_that_it_is_of(app:
     assert came == "sent-by-r-1sent-by-r-2"
 
 
+async def test_a_cell_is_as_its_worker_was_whatever_became_of_that_since(
+    app: Revenant, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a step has gone to a folder of its own, which is removed, and has changed the environment."""
+    (folder := tmp_path / "gone").mkdir()
+    monkeypatch.chdir(folder)
+    folder.rmdir()
+    monkeypatch.setenv("REVENANT_TEST_EFFECTS", "/nowhere")
+    await (await app.start(works, 0, id="r")).result(timeout=30)
+    assert effects(tmp_path, "r-1")
+
+
 async def test_a_transaction_that_kills_its_cell_leaves_nothing_and_fails_its_run(
     app: Revenant, connection: Connection
 ) -> None:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
 import time
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from revenant.eventloop import end
 from revenant.worker.cells.channel import Channel
@@ -38,6 +39,22 @@ class NotStarted(BaseException):
 
 class Gone(BaseException):
     """A cell is gone, whatever killed it."""
+
+
+class Surroundings(NamedTuple):
+    """What a process takes over from who starts it."""
+
+    folder: str | None
+    environment: dict[str, str]
+
+    @classmethod
+    def here(cls) -> Surroundings:
+        """Return those of this process as they are now: code of users may change them."""
+        try:
+            folder = os.getcwd()  # as text
+        except OSError:
+            folder = None  # it was removed
+        return cls(folder, dict(os.environ))
 
 
 class Room:
@@ -118,7 +135,9 @@ class Cell:
         return self._process.pid
 
     @classmethod
-    async def start(cls, hello: Mapping[str, Any], *, patience: float | None = None) -> Cell:
+    async def start(
+        cls, hello: Mapping[str, Any], *, patience: float | None = None, surroundings: Surroundings | None = None
+    ) -> Cell:
         """Start one, and wait until it has read the application; `patience` seconds without a word end it.
 
         Raises:
@@ -131,6 +150,8 @@ class Cell:
                     *(sys.executable or "python3", *COMMAND, str(theirs.fileno())),
                     stdin=DEVNULL,
                     pass_fds=[theirs.fileno()],
+                    cwd=surroundings and surroundings.folder,
+                    env=surroundings and surroundings.environment,
                 )
             except (OSError, ValueError) as error:
                 ours.close()

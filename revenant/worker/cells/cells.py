@@ -19,7 +19,7 @@ from revenant import telemetry
 from revenant.config import Settings
 from revenant.eventloop import end
 from revenant.logs import JsonFormatter
-from revenant.worker.cells.cell import Cell, Gone, NotStarted, Room
+from revenant.worker.cells.cell import Cell, Gone, NotStarted, Room, Surroundings
 from revenant.worker.cells.door import Door, Draining
 
 T = TypeVar("T")
@@ -62,6 +62,7 @@ class Cells:
         self._application = application
         self._url = url
         self._worker = worker
+        self._surroundings = Surroundings.here()
         self._patience = settings.handler_timeout + HANGING_SECONDS
         self._door = Door(1)
         """To the common cell: they enter one after another."""
@@ -257,6 +258,7 @@ class Cells:
                 "form": "json" if _logs_json() else "text",
             },
             patience=self._patience,
+            surroundings=self._surroundings,
         )
 
     def _dismiss(self, cell: Cell) -> None:
