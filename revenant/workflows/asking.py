@@ -116,11 +116,12 @@ def _id(made: str, kind: str, key: str) -> str:
 def _child(run: LiveRun, number: int, operation: ChildOperation[Any]) -> None:
     kind = f"{KIND}{operation.workflow}"
     key = check_key(kind, run.child_id(number, operation.id))
-    told = {"name": operation.name, "id": key, "input": operation.input, "on_close": operation.on_close}
-    run.record(e.CHILD_STARTED, number, **told, wait=operation.wait)
+    asked = {"name": operation.name, "id": key, "input": operation.input, "on_close": operation.on_close}
+    run.record(e.CHILD_STARTED, number, **asked, wait=operation.wait)
     args: dict[str, Any] = {"input": operation.input}
-    # Nobody is told of the end of one that nobody waits for; its start is told, or refused, all the same.
-    args["parent"] = [run.address.kind, run.key, number, operation.wait, run.run]
+    # Of the end of one that nobody waits for nobody is told, unless it would be cancelled; its start may be refused.
+    told = operation.wait or operation.on_close == "cancel"
+    args["parent"] = [run.address.kind, run.key, number, told, run.run]
     made = _id(run.id_of(number, "child"), kind, key)
     run.draft.sends.append(Envelope(bucket_of(kind, key), kind, key, made, "start", to_json(args).decode(), None, None))
 

@@ -18,6 +18,8 @@ Control = Callable[[LiveRun, Details], str | None]
 
 
 def _cancel(run: LiveRun, args: Details) -> str | None:
+    if not _may_cancel(run, args.get("parent")):
+        return None
     closing = run.view.closing
     if closing is not None and closing.type == e.RUN_FAILING:
         return f"Run {run.key!r} has failed already, and undoes what it did."
@@ -29,6 +31,13 @@ def _cancel(run: LiveRun, args: Details) -> str | None:
         if any(number not in run.undos for number in not_undone(run.view)):
             run.problem = run.problem or problem
     return None
+
+
+def _may_cancel(run: LiveRun, parent: Any) -> bool:
+    """Whether it is a person who asks, or the run's own parent: one whose child was refused means another run."""
+    assert run.view.started is not None
+    own = run.view.started.data.get("parent")
+    return parent is None or (own is not None and list(own[:2]) == parent)
 
 
 def _park(run: LiveRun, args: Details) -> str | None:

@@ -12,6 +12,7 @@ from revenant.errors import RevenantError, RunFailed, StepFailed
 from revenant.queue.records import Envelope
 from revenant.workflows import events as e
 from revenant.workflows import tasks
+from revenant.workflows.address import Address
 from revenant.workflows.approving import withdraw
 from revenant.workflows.asking import ask
 from revenant.workflows.commands import Failing
@@ -71,7 +72,11 @@ def _cancel_child(run: LiveRun, what: str, key: str, workflow: str) -> None:
     kind = f"{KIND}{workflow}"
     bucket = bucket_of(kind, key)
     made = f"{run.id_of(0, what)[:-2]}{bucket:02x}"
-    args = to_json({"reason": f"its parent, run {run.key!r}, does not wait for it any more"}).decode()
+    told = {
+        "reason": f"its parent, run {run.key!r}, does not wait for it any more",
+        "parent": [run.address.kind, run.key],
+    }
+    args = to_json(told).decode()
     run.draft.sends.append(Envelope(bucket, kind, key, made, "cancel", args, None, None))
 
 
@@ -178,6 +183,7 @@ def finished_message(parent: list[Any], run: LiveRun, last: Event) -> Envelope:
     kind, key, number, _, stream = parent
     bucket = bucket_of(kind, key)
     args: dict[str, Any] = {"run": stream, "op": number, "id": run.key, "child": run.run, "status": "ok"}
+    args["workflow"] = run.address.workflow
     if last.type == e.RUN_COMPLETED:
         args["result"] = last.data["result"]
     else:
@@ -185,12 +191,13 @@ def finished_message(parent: list[Any], run: LiveRun, last: Event) -> Envelope:
     return Envelope(bucket, kind, key, new_id(bucket), "finished", to_json(args).decode(), None, None)
 
 
-def refused_child(parent: list[Any], key: str, error: str, why: str) -> Envelope:
+def refused_child(parent: list[Any], child: Address, error: str, why: str) -> Envelope:
     """Return what tells a parent that the child it asked for was not started."""
     kind, own, number, _, stream = parent
     bucket = bucket_of(kind, own)
     told = {"error": error, "type": error, "message": why}
-    args = {"run": stream, "op": number, "id": key, "status": "failed", "error": told}
+    args = {"run": stream, "op": number, "id": child.key, "status": "failed", "error": told}
+    args["workflow"] = child.workflow
     return Envelope(bucket, kind, own, new_id(bucket), "finished", to_json(args).decode(), None, None)
 
 

@@ -80,6 +80,10 @@ def _answer(run: LiveRun, delivery: Delivery, args: Details) -> None:
 def _finished(run: LiveRun, delivery: Delivery, args: Details) -> None:
     found = run.view.operations.get(args["op"])
     if found is None or found.type != "child" or found.asked["id"] != args["id"] or args["run"] != run.run:
+        child = args.get("workflow"), args["id"]
+        if child in run.view.children.values():
+            # Nobody waits for it; it is not to be cancelled any more.
+            run.record(e.CHILD_FINISHED, None, workflow=child[0], id=child[1], status=args["status"])
         return
     outcome = {"result": args.get("result")} if args["status"] == "ok" else {"error": args.get("error") or {}}
     run.record(e.CHILD_FINISHED, args["op"], id=args["id"], status=args["status"], **outcome)

@@ -138,13 +138,8 @@ def _attempt_started(view: View, event: Event) -> None:
     view.released = False
     found = view.operations.get(event.op or 0)
     if found is not None:
-        found.attempt, found.running, found.pausing, found.due, found.deaths = (
-            event.data["attempt"],
-            True,
-            False,
-            None,
-            0,
-        )
+        found.attempt, found.running, found.pausing = event.data["attempt"], True, False
+        found.due, found.deaths = None, 0
 
 
 def _attempt_failed(view: View, event: Event) -> None:
@@ -192,7 +187,11 @@ def _cancelled(view: View, event: Event) -> None:
 
 
 def _answered(view: View, event: Event) -> None:
-    if event.data.get("status", "ok") == "ok":
+    if event.op is None:
+        # A child that nobody waits for.
+        ended = event.data["workflow"], event.data["id"]
+        view.children = {number: child for number, child in view.children.items() if child != ended}
+    elif event.data.get("status", "ok") == "ok":
         _done(view, event)
     else:
         _failed(view, event)

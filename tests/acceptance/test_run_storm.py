@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -79,16 +80,23 @@ async def test_so_it_is_where_workers_are_killed(
         environment = {"REVENANT_TEST_EFFECTS": str(effects), "REVENANT_TEST_KILLS": "1"}
         hands = [await crew.hire(environment=environment) for _ in range(2)]
 
+        async def keep() -> None:
+            """As a supervisor does: steps of this storm kill their workers, too."""
+            while True:
+                for place, hand in enumerate(hands):
+                    if not hand.running:
+                        hands[place] = crew.spawn(environment=environment)
+                await asyncio.sleep(0.2)
+
         async def shoot() -> None:
             while True:
                 await asyncio.sleep(chance.uniform(0.5, 4))
-                place = chance.randrange(len(hands))
                 if chance.random() < 0.3:
                     await terminate(connection, chance.choice(["runner", "transaction", "lane"]))
-                    continue
-                if hands[place].running:
-                    hands[place].kill()
-                hands[place] = await crew.hire(environment=environment)
+                elif (hand := chance.choice(hands)).running:
+                    hand.signal(signal.SIGKILL)
+
+        keeping = asyncio.create_task(keep())
 
         while time.monotonic() < until:
             rounds += 1
@@ -96,12 +104,10 @@ async def test_so_it_is_where_workers_are_killed(
             shooting = asyncio.create_task(shoot())
             await storm.blow(runs=60, width=30, messages=5)
             shooting.cancel()
-            for place, hand in enumerate(hands):
-                if not hand.running:
-                    hands[place] = await crew.hire(environment=environment)
             await storm.settle(patience=3)
             aftermath = Aftermath(connection, effects, first=rounds * 1000)
             assert await aftermath.look() == [], f"round {rounds}"
             print(f"round {rounds}: {dict(aftermath.counts)}", flush=True)  # noqa: T201 # whoever waits wants to know
             await connection.execute("truncate revenant.run_events, revenant.run_heads, storm_rows")
             aftermath.forget()
+        keeping.cancel()

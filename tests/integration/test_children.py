@@ -184,6 +184,49 @@ async def test_a_child_that_nobody_waits_for_is_cancelled_where_that_is_said(
     await ended(connection, "tied", "cancelled")
 
 
+async def test_a_child_that_nobody_waits_for_and_that_has_ended_is_not_cancelled_any_more(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    plan = {"child": "double", "input": 4, "id": "tied", "wait": False, "on_close": "cancel", "then": "wait"}
+    run = await app.start(parent, plan, id="ties")
+    await eventually(lambda: told_of_its_end(connection, "ties"), seconds=60)
+    last = (await history(connection, "ties"))[-1]
+    assert (last.op, last.data) == (None, {"workflow": "double", "id": "tied", "status": "ok"})
+    assert "child.finished" in [event.type for event in await run.history()]
+    await run.describe()
+    await run.signal("end")
+    assert await run.result(timeout=60) == "tied"
+    # Nothing was sent to it.
+    assert await rows(connection, "select 1 from revenant.messages") == []
+    assert await types(connection, "ties") == [
+        "run.started", "child.started", "wait.started", "child.finished", "signal.received", "run.completed",
+    ]  # fmt: skip
+
+
+async def told_of_its_end(connection: Connection, key: str) -> bool:
+    return "child.finished" in await types(connection, key)
+
+
+@pytest.mark.parametrize("wait", [True, False])
+async def test_a_run_of_somebody_elses_is_not_cancelled_by_whoever_wanted_its_id_for_a_child(
+    app: Revenant, worker: Worker, connection: Connection, wait: bool
+) -> None:
+    stranger = await app.start(waiting, "mine", id="theirs")
+    plan = {"child": "waiting", "input": "other", "id": "theirs", "wait": wait, "on_close": "cancel", "then": "wait"}
+    run = await app.start(parent, plan, id="wants", timeout=60)
+    await run.cancel()
+    with pytest.raises(RunCancelled):
+        await run.result(timeout=60)
+    await eventually(lambda: nothing_waits(connection), seconds=60)
+    assert await status(connection, "theirs") == "waiting"
+    await stranger.cancel()
+    await ended(connection, "theirs", "cancelled")
+
+
+async def nothing_waits(connection: Connection) -> bool:
+    return await rows(connection, "select 1 from revenant.messages") == []
+
+
 async def test_a_child_that_lost_a_race_is_cancelled(app: Revenant, worker: Worker, connection: Connection) -> None:
     run = await app.start(impatient, "slow", id="race")
     await eventually(lambda: types(connection, "late"), seconds=60)

@@ -89,6 +89,16 @@ async def wrong(flow: Flow, n: int) -> int:
 
 
 @workflow
+async def breeding(flow: Flow, left: int) -> int:
+    """Starts a child in each of its histories, and waits for none of them."""
+    if left:
+        await flow.child(small, left, wait=False, on_close="cancel")
+        await flow.sleep(0.3)
+        flow.continue_as_new(left - 1)
+    return left
+
+
+@workflow
 async def tying(flow: Flow, first: bool) -> str:
     if first:
         await flow.child(waiting, None, id="tied", wait=False, on_close="cancel")
@@ -104,7 +114,7 @@ async def waiting(flow: Flow) -> None:
 
 @pytest_asyncio.fixture
 async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
-    flows: list[Any] = [counting, collecting, asleep, small, family, wrong, tying, waiting, regretting]
+    flows: list[Any] = [counting, collecting, asleep, small, family, wrong, tying, waiting, regretting, breeding]
     async with Revenant(workflows=flows, database_url=database, settings=settings) as application:
         yield application
 
@@ -215,6 +225,23 @@ async def test_children_that_nobody_waits_for_are_still_its_own_in_a_later_histo
         return (await types(connection, "tied"))[-1] == "run.cancelled"
 
     await eventually(cancelled, seconds=60)
+
+
+async def test_children_that_have_ended_do_not_go_along_from_history_to_history(
+    app: Revenant, worker: Worker, connection: Connection
+) -> None:
+    run = await app.start(breeding, 6, id="breeding")
+    assert await run.result(timeout=60) == 0
+    firsts = "select jsonb_array_length(data->'children') from revenant.run_events where type = 'run.started'"
+    carried = [count or 0 for (count,) in await rows(connection, f"{firsts} and data->>'workflow' = 'breeding'")]
+    assert len(carried) == 7
+    assert max(carried) <= 1
+    # Those that go along hear of the end of what they were, too.
+    await eventually(lambda: nothing_waits(connection), seconds=60)
+
+
+async def nothing_waits(connection: Connection) -> bool:
+    return await rows(connection, "select 1 from revenant.messages") == []
 
 
 async def test_an_input_that_does_not_fit_fails_the_run(app: Revenant, worker: Worker) -> None:

@@ -141,7 +141,7 @@ class Admitting:
             return
         refuse(live, delivery, "RunExists", _exists(live.address))
         if (parent := read_args(delivery).get("parent")) is not None:
-            live.draft.sends.append(refused_child(parent, live.key, "RunExists", _exists(live.address)))
+            live.draft.sends.append(refused_child(parent, live.address, "RunExists", _exists(live.address)))
 
     # Runs that there are not yet.
 
@@ -204,7 +204,7 @@ class Admitting:
         if parent is not None or delivery.origin is not None:
             self._refuse_late(delivery, error, text)
             if parent is not None:
-                self._late[-1].sends.append(refused_child(parent, address.key, error, text))
+                self._late[-1].sends.append(refused_child(parent, address, error, text))
             return
         # It was committed with somebody's state or SQL, and nobody waits who could be told.
         letter = unstarted(address, delivery, error, text)
@@ -286,7 +286,7 @@ class Admitting:
         else:
             self._refuse_late(delivery, "RunExists", _exists(address))
             if (parent := args.get("parent")) is not None:
-                self._late[-1].sends.append(refused_child(parent, address.key, "RunExists", _exists(address)))
+                self._late[-1].sends.append(refused_child(parent, address, "RunExists", _exists(address)))
 
     def _refuse_late(self, delivery: Delivery, error: str, text: str) -> None:
         body = to_json({"error": error, "type": error, "message": text}).decode()
