@@ -7,7 +7,7 @@ from typing import Any
 from revenant.errors import StepInterrupted
 from revenant.workflows import events as e
 from revenant.workflows.draft import Start
-from revenant.workflows.ending import register
+from revenant.workflows.ending import close, register
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import StepOperation, UndoOperation
 from revenant.workflows.retry import Retry
@@ -161,7 +161,7 @@ def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
     run.record(e.STEP_FAILED, number, attempts=attempt, error=error)
     if run.view.closing is None:
         register(run)
-        run.record(e.RUN_FAILING, None, error=error)
+        close(run, e.RUN_FAILING, error=error)
 
 
 def code_killed(run: LiveRun, fate: str) -> None:
@@ -174,4 +174,4 @@ def code_killed(run: LiveRun, fate: str) -> None:
             f"them one in which nothing else ran ({fate}). Mend it; then `revenant run fork` goes on from a step that "
             "the run had come to.",
         }
-        run.record(e.RUN_FAILING, None, error=error)
+        close(run, e.RUN_FAILING, error=error)

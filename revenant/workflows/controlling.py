@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from revenant.workflows import events as e
-from revenant.workflows.ending import call_back, not_undone, register, release
+from revenant.workflows.ending import call_back, close, not_undone, register, release
 from revenant.workflows.live import LiveRun
 
 Details = dict[str, Any]
@@ -27,7 +27,7 @@ def _cancel(run: LiveRun, args: Details) -> str | None:
         # A second one ends a run whose undoing is blocked: what cannot be undone is named in its last event.
         register(run)
         problem = run.view.problem if run.view.status == "blocked" and closing is None else None
-        run.record(e.RUN_CANCELLING, None, reason=args.get("reason"))
+        close(run, e.RUN_CANCELLING, reason=args.get("reason"))
         if any(number not in run.undos for number in not_undone(run.view)):
             run.problem = run.problem or problem
     return None

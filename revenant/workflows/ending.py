@@ -102,10 +102,27 @@ def fail(run: LiveRun, error: dict[str, Any]) -> None:
     """The run fails; what is to be undone comes first."""
     register(run)
     if run.view.undos:
-        run.record(e.RUN_FAILING, None, error=error)
+        close(run, e.RUN_FAILING, error=error)
     else:
         _give_up_all(run)
         end(run, e.RUN_FAILED, error=error)
+
+
+def close(run: LiveRun, type: str, **data: Any) -> None:
+    """Record that the run is about to end: nobody waits for what is open any more, whatever comes for it yet.
+
+    What is open of a blocked run is looked at when it goes on, which may be in another process.
+    """
+    blocked = run.view.status == "blocked" or run.problem is not None
+    run.record(type, None, **data)
+    if not blocked:
+        _give_up_open(run)
+
+
+def _give_up_open(run: LiveRun) -> None:
+    for number, found in list(run.view.operations.items()):
+        if "undoes" not in found.asked:
+            give_up(run, number)
 
 
 def register(run: LiveRun) -> None:
@@ -124,9 +141,7 @@ def go_on_closing(run: LiveRun) -> None:
     """Cancel what is open, begin the next thing to be undone, or come to the end."""
     view = run.view
     assert view.closing is not None
-    for number, found in list(view.operations.items()):
-        if "undoes" not in found.asked:
-            give_up(run, number)
+    _give_up_open(run)
     if any("undoes" in found.asked for found in view.operations.values()):
         return
     left = [number for number in not_undone(view) if number in run.undos]

@@ -113,3 +113,26 @@ def test_a_step_that_ends_in_one_breath_with_what_cancels_it_is_cancelled(died: 
     run.go_on()
     assert run.types[-2:] == [e.STEP_CANCELLED, e.RUN_FAILED]
     assert run.last().data["error"]["type"].endswith("StepFailed"), "it fails by what its code raised"
+
+
+@workflow
+async def sells(flow: Flow) -> None:
+    await flow.on_failure(undo, "all")
+    await flow.step(work, 1)
+    await flow.on_failure(undo, "work")
+
+
+@pytest.mark.parametrize("ends", ["cancel", "time-out"])
+def test_what_is_done_after_a_run_was_told_to_end_is_not_recorded_as_done(ends: str) -> None:
+    run = DryRun(sells)
+    if ends == "cancel":
+        run.tell("cancel")
+    else:
+        run.tell("fire", run=run.run, op=0, what="timeout")
+    attempts.succeeded(run.live, 2, 1, 1)
+    run.go_on()
+    assert e.STEP_SUCCEEDED not in run.types
+    assert run.types[4:] == [
+        e.RUN_CANCELLING if ends == "cancel" else e.RUN_FAILING, e.STEP_CANCELLED, e.STEP_SCHEDULED, e.ATTEMPT_STARTED,
+    ]  # fmt: skip
+    assert run.drafts[-1].stops == [2]

@@ -172,8 +172,7 @@ class Runner:
             except BaseException:
                 self.docket.add(hints)
                 raise
-        for _ in range(len(self._came)):
-            self._take_in(self._came.popleft(), touched)
+        self._take_came(touched)
         while self._anew:
             if (fresh := self.stage.find(self._anew.pop())) is not None:
                 touched[fresh] = None
@@ -202,6 +201,8 @@ class Runner:
         found = await self._archive.visit(hints, known, forced=forced, formats=formats)
         self._forced -= {(hint.kind, hint.key) for hint, it in zip(hints, found, strict=True) if it.verdict != "later"}
         probed = await self._probes.look(hints, found)
+        # What is done counts as done, also where a message that has come meanwhile ends the run.
+        self._take_came(touched)
         for hint, visited in zip(hints, found, strict=True):
             if (hint.kind, hint.key) in probed:
                 self.docket.pass_by((hint.kind, hint.key), FOREIGN_SECONDS)
@@ -249,6 +250,10 @@ class Runner:
             return None
         self.stage.add(staged)
         return staged
+
+    def _take_came(self, touched: dict[Staged, None]) -> None:
+        for _ in range(len(self._came)):
+            self._take_in(self._came.popleft(), touched)
 
     def _take_in(self, came: Came, touched: dict[Staged, None]) -> None:
         staged = came.staged
