@@ -19,6 +19,7 @@
     │   ├── RunRefused            what was asked makes no sense where the run is now
     │   │   └── RunEnded          the run has ended
     │   ├── UpdateRefused         the run's code did not take the update
+    │   ├── MessageBuried         a person took the message out of its mailbox
     │   └── AlreadyAnswered       somebody else has decided about the approval before
     ├── CallTimeout               no reply yet: the outcome is unknown, not failed
     ├── ReplyNotFound             that is no id of a message
@@ -134,6 +135,10 @@ class RunEnded(RunRefused):
 
 class UpdateRefused(Refused):
     """The run's code did not take the update; nothing of it was done."""
+
+
+class MessageBuried(Refused):
+    """A person took the message out of its mailbox: it was not handled, and is kept as a dead letter."""
 
 
 class AlreadyAnswered(Refused):

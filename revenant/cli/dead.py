@@ -1,4 +1,4 @@
-"""`revenant dead`: casts that failed for the last time: to look at, to send again, to drop."""
+"""`revenant dead`: messages that failed for the last time: to look at, to send again, to drop."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from revenant.eventloop import run
 from revenant.queue.dead import dead_letters, drop, find_dead, retry
 from revenant.queue.views import Connection, Row, limited
 
-COLUMNS = ("id", "kind", "key", "handler", "attempts", "type", "message", "died_at")
+COLUMNS = ("id", "kind", "key", "handler", "attempts", "type", "message", "died_at", "answered")
 Deed = Callable[[Connection, Sequence[str]], Awaitable[list[str]]]
 
 
 @click.group(cls=Ordered)
 def dead() -> None:
-    """Dead letters: casts that failed for the last time."""
+    """Dead letters: messages that failed for the last time, or were taken out of their mailboxes."""
 
 
 @dead.command("ls")
@@ -33,7 +33,7 @@ def dead() -> None:
 @output_option
 @app_option()
 def list_dead(kind: str | None, limit: int | None, output: str, app_path: str | None) -> None:
-    """List dead letters."""
+    """List dead letters; those that are `answered` were calls, and their callers know."""
     run(_list(app_path, kind, limit, output))
 
 
@@ -74,24 +74,29 @@ def _do(deed: Deed, done_word: str, ids: Sequence[UUID], everything: bool, app_p
     if everything == bool(ids):
         raise click.UsageError("Give the ids of dead letters, or --all.")
     wanted = [str(given) for given in ids]
-    done = run(_each(application(app_path), deed, None if everything else wanted))
+    done, left_out = run(_each(application(app_path), deed, None if everything else wanted))
     for message_id in done:
         click.echo(message_id)
     click.echo(f"{len(done)} {done_word}.", err=True)
+    if left_out:
+        was, these = ("was", "it") if left_out == 1 else ("were", "these")
+        click.echo(f"{left_out} {was} left out: the callers were told that they failed. Name {these} by id.", err=True)
     if missing := [given for given in wanted if given not in done]:
         raise not_found(f"There is no dead letter {', '.join(missing)}. `revenant dead ls` lists them.")
 
 
-async def _each(app: Revenant, deed: Deed, ids: Sequence[str] | None) -> list[str]:
+async def _each(app: Revenant, deed: Deed, ids: Sequence[str] | None) -> tuple[list[str], int]:
     async with looking(app) as connection:
         if ids is not None:
-            return await deed(connection, ids)
+            return await deed(connection, ids), 0
         done: list[str] = []
+        left_out = 0
         async for page in dead_letters(connection):
             # The caller of an answered one was told that it failed, and may have sent anew: that takes a decision.
             chosen = [row["id"] for row in page if deed is not retry or not row["answered"]]
             done += await deed(connection, chosen)
-        return done
+            left_out += len(page) - len(chosen)
+        return done, left_out
 
 
 async def _list(app_path: str | None, kind: str | None, limit: int | None, output: str) -> None:

@@ -47,8 +47,8 @@ class Root(Ordered):
     cls=Root,
     commands=Shelf(
         *("worker", "dev", "migrate", "upgrade", "views", "call", "cast", "cancel", "show"),
-        *("history", "ls", "passivate", "delete", "workers", "schedules", "run", "approvals", "dead", "check"),
-        *("demo", "bench"),
+        *("history", "ls", "passivate", "delete", "workers", "schedules"),
+        *("run", "approvals", "mailbox", "dead", "check", "demo", "bench"),
     ),
     context_settings={"auto_envvar_prefix": "REVENANT", "help_option_names": ["-h", "--help"]},
 )

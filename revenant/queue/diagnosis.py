@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -193,9 +194,8 @@ def _served(traffic: Traffic, plans: Plans) -> Iterator[Finding]:
 def _cure_unserved(kind: str, plans: Plans) -> str:
     if kind in plans.kinds:
         return f"revenant worker --app {plans.app}"
-    literal = kind.replace("'", "''")
-    removal = f"delete from revenant.messages where kind = '{literal}'"  # noqa: S608 # for a person to type
-    return f"Start workers of an application that has {kind}; if there will be none, in psql: {removal}"
+    removal = f"revenant mailbox bury {shlex.quote(kind)} --all --by WHO"
+    return f"Start workers of an application that has {kind}; if there will be none, {removal}"
 
 
 def _versions(traffic: Traffic) -> Iterator[Finding]:
@@ -218,7 +218,12 @@ def _dead(traffic: Traffic) -> Finding:
     if not traffic.dead:
         return Finding("dead letters", "ok", "None")
     cure = "revenant dead ls, then dead retry or dead drop"
-    return Finding("dead letters", "warn", f"{traffic.dead:,} casts failed for the last time", cure)
+    answered, left = traffic.answered, traffic.dead - traffic.answered
+    parts = [
+        f"{_count(left, 'message')} of which nobody was told" if left else "",
+        f"{_count(answered, 'call')} whose callers were told (dead retry --all leaves those out)" if answered else "",
+    ]
+    return Finding("dead letters", "warn", "; ".join(filter(None, parts)), cure)
 
 
 def _stuck(traffic: Traffic) -> Finding:

@@ -70,8 +70,11 @@ class Traffic:
     waiting: dict[str, int]
     newer: list[Newer]
     dead: int
+    """Of all kinds."""
     skew: float
     """Seconds that this machine's clock is ahead of the database's."""
+    answered: int = 0
+    """Dead letters whose callers were told that they failed."""
     stuck: dict[str, int] = field(default_factory=dict)
     """Runs that do not go on by themselves, by the reason."""
     jobs: list[WaitingJobs] = field(default_factory=list)
@@ -188,7 +191,8 @@ async def _traffic(connection: psycopg.AsyncConnection[Any]) -> Traffic:
         waiting=dict(waiting),
         newer=[Newer(*row) for row in newer],
         dead=dead[0],
-        skew=(datetime.now(UTC) - dead[1]).total_seconds(),
+        answered=dead[1],
+        skew=(datetime.now(UTC) - dead[2]).total_seconds(),
         stuck=dict(stuck),
         jobs=await _waiting_jobs(connection),
     )

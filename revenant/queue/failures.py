@@ -13,6 +13,7 @@ from revenant.errors import (
     IntegrityViolation,
     InvalidArguments,
     InvalidKey,
+    MessageBuried,
     NestedCall,
     ReadonlyBroken,
     ReplyNotKept,
@@ -39,7 +40,7 @@ _PLAIN: dict[str, type[RevenantError]] = {
     kind.__name__: kind
     for kind in (
         *(ConfigurationError, InvalidArguments, InvalidKey, NestedCall, ReadonlyBroken),
-        *(ReplyNotKept, TooLarge, UnknownHandler, UnknownKind),
+        *(MessageBuried, ReplyNotKept, TooLarge, UnknownHandler, UnknownKind),
         *(RunEnded, RunExists, RunNotFound, RunRefused, UnknownWorkflow, UpdateRefused),
     )
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from typing import Any
 
@@ -142,7 +143,19 @@ def test_what_to_type_for_messages_of_a_kind_that_nobody_has_takes_them_out() ->
         "No live worker serves Account, and 2 messages wait", "revenant worker --app shop:app",
     )  # fmt: skip
     assert unknown.found == "No live worker serves O'Hara, and 1 message waits"
-    assert "delete from revenant.messages where kind = 'O''Hara'" in unknown.cure
+    assert unknown.cure.endswith("revenant mailbox bury " + shlex.quote("O'Hara") + " --all --by WHO")
+
+
+def test_dead_letters_are_counted_as_retry_all_counts_them() -> None:
+    def found(dead: int, answered: int) -> str:
+        facts = replace(SOUND, traffic=replace(QUIET, dead=dead, answered=answered))
+        return findings(facts)["dead letters"].found
+
+    assert found(15, 4) == (
+        "11 messages of which nobody was told; 4 calls whose callers were told (dead retry --all leaves those out)"
+    )
+    assert found(1, 0) == "1 message of which nobody was told"
+    assert found(1, 1) == "1 call whose callers were told (dead retry --all leaves those out)"
 
 
 def test_dead_letters_and_a_wrong_clock_are_warnings() -> None:

@@ -83,7 +83,6 @@ SQL_IN_PYTHON = {
     ): "the name of a database is no parameter: it goes in as an identifier",
     ("testing/server.py", "drop database if exists {name}"): "as above",
     ("testing/server.py", "alter database {name}"): "as above",
-    ("queue/diagnosis.py", "delete from revenant.messages where kind = '"): "words for a person, not sent",
     ("sql/script.py", "begin; set local"): "the frame of a script that is written, not run",
     ("sql/script.py", "commit;"): "the frame of a script that is written, not run",
 }
