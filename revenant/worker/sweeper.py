@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import psycopg
@@ -32,8 +32,18 @@ class Sweeper(Loop):
 
     name = "sweeper"
 
-    def __init__(self, *, desk: Link, agenda: Inlet, kinds: Sequence[str]) -> None:
+    def __init__(
+        self,
+        *,
+        desk: Link,
+        agenda: Inlet,
+        kinds: Sequence[str],
+        leaves: Callable[[Hint], bool] = lambda hint: False,
+        watch: Callable[[list[Hint]], None] = lambda hints: None,
+    ) -> None:
         super().__init__(desk=desk)
+        self._leaves = leaves
+        self._watch = watch
         self._agenda = agenda
         self._kinds = list(kinds)
         # Workers start at different places, so they do not queue for the same entities.
@@ -50,7 +60,12 @@ class Sweeper(Loop):
         began = time.monotonic()
         found = await waiting(connection, known=self._kinds, after=self._cursor, page=PAGE)
         self._took += time.monotonic() - began
-        self._agenda.add(found, backlog=True)
+        ours: list[Hint] = []
+        others: list[Hint] = []
+        for hint in found:
+            (others if self._leaves(hint) else ours).append(hint)
+        self._watch(others)
+        self._agenda.add(ours, backlog=True)
         if len(found) == PAGE:
             self._cursor = found[-1]
             return 0.0

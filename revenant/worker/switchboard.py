@@ -66,6 +66,16 @@ class Switchboard:
         self.add(mine, backlog=backlog)
         return others
 
+    def leaves(self, hint: Hint) -> bool:
+        """Whether this is about a run for which another live worker goes first.
+
+        Two workers that go on with a run at once both read it, and one of them in vain: no lock keeps the second one
+        out, as it does for entities, but the fence of what the first one has appended.
+        """
+        if hint.kind not in self._flows or self._runner(hint).has((hint.kind, hint.key)):
+            return False
+        return not self._fleet.goes_first(hint.kind, hint.bucket)
+
     def heard(self, ids: Sequence[str]) -> None:
         """These replies, given before their commit, have reached their callers."""
         for home in self._homes:

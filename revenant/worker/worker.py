@@ -110,9 +110,20 @@ class Worker:
         self._caution = Caution(
             own_id=self.id, kinds=self._kinds, agenda=self._switchboard, suspects=suspects, condemned=condemned
         )  # fmt: skip
-        self._sweeper = Sweeper(desk=self._desk, agenda=self._switchboard, kinds=self._kinds)
         self._heartbeat = self._make_heartbeat({**registry.described(), **workflows.described()})
-        self._watch = Watch(desk=self._desk, agenda=self._switchboard, on_miss=self._heartbeat.look)
+        self._watch = Watch(
+            desk=self._desk,
+            agenda=self._switchboard,
+            on_miss=self._heartbeat.look,
+            leaves=self._switchboard.leaves,
+        )
+        self._sweeper = Sweeper(
+            desk=self._desk,
+            agenda=self._switchboard,
+            kinds=self._kinds,
+            leaves=self._switchboard.leaves,
+            watch=self._watch.add,
+        )
         self.clockwork = Clockwork(
             desk=self._desk,
             agenda=self._switchboard,

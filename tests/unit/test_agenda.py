@@ -13,7 +13,7 @@ import pytest
 from revenant.queue.link import Link
 from revenant.queue.records import Hint
 from revenant.worker import agenda as agenda_module
-from revenant.worker import watch
+from revenant.worker import sweeper, watch
 from revenant.worker.agenda import Agenda, Key, Portion
 from revenant.worker.watch import Watch
 from tests.tools import eventually
@@ -217,6 +217,50 @@ async def test_what_is_watched_as_a_backlog_is_handed_on_as_one(monkeypatch: pyt
     await watching.run_once(connection)
     told = {call.kwargs["backlog"]: {found.key for found in call.args[0]} for call in agenda.add.call_args_list}
     assert told == {False: {"both", "call"}, True: {"cast", "net"}}
+
+
+async def test_a_run_is_left_to_a_live_worker_for_a_while_and_to_a_dead_one_no_longer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watch, "GRACE_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "AGAIN_SECONDS", 0.0)
+    monkeypatch.setattr(watch, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(watch, "peek", AsyncMock(side_effect=lambda _connection, hints: list(range(len(hints)))))
+    agenda, left = Agenda(), {"a", "b"}
+    watching = Watch(
+        desk=Link(url="", role="desk"), agenda=agenda, on_miss=AsyncMock(), leaves=lambda hint: hint.key in left
+    )
+    connection: Any = None
+    watching.add([hint("a", 5), hint("b"), hint("c")])
+    await watching.run_once(connection)
+    assert (await agenda.take(8)).hints == [hint("c")], "an entity is taken when the grace is over"
+    watching.add([hint("a", 3)])
+    await watching.run_once(connection)
+    assert not len(agenda)
+    left.remove("a")
+    await watching.run_once(connection)
+    assert (await agenda.take(8)).hints == [hint("a", 3)], "whoever went first for it is dead"
+    monkeypatch.setattr(watch, "PATIENCE_SECONDS", 0.0)
+    left.add("d")
+    watching.add([hint("d")])
+    await watching.run_once(connection)
+    assert (await agenda.take(8)).hints == [hint("d")], "a live one that is late is not waited for without end"
+
+
+async def test_the_net_leaves_runs_to_whoever_goes_first_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sweeper, "waiting", AsyncMock(return_value=[hint("a", 0), hint("b", 0)]))
+    agenda, watched = Agenda(), list[Hint]()
+    net = sweeper.Sweeper(
+        desk=Link(url="", role="desk"),
+        agenda=agenda,
+        kinds=["Account"],
+        leaves=lambda hint: hint.key == "b",
+        watch=watched.extend,
+    )
+    connection: Any = None
+    await net.run_once(connection)
+    assert (await agenda.take(8)).hints == [hint("a", 0)]
+    assert watched == [hint("b", 0)]
 
 
 async def test_a_hint_lifts_its_entity_out_of_the_backlog() -> None:

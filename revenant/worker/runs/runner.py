@@ -330,7 +330,10 @@ class Runner:
         self.docket.add([hint._replace(seq=1)])
 
     def _lose(self, staged: Staged) -> None:
-        log.warning("Run %s(%r) is gone on with elsewhere; what was not recorded here is dropped.", *staged.key)
+        if staged.owned:
+            log.warning("Run %s(%r) is gone on with elsewhere; what its steps came to here is dropped.", *staged.key)
+        else:
+            log.info("Run %s(%r) was gone on with by another worker at the same time; it is read again.", *staged.key)
         self._give_back(staged)
 
     def _give_back(self, staged: Staged) -> None:
