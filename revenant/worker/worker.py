@@ -111,19 +111,7 @@ class Worker:
             own_id=self.id, kinds=self._kinds, agenda=self._switchboard, suspects=suspects, condemned=condemned
         )  # fmt: skip
         self._heartbeat = self._make_heartbeat({**registry.described(), **workflows.described()})
-        self._watch = Watch(
-            desk=self._desk,
-            agenda=self._switchboard,
-            on_miss=self._heartbeat.look,
-            leaves=self._switchboard.leaves,
-        )
-        self._sweeper = Sweeper(
-            desk=self._desk,
-            agenda=self._switchboard,
-            kinds=self._kinds,
-            leaves=self._switchboard.leaves,
-            watch=self._watch.add,
-        )
+        self._watch, self._sweeper = self._make_nets()
         self.clockwork = Clockwork(
             desk=self._desk,
             agenda=self._switchboard,
@@ -177,6 +165,11 @@ class Worker:
             Estate(desk=self._desk, worker_id=self.id),
             *([scanner, Retention(desk=self._desk)] if workflows else []),
         ]
+
+    def _make_nets(self) -> tuple[Watch, Sweeper]:
+        desk, inlet, leaves = self._desk, self._switchboard, self._switchboard.leaves
+        watch = Watch(desk=desk, agenda=inlet, on_miss=self._heartbeat.look, leaves=leaves)
+        return watch, Sweeper(desk=desk, agenda=inlet, kinds=self._kinds, leaves=leaves, watch=watch.add)
 
     def _make_lanes(
         self, url: str, registry: Registry, condemned: dict[str, Sentence], *, tracebacks: bool
