@@ -139,6 +139,15 @@ async def waits(flow: Flow, seconds: float) -> Any:
 
 
 @workflow
+async def hears_in_rounds(flow: Flow, left: int) -> str:
+    """Takes a signal in each of its histories."""
+    if left:
+        await flow.signal("word", int)
+        flow.continue_as_new(left - 1)
+    return "done"
+
+
+@workflow
 async def naps(flow: Flow, seconds: float) -> str:
     """Sleeps, then does something."""
     await flow.sleep(seconds)
@@ -220,6 +229,7 @@ WORKFLOWS: list[Workflow[Any, Any]] = [
     kills,
     hops,
     waits,
+    hears_in_rounds,
     naps,
     has_child,
     has_walking_child,

@@ -24,6 +24,7 @@ from revenant.queue.tasks import TaskKey, TaskWrite
 from revenant.queue.views import Row
 from revenant.testing.seeing import seen_of
 from revenant.testing.store import Store
+from revenant.worker.runs.again import Again
 from revenant.worker.runs.appending import Append, jobs_of, settlement_of, tasks_of
 from revenant.worker.runs.progress import Progress
 from revenant.worker.runs.stage import Staged
@@ -196,6 +197,8 @@ class MemoryArchive:
     async def settle_late(self, settlements: Sequence[Settlement]) -> None:
         """Answer messages that reach no run."""
         for settlement in settlements:
+            if isinstance(settlement, Again):
+                settlement.hear(self._stream(settlement.stream))
             self._store.settle(settlement)
 
     async def keep(self, progress: Progress, *, ended: Collection[tuple[Staged, int]], all: bool) -> None:

@@ -12,11 +12,11 @@ from revenant.workflows.arguments import Unusable, read_args
 from revenant.workflows.controlling import CONTROLS
 from revenant.workflows.ending import give_up_dropped
 from revenant.workflows.lasting import time_out
-from revenant.workflows.late import ended
+from revenant.workflows.late import answer_of, ended
 from revenant.workflows.live import LiveRun
 from revenant.workflows.operation import Misfit, WaitOperation
 from revenant.workflows.outside import expire, take_step
-from revenant.workflows.replying import refuse, reply, stand
+from revenant.workflows.replying import refuse, reply, stand, tell
 from revenant.workflows.seen import OperationView
 from revenant.workflows.updating import receive_update, refuse_update
 
@@ -38,12 +38,16 @@ def receive(run: LiveRun, delivery: Delivery) -> None:
         refuse(run, delivery, "InvalidArguments", str(error))
         return
     if run.view.over:
-        _too_late(run, delivery)
+        _too_late(run, delivery, args)
     else:
         take(run, delivery, args)
 
 
-def _too_late(run: LiveRun, delivery: Delivery) -> None:
+def _too_late(run: LiveRun, delivery: Delivery, args: Details) -> None:
+    known = answer_of(run.view, delivery.handler, args)
+    if known is not None:
+        tell(run, delivery.id, delivery.origin, *known)
+        return
     refuse(run, delivery, "RunEnded", ended(run.address, run.view.status, delivery.handler))
 
 

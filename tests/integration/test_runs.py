@@ -35,7 +35,7 @@ from revenant.workflows.retry import Retry
 from revenant.workflows.standing import Standing
 from revenant.workflows.workflow import Workflow, workflow
 from tests.entities import ENTITIES, Account
-from tests.errands import WORKFLOWS, Approval, Order, Receipt, checkout, hops, naps, pays, waits
+from tests.errands import WORKFLOWS, Approval, Order, Receipt, checkout, hears_in_rounds, hops, naps, pays, waits
 from tests.flows import types
 from tests.tools import eventually, rows, value
 
@@ -257,6 +257,25 @@ async def test_a_signal_after_the_end_and_to_nobody_is_refused(
     with pytest.raises(RunNotFound):
         await app.run(hops, "nobody").signal("word")
     assert (await types(connection, "h"))[-1] == "run.completed"
+
+
+async def test_a_signal_that_counted_is_known_by_its_id_after_the_end_also_of_an_earlier_history(
+    app: Revenant, worker: Worker
+) -> None:
+    run = await app.start(waits, 60, id="w")
+    assert await run.signal("word", 7, id="s") is True
+    assert await run.result(timeout=20) == 7
+    # Whoever has not heard that it was taken sends it again, and it was.
+    assert await run.signal("word", 7, id="s") is False
+    assert await app.run("waits", "w").signal("word", 7, id="s") is False
+    for late in ("other", None):
+        with pytest.raises(RunEnded):
+            await run.signal("word", 7, id=late)
+    around = await app.start(hears_in_rounds, 2, id="r")
+    for number in range(2):
+        assert await around.signal("word", number, id=f"s{number}") is True
+    assert await around.result(timeout=20) == "done"
+    assert [await around.signal("word", number, id=f"s{number}") for number in range(2)] == [False, False]
 
 
 async def test_a_signal_of_the_wrong_shape_is_refused_and_recorded_and_the_run_goes_on(

@@ -307,6 +307,15 @@ async def test_children_and_maps_run_side_by_side(tested: Tested) -> None:
     assert (answer, mapped) == ("from outside", [2, 3, 4])
 
 
+async def test_a_signal_that_counted_is_known_by_its_id_after_the_end(tested: Tested) -> None:
+    run = await tested.start(asks, id="a")
+    assert await run.signal("answer", "yes", id="s") is True
+    assert await run.result(timeout=30) == "yes"
+    assert await run.signal("answer", "yes", id="s") is False
+    with pytest.raises(RunEnded):
+        await run.signal("answer", "yes", id="other")
+
+
 async def test_a_failed_run_undoes_what_it_did(tested: Tested) -> None:
     run = await tested.start(fails, id="f")
     with pytest.raises(RunFailed, match="as always"):

@@ -86,6 +86,18 @@ async def test_the_end_of_a_run_is_told_to_those_who_wait_for_its_answer(
         await run.update("add", 3, timeout=30)
 
 
+async def test_an_update_that_was_answered_has_that_answer_after_the_end(app: Revenant, worker: Worker) -> None:
+    run = await app.start(adds, id="a")
+    await run.signal("go")
+    assert await run.update("add", 3, id="once", timeout=30) == 3
+    await run.cancel()
+    assert await run.update("add", 3, id="once", timeout=30) == 3
+    assert await app.run("adds", "a").update("add", 3, id="once", timeout=30) == 3
+    for late in ("other", None):
+        with pytest.raises(RunEnded, match="has ended"):
+            await run.update("add", 3, timeout=30, id=late)
+
+
 async def test_a_state_is_read_without_a_worker_and_wakes_nobody(app: Revenant, connection: Connection) -> None:
     worker = app.worker()
     await worker.start()

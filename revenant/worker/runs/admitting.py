@@ -16,6 +16,7 @@ from revenant.config import Settings
 from revenant.queue.records import DeadLetter, Delivery, Hint, Reply, Settlement
 from revenant.queue.runs import Head, VisitedRun
 from revenant.worker.fleet import Fleet
+from revenant.worker.runs.again import Again
 from revenant.worker.runs.blocked import block_unread, end_unread
 from revenant.worker.runs.forked import begin_forked, forked_version
 from revenant.worker.runs.stage import Staged, waits_of
@@ -272,13 +273,20 @@ class Admitting:
     # Messages that reach no run.
 
     def _answer_late(self, address: Address, head: Head, delivery: Delivery) -> None:
-        if delivery.handler != "start":
-            self._refuse_late(delivery, "RunEnded", ended(address, head.status, delivery.handler))
-            return
         try:
-            given, args = _digest(delivery), read_args(delivery)
+            args = read_args(delivery)
+            given = _digest(delivery) if delivery.handler == "start" else None
         except Unusable as error:
             self._refuse_late(delivery, "InvalidArguments", str(error))
+            return
+        if given is None:
+            again = None
+            if delivery.handler in ("signal", "update") and args.get("id") is not None:
+                again = Again(
+                    bucket=address.bucket, stream=head.run, seq=head.seq, delivery=delivery, args=args,
+                    ttl=self._settings.reply_ttl,
+                )  # fmt: skip
+            self._refuse_late(delivery, "RunEnded", ended(address, head.status, delivery.handler), again)
             return
         if given == head.digest:
             body = to_json({"run": head.run, "created": False}).decode()
@@ -288,12 +296,13 @@ class Admitting:
             if (parent := args.get("parent")) is not None:
                 self._late[-1].sends.append(refused_child(parent, address, "RunExists", _exists(address)))
 
-    def _refuse_late(self, delivery: Delivery, error: str, text: str) -> None:
+    def _refuse_late(self, delivery: Delivery, error: str, text: str, late: Settlement | None = None) -> None:
         body = to_json({"error": error, "type": error, "message": text}).decode()
-        self._reply_late(delivery, Reply(delivery.id, "error", 0, body))
+        self._reply_late(delivery, Reply(delivery.id, "error", 0, body), late)
 
-    def _reply_late(self, delivery: Delivery, answer: Reply) -> None:
-        late = Settlement(taken=[delivery.taken])
+    def _reply_late(self, delivery: Delivery, answer: Reply, late: Settlement | None = None) -> None:
+        late = late or Settlement()
+        late.taken.append(delivery.taken)
         self._late.append(late)
         if delivery.origin is not None:
             late.replies.append((answer, self._settings.reply_ttl))

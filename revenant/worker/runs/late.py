@@ -16,6 +16,9 @@ from revenant.queue.link import Link, brief
 from revenant.queue.records import Reply, Settlement
 from revenant.queue.replies import fetch_replies
 from revenant.queue.runs import append_runs
+from revenant.sql import statement
+from revenant.worker.runs.again import Again
+from revenant.workflows.events import Event, event
 
 log = logging.getLogger("revenant.runs")
 More = TypeVar("More")
@@ -33,6 +36,9 @@ class Late:
         """Write these in one commit; where one of them cannot be, each in its own."""
         connection = await self._link.connection()
         try:
+            for one in settlements:
+                if isinstance(one, Again):
+                    one.hear(await self._heard(connection, one))
             if await self._try(connection, settlements) or len(settlements) == 1:
                 return
             for one in settlements:
@@ -40,6 +46,13 @@ class Late:
         except LOST as error:
             log.warning("Late messages may not be answered yet (%s); the net finds those that are not.", brief(error))
             await self._link.reset(error, only=connection)
+
+    async def _heard(self, connection: psycopg.AsyncConnection[Any], one: Again) -> list[Event]:
+        """Return the events that say whether it counted before."""
+        which = {"id": one.args["id"], "updates": one.delivery.handler == "update"}
+        place = {"bucket": one.bucket, "run": one.stream}
+        cursor = await connection.execute(statement("read_heard"), {**place, **which})
+        return [event(*row) for row in await cursor.fetchall()]
 
     async def _try(self, connection: psycopg.AsyncConnection[Any], settlements: Sequence[Settlement]) -> bool:
         """Commit these together; return false if nothing is: what cannot be written stays, and the net finds it."""
