@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ctypes
 import os
+import signal
 import threading
 import time
 from typing import Any
@@ -31,6 +32,9 @@ async def bite(how: str) -> None:
             os._exit(9)
         case "segfault":
             ctypes.string_at(0)
+        case "group":
+            # As who means to end a child, and has not given it a group of its own.
+            os.killpg(0, signal.SIGKILL)
         case "block":
             time.sleep(600)  # noqa: ASYNC251 # what a careless step does
         case _:

@@ -71,11 +71,11 @@ async def test_steps_that_kill_their_processes_fail_their_own_runs_and_nobody_el
 ) -> None:
     keeping = asyncio.create_task(keep(crew, 2))
     starts: list[tuple[Workflow[Any, Any], Any, str]] = [(works, 0.1, f"good-{number}") for number in range(100)]
-    starts += [(bites, how, f"bad-{how}") for how in ("segfault", "block")]
+    starts += [(bites, how, f"bad-{how}") for how in ("segfault", "block", "group")]
     starts.append((bites_among, 20, "bad-among"))
     runs = await asyncio.gather(*(app.start(flow, given, id=id, timeout=60) for flow, given, id in starts))
     good, bad = runs[:100], runs[100:]
-    assert await asyncio.gather(*map(end_of, bad)) == [BUDGET] * 3
+    assert await asyncio.gather(*map(end_of, bad)) == [BUDGET] * 4
     assert await asyncio.gather(*map(end_of, good)) == [f"good-{number}-1good-{number}-2" for number in range(100)]
     for run in bad:
         alone = [one.data for one in await history(connection, run.id) if one.data.get("alone")]

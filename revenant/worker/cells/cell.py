@@ -152,6 +152,8 @@ class Cell:
                     pass_fds=[theirs.fileno()],
                     cwd=surroundings and surroundings.folder,
                     env=surroundings and surroundings.environment,
+                    # What its code sends to its whole process group is for its own, and not for the worker.
+                    start_new_session=True,
                 )
             except (OSError, ValueError) as error:
                 ours.close()
