@@ -133,7 +133,12 @@ class Aftermath:
         for head in heads:
             self._head(*head)
         for stream in self.streams:
+            before = len(self.findings)
             self._stream(stream)
+            if len(self.findings) > before:
+                self._find(
+                    stream, "\n".join(f"{one.seq} {one.type} {one.op} {one.text}" for one in self.streams[stream])
+                )
         await self._sums()
         self.counts = Counter(one.type for events in self.streams.values() for one in events)
         return self.findings

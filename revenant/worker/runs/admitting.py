@@ -61,6 +61,10 @@ class Admitting:
         """Return which snapshots of such runs can be read; None: none, since some of their code is no decider."""
         return self._formats.get(kind)
 
+    def has_code(self, hint: Hint, version: int) -> bool:
+        """Whether a run of that version is gone on with here."""
+        return self._versions.code_for(Address(hint.bucket, hint.kind, hint.key), version) is not None
+
     def take_late(self) -> list[Settlement]:
         """Return the answers to messages that reach no run, each with its message."""
         late, self._late = self._late, []

@@ -17,7 +17,7 @@ import psycopg
 from revenant.config import Settings
 from revenant.eventloop import end
 from revenant.queue.records import Hint
-from revenant.queue.runs import UNKNOWN, VisitedRun
+from revenant.queue.runs import VisitedRun
 from revenant.worker.agenda import Key
 from revenant.worker.cells.cells import Cells
 from revenant.worker.cells.confined import Confinement
@@ -33,6 +33,7 @@ from revenant.worker.runs.holding import Holding
 from revenant.worker.runs.progress import Progress
 from revenant.worker.runs.stage import Stage, Staged
 from revenant.worker.runs.stepping import Stepping
+from revenant.worker.runs.wanted import Wanted
 from revenant.workflows import events as e
 from revenant.workflows.ending import release
 
@@ -69,22 +70,20 @@ class Runner:
         self.stage = Stage()
         self.docket = Docket(lambda key: True)
         self._came: deque[Came] = deque()
+        self._wanted = Wanted(stage=self.stage, format_of=admitting.format_of, has_code=admitting.has_code)
         self._progress = Progress(worker=worker, wake=self.docket.wake)
         self._holding = Holding(stage=self.stage, docket=self.docket, came=self._came)
         self._apart = Apart(
             archive=archive, stage=self.stage, docket=self.docket, holding=self._holding, read_again=self._read_again
         )  # fmt: skip
         self._probes = Probes(archive=archive, cells=cells, cautious=cautious, again=self._probed)
-        within = (archive.transacting, self._holding)
-        confinement = None if cells is None else Confinement(cells, self._holding)
         self._stepping = Stepping(
-            settings=settings, came=self._note, said=self._progress.note, within=within, confinement=confinement
-        )
+            settings=settings, came=self._note, said=self._progress.note, within=(archive.transacting, self._holding),
+            confinement=None if cells is None else Confinement(cells, self._holding),
+        )  # fmt: skip
         self.task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
-        self._forced: set[Key] = set()
-        """Runs that are to be read although no message waits for them."""
         self._draining = False
         self._stopped = False
 
@@ -194,12 +193,9 @@ class Runner:
         self._progress.due = False
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
-        here = [self.stage.find((hint.kind, hint.key)) for hint in hints]
-        known = [UNKNOWN if staged is None else staged.known for staged in here]
-        forced = [(hint.kind, hint.key) in self._forced for hint in hints]
-        formats = [self._admitting.format_of(hint.kind) for hint in hints]
-        found = await self._archive.visit(hints, known, forced=forced, formats=formats)
-        self._forced -= {(hint.kind, hint.key) for hint, it in zip(hints, found, strict=True) if it.verdict != "later"}
+        asked = self._wanted.of(hints)
+        found = await self._archive.visit(hints, asked.known, forced=asked.forced, formats=asked.formats)
+        self._wanted.read(hints, found)
         probed = await self._probes.look(hints, found)
         # What is done counts as done, also where a message that has come meanwhile ends the run.
         self._take_came(touched)
@@ -234,22 +230,31 @@ class Runner:
             log.warning("Run %s(%r) was gone on with elsewhere; it is read again.", hint.kind, hint.key)
             self.stage.drop(known)
             known = None
-        try:
-            if (fate := self._probes.fate(key)) is not None:
-                staged = self._admitting.condemn(hint, visited, fate, now=self._archive.now())
-            else:
-                staged = self._admitting.admit(hint, visited, known, now=self._archive.now())
-        except Exception as error:
-            log.exception("Run %s(%r) cannot be read; it is blocked, and nothing else suffers.", *key)
-            if known is not None:
-                self.stage.drop(known)
-            staged = self._admitting.block(hint, visited, error, now=self._archive.now())
+        staged = self._read(hint, visited, known)
         if staged is None:
+            self._wanted.leave(key, visited)
             if visited.deliveries or visited.verdict == "dead":
                 self.docket.pass_by(key, REFUSED_SECONDS)
             return None
         self.stage.add(staged)
         return staged
+
+    def _read(self, hint: Hint, visited: VisitedRun, known: Staged | None) -> Staged | None:
+        key, now = (hint.kind, hint.key), self._archive.now()
+        try:
+            if (fate := self._probes.fate(key)) is not None:
+                return self._admitting.condemn(hint, visited, fate, now=now)
+            return self._admitting.admit(hint, visited, known, now=now)
+        except Exception as error:
+            if known is None and visited.snapshot is not None:
+                log.exception("The snapshot of run %s(%r) cannot be read; its events are.", *key)
+                self._wanted.whole(key)
+                self.docket.add([hint])
+                return None
+            log.exception("Run %s(%r) cannot be read; it is blocked, and nothing else suffers.", *key)
+            if known is not None:
+                self.stage.drop(known)
+            return self._admitting.block(hint, visited, error, now=now)
 
     def _take_came(self, touched: dict[Staged, None]) -> None:
         for _ in range(len(self._came)):
@@ -258,9 +263,7 @@ class Runner:
     def _take_in(self, came: Came, touched: dict[Staged, None]) -> None:
         staged = came.staged
         self.stage.current = staged.key
-        if self.stage.find(staged.key) is not staged:
-            return
-        if not self._holding.take(came):
+        if self.stage.find(staged.key) is not staged or not self._holding.take(came):
             return
         if came.lost:
             self._lose(staged)
@@ -326,7 +329,7 @@ class Runner:
         key = (hint.kind, hint.key)
         if self._probes.fate(key) is not None and (staged := self.stage.find(key)) is not None:
             self.stage.drop(staged)
-        self._forced.add(key)
+        self._wanted.force(key)
         self.docket.add([hint._replace(seq=1)])
 
     def _lose(self, staged: Staged) -> None:
@@ -342,5 +345,5 @@ class Runner:
         self._read_again(staged)
 
     def _read_again(self, staged: Staged) -> None:
-        self._forced.add(staged.key)
+        self._wanted.force(staged.key)
         self.docket.add([Hint(*staged.live.address, 1)])
