@@ -133,9 +133,11 @@ async def remind(connection: Connection, rows: Sequence[ReminderWrite]) -> float
     return _seconds(soonest)
 
 
-async def due_reminders(connection: Connection, *, page: int) -> tuple[datetime, list[DueReminder], float | None]:
-    """Return the clock, a page of due reminders, and the seconds until the next later one is due."""
-    (rows,) = await run_script(connection, statement("find_reminders"), {"page": page})
+async def due_reminders(
+    connection: Connection, *, kinds: Sequence[str], page: int
+) -> tuple[datetime, list[DueReminder], float | None]:
+    """Return the clock, a page of due reminders that go to these kinds, and the seconds until the next one is due."""
+    (rows,) = await run_script(connection, statement("find_reminders"), {"page": page, "kinds": list(kinds)})
     moment, next_due = rows[-1][0], rows[-1][11]
     return moment, [DueReminder._make(row[1:11]) for row in rows[:-1]], next_due
 

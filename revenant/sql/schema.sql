@@ -1,4 +1,4 @@
--- Promise: the whole schema `revenant` at migration 9, to read and for tools.
+-- Promise: the whole schema `revenant` at migration 10, to read and for tools.
 -- Locks: creates new relations only. Written by scripts/schema: edit migrations/ and functions/ instead.
 
 begin;
@@ -760,6 +760,17 @@ from found f where f.reason is not null;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
 values (9, 'scale', '04647bab212f79d9076b91541dd3e33fa135bad2000dbc7dd238f799ce635305', 1);
+
+-- 0010_reminders_by_kind.sql
+-- Promise: a worker finds the reminders that are due by the kinds that it serves; those of others cost it nothing. No table is rewritten.
+-- Locks: SHARE on reminders while the index is built, then ACCESS EXCLUSIVE for as long as a catalogue entry takes.
+
+-- By whom they go to: their messages wait there. A worker of before this finds what is due without an index, until it is replaced.
+create index reminders_due_by_kind on revenant.reminders (to_kind, due);
+drop index revenant.reminders_due;
+
+insert into revenant.migrations (number, name, checksum, compatible_from)
+values (10, 'reminders_by_kind', '0063e408501dd705a271269628ab71d3597450af3679fb26fb16ee142d9e720c', 1);
 
 -- Promise: whether a worker lives: its heartbeat is under 8 s old, and the backend that wrote it is there.
 -- Locks: none.
@@ -1530,6 +1541,37 @@ begin
     next_due := (
         select extract(epoch from r.due - moment)::double precision
         from revenant.reminders r where r.due > moment order by r.due limit 1
+    );
+    return next;
+end
+$$;
+
+-- Promise: a page of due reminders that go to these kinds, oldest first; then a row that says in how many seconds the next later one is due.
+-- Locks: none.
+create or replace function revenant.due_reminders_v2(page integer, kinds text[]) returns table (
+    moment timestamptz, bucket smallint, kind text, key text, name text, mark text,
+    due timestamptz, every double precision, cron text, timezone text, missed text, next_due double precision
+) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+begin
+    moment := revenant.now();
+    return query
+    select moment, r.bucket, r.kind, r.key, r.name, r.xmin::text,
+        r.due, r.every, r.cron, r.timezone, r.missed, null::double precision
+    from unnest(kinds) k (kind)
+    cross join lateral (
+        select r.*, r.xmin from revenant.reminders r
+        where r.to_kind = k.kind and r.due <= moment order by r.due limit page
+    ) r
+    order by r.due limit page;
+    next_due := (
+        select min(extract(epoch from r.due - moment))::double precision
+        from unnest(kinds) k (kind)
+        cross join lateral (
+            select r.due from revenant.reminders r
+            where r.to_kind = k.kind and r.due > moment order by r.due limit 1
+        ) r
     );
     return next;
 end
@@ -3788,7 +3830,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', '3dd896f7e2ece701d6250a3e65ee0b0f5d78768f5990c87a64350a3700b5be90', 0)
+values (0, 'functions', 'cc0e3b7282eb5ce6b25029a86f1b48e6ad44fee76924dbcf5a318e4fadd4686f', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

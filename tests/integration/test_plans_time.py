@@ -58,9 +58,12 @@ async def test_releasing_and_cancelling_cost_a_page(stale: Connection) -> None:
 
 async def test_reminders_that_are_due_cost_a_page(stale: Connection) -> None:
     await stale.execute(REMINDERS)
-    due = "select * from revenant.due_reminders_v1(%s)"
-    assert await touched(stale, due, PAGE) < REMINDED * PAGE + OVERHEAD
-    found = [row for row in await rows(stale, due, PAGE) if row[1] is not None]
+    due = "select * from revenant.due_reminders_v2(%s, %s::text[])"
+    nobody = [f"Nobody{number}" for number in range(20)]
+    (kind,) = [kind for (kind,) in await rows(stale, "select distinct to_kind from revenant.reminders")]
+    assert await touched(stale, due, PAGE, nobody) < 4 * len(nobody) * 2 + OVERHEAD, "those of others cost nothing"
+    assert await touched(stale, due, PAGE, [*nobody, kind]) < REMINDED * PAGE + OVERHEAD
+    found = [row for row in await rows(stale, due, PAGE, [kind]) if row[1] is not None]
     assert len(found) == PAGE
     columns = [list(column) for column in zip(*(row[1:6] for row in found), strict=True)]
     fire = (

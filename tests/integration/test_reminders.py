@@ -35,7 +35,7 @@ async def app(database: str, settings: Settings) -> AsyncIterator[Revenant]:
 
 
 async def ring(database: str, connection: Connection) -> float:
-    return await Reminders(desk=Link(url=database, role="desk")).run_once(connection)
+    return await Reminders(desk=Link(url=database, role="desk"), kinds=["Alarmed"]).run_once(connection)
 
 
 async def due(connection: Connection, name: str = "a") -> datetime:
@@ -230,7 +230,7 @@ async def test_one_that_is_replaced_after_it_was_read_does_not_fire_as_it_was(
     at = datetime.now(UTC) + HOUR
     await app.ref(Alarmed, "k").set("a", word="old", at=at)
     await set_clock(connection, at)
-    _, (read,), _ = await due_reminders(connection, page=9)
+    _, (read,), _ = await due_reminders(connection, kinds=["Alarmed"], page=9)
     # The same due time and another message: a comparison of the due times alone would let the old one through.
     await app.ref(Alarmed, "k").set("a", word="new", every=HOUR, at=at)
     assert await fire_reminders(connection, [FiredReminder(*read[:5], 1, None)]) == []
@@ -239,6 +239,21 @@ async def test_one_that_is_replaced_after_it_was_read_does_not_fire_as_it_was(
     await ring(database, connection)
     assert await rows(connection, WAITING) == [("k", "new")]
     assert await due(connection) == at + HOUR
+
+
+async def test_a_worker_leaves_reminders_of_kinds_that_it_does_not_serve_and_nothing_piles_up(
+    app: Revenant, worker: Worker, connection: Connection, database: str
+) -> None:
+    at = datetime.now(UTC) + HOUR
+    await app.ref(Alarmed, "k").set("a", word="w", every=HOUR, at=at)
+    await worker.stop()
+    other = Reminders(desk=Link(url=database, role="desk"), kinds=["Other"])
+    for hours in range(5):
+        await set_clock(connection, at + hours * HOUR)
+        await other.run_once(connection)
+    assert await rows(connection, WAITING) == []
+    await ring(database, connection)
+    assert await rows(connection, WAITING) == [("k", "w")], "one for all that was missed, as it says"
 
 
 async def test_firing_waits_for_nobody(app: Revenant, worker: Worker, connection: Connection, database: str) -> None:
@@ -289,7 +304,7 @@ async def test_one_whose_zone_this_machine_does_not_know_does_not_stop_the_other
     await worker.stop()
     await connection.execute("update revenant.reminders set timezone = 'Europe/Atlantis' where name = 'a'")
     await connection.execute("update revenant.reminders set due = now()")
-    loop = Reminders(desk=Link(url=database, role="desk"))
+    loop = Reminders(desk=Link(url=database, role="desk"), kinds=["Alarmed"])
     for _ in range(3):
         pause = await loop.run_once(connection)
     assert len(await rows(connection, WAITING)) == 1

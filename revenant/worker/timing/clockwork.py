@@ -32,7 +32,7 @@ class Clockwork:
     ) -> None:
         self.alarms: Sequence[Alarm] = (
             Ticker(desk=desk, agenda=agenda, kinds=kinds),
-            Reminders(desk=desk),
+            Reminders(desk=desk, kinds=kinds),
             Schedules(desk=desk, schedules=schedules),
         )
         idle = {kind: one.entity_idle_delete for kind, one in registry.kinds.items() if one.entity_idle_delete}

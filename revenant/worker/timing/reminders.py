@@ -6,6 +6,7 @@ Invariant: a reminder fires in the same step as it moves on, if it is still as i
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -25,17 +26,21 @@ MOST = 100
 
 
 class Reminders(Alarm):
-    """Fires due reminders, a page at a time, oldest first."""
+    """Fires due reminders that go to kinds which this worker serves, a page at a time, oldest first.
+
+    What only others serve is theirs to fire: while none of them runs, nothing is to pile up.
+    """
 
     name = "reminders"
 
-    def __init__(self, *, desk: Link) -> None:
+    def __init__(self, *, desk: Link, kinds: Sequence[str]) -> None:
         super().__init__(desk=desk)
+        self._kinds = list(kinds)
         self._unreckoned: set[DueReminder] = set()
 
     async def ring(self, connection: psycopg.AsyncConnection[Any]) -> tuple[bool, float | None]:
         """Fire one page."""
-        moment, due, next_due = await due_reminders(connection, page=PAGE)
+        moment, due, next_due = await due_reminders(connection, kinds=self._kinds, page=PAGE)
         if not due:
             return False, next_due
         firings = [firing for reminder in due if (firing := self._firing(reminder, moment)) is not None]
