@@ -11,7 +11,10 @@ from revenant.workflows.ending import error_of, fail, finish, give_up_dropped, g
 from revenant.workflows.live import LiveRun
 from revenant.workflows.updating import refuse_early
 
-_ENDS_IT = "It is to be cancelled: another `revenant run cancel` ends it as it is, and names what was not undone."
+_ENDS_IT = {
+    e.RUN_CANCELLING: "It is to be cancelled: another `revenant run cancel` ends it as it is",
+    e.RUN_FAILING: "It has failed: `revenant run cancel` ends it as it is",
+}
 
 
 def advance(run: LiveRun) -> None:
@@ -48,8 +51,8 @@ def _once(run: LiveRun) -> None:
 
 
 def _block(run: LiveRun, problem: str) -> None:
-    if run.view.closing is not None and run.view.closing.type == e.RUN_CANCELLING:
-        problem = f"{problem} {_ENDS_IT}"
+    if run.view.closing is not None:
+        problem = f"{problem} {_ENDS_IT[run.view.closing.type]}, and names what was not undone."
     run.record(e.RUN_BLOCKED, None, reason=as_text(problem))
     if run.draft.starts:
         # Taken over in the same breath: without the code they would fail, so they wait with the run.

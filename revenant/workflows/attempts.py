@@ -166,7 +166,6 @@ def died_alone(run: LiveRun, number: int, attempt: int, fate: str) -> None:
 
 def code_killed(run: LiveRun, fate: str) -> None:
     """The code of a run has ended the process in which it was probed: it fails, without that, and undoes nothing."""
-    run.problem = None
     if run.view.closing is None:
         error = {
             **_BUDGET_EXCEEDED,
@@ -175,3 +174,4 @@ def code_killed(run: LiveRun, fate: str) -> None:
             "the run had come to.",
         }
         close(run, e.RUN_FAILING, error=error)
+    run.problem = None

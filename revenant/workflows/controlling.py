@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from revenant.workflows import events as e
-from revenant.workflows.ending import call_back, close, not_undone, register, release
+from revenant.workflows.ending import call_back, close, register, release
 from revenant.workflows.live import LiveRun
 
 Details = dict[str, Any]
@@ -21,15 +21,15 @@ def _cancel(run: LiveRun, args: Details) -> str | None:
     if not _may_cancel(run, args.get("parent")):
         return None
     closing = run.view.closing
+    blocked = run.view.status == "blocked"
     if closing is not None and closing.type == e.RUN_FAILING:
-        return f"Run {run.key!r} has failed already, and undoes what it did."
-    if closing is None or run.view.status == "blocked":
-        # A second one ends a run whose undoing is blocked: what cannot be undone is named in its last event.
+        if not blocked:
+            return f"Run {run.key!r} has failed already, and undoes what it did."
+        close(run, e.RUN_FAILING, **closing.data)
+    elif closing is None or blocked:
+        # A run whose undoing is blocked is ended by one more: what cannot be undone is named in its last event.
         register(run)
-        problem = run.view.problem if run.view.status == "blocked" and closing is None else None
         close(run, e.RUN_CANCELLING, reason=args.get("reason"))
-        if any(number not in run.undos for number in not_undone(run.view)):
-            run.problem = run.problem or problem
     return None
 
 

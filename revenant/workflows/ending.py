@@ -113,8 +113,13 @@ def close(run: LiveRun, type: str, **data: Any) -> None:
 
     What is open of a blocked run is looked at when it goes on, which may be in another process.
     """
-    blocked = run.view.status == "blocked" or run.problem is not None
+    view = run.view
+    blocked = view.status == "blocked" or run.problem is not None
+    problem = view.problem if view.status == "blocked" and view.closing is None else None
     run.record(type, None, **data)
+    if any(number not in run.undos for number in not_undone(view)):
+        # What it is blocked for keeps it from undoing, too.
+        run.problem = run.problem or problem
     if not blocked:
         _give_up_open(run)
 

@@ -354,6 +354,32 @@ def test_a_blocked_run_is_not_ended_by_one_cancellation_while_it_has_something_t
     assert hopeless.last().data["not_undone"] == [1]
 
 
+def test_the_time_out_of_a_blocked_run_waits_for_the_code_that_undoes() -> None:
+    run = blocked(DryRun(undoes), undoes_otherwise)
+    run.fire(0, "timeout")
+    assert run.types[-2:] == [e.RUN_FAILING, e.RUN_BLOCKED]
+    assert "'undo'" in str(run.live.view.problem), "it says why, as before"
+    assert "It has failed: `revenant run cancel` ends it as it is" in str(run.live.view.problem)
+    asked(run, "requeue")
+    run.reload(undoes)
+    attempts.recover(run.live, died=False)
+    run.go_on()
+    run.succeed(run.live.view.highest)
+    assert run.last().type == e.RUN_FAILED
+    assert run.last().data["error"]["type"] == "RunTimeout"
+    assert "not_undone" not in run.last().data
+
+
+def test_a_run_that_has_failed_and_is_blocked_while_it_undoes_is_ended_by_a_cancellation_as_it_is() -> None:
+    run = blocked(DryRun(undoes), undoes_otherwise)
+    run.fire(0, "timeout")
+    stood = asked(run, "cancel", reason="give up")
+    assert (stood["changed"], stood["status"]) == (True, "failed")
+    assert run.last().type == e.RUN_FAILED
+    assert run.last().data["not_undone"] == [1]
+    assert run.last().data["error"]["type"] == "RunTimeout"
+
+
 def test_a_run_with_nothing_to_undo_ends_without_its_code() -> None:
     run = DryRun(works)
     run.live = codeless(run)
