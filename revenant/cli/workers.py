@@ -20,6 +20,9 @@ COLUMNS = (
     "jobs",
     "turns",
     "messages",
+    "attempts",
+    "cells",
+    "for_a_cell",
     "draining",
     "heartbeat_age",
     "alive",
@@ -30,7 +33,11 @@ COLUMNS = (
 @output_option
 @app_option()
 def workers(output: str, app_path: str | None) -> None:
-    """List the workers: a heartbeat's age is in seconds, by the database's clock; over 8 a worker counts as dead."""
+    """List the workers: a heartbeat's age is in seconds, by the database's clock; over 8 a worker counts as dead.
+
+    Of steps, `attempts` are under way. Those of them that were so when workers died run in its `cells`, or wait for
+    one.
+    """
     found = run(_workers(application(app_path)))
     print_rows(
         output, COLUMNS, [{name: row[name] for name in COLUMNS} | {"kinds": sorted(row["kinds"])} for row in found]

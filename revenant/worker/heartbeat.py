@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import socket
+from collections.abc import Callable
 from typing import Any, LiteralString
 
 import psycopg
@@ -16,6 +17,7 @@ from revenant.queue.mailbox import WAKE_CHANNEL, notify
 from revenant.queue.script import run_script
 from revenant.sql import statement
 from revenant.worker.caution import Caution
+from revenant.worker.doing import IDLE, Doing
 from revenant.worker.fleet import Fleet, Member
 from revenant.worker.lanes.lane import Counters
 from revenant.worker.loop import Loop
@@ -44,6 +46,7 @@ class Heartbeat(Loop):
         jobs: int,
         counters: Counters,
         caution: Caution,
+        doing: Callable[[], Doing],
     ) -> None:
         super().__init__(desk=desk)
         self._fleet = fleet
@@ -59,6 +62,9 @@ class Heartbeat(Loop):
         }
         self._draining = False
         self._enrolling = asyncio.Lock()
+        self._doing = doing
+        self._said: Doing | None = None
+        """What the row says of that."""
         self.beaten = asyncio.Event()
         """Set once the row is in the table."""
 
@@ -66,6 +72,7 @@ class Heartbeat(Loop):
         """Beat once; write the row at the start, and when it was tidied away meanwhile."""
         if not self.beaten.is_set() or not await self._beat(connection):
             await self._enrol(connection)
+        await self._say(connection)
         return HEARTBEAT_SECONDS
 
     async def look(self, connection: psycopg.AsyncConnection[Any]) -> None:
@@ -84,6 +91,7 @@ class Heartbeat(Loop):
 
     async def _enrol(self, connection: psycopg.AsyncConnection[Any]) -> None:
         """Write the row, and tell the others that it is there."""
+        self._said = None
         async with self._enrolling:
             await self._read(statement("enrol_worker"), connection)
         if self.beaten.is_set():
@@ -92,6 +100,13 @@ class Heartbeat(Loop):
             )
         self.beaten.set()
         await notify(connection, [(WAKE_CHANNEL, CHANGED)])
+
+    async def _say(self, connection: psycopg.AsyncConnection[Any]) -> None:
+        """Say in the row what this worker has in hand, where that has changed."""
+        doing = self._doing()
+        if doing != (self._said or IDLE):
+            await run_script(connection, statement("say_doing"), {"worker": self._row["worker"], **doing.parameters()})
+            self._said = doing
 
     async def _read(self, script: LiteralString, connection: psycopg.AsyncConnection[Any]) -> list[Member]:
         """Run one of the two statements, and take in the fleet that it returns."""

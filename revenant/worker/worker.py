@@ -21,6 +21,7 @@ from revenant.worker.agenda import Agenda
 from revenant.worker.caution import Caution
 from revenant.worker.cells.cells import Cells
 from revenant.worker.chronicler import Chronicler
+from revenant.worker.doing import Doing
 from revenant.worker.fleet import Fleet
 from revenant.worker.hearing import Hearing
 from revenant.worker.heartbeat import Heartbeat
@@ -145,7 +146,12 @@ class Worker:
             jobs=self._jobs.concurrency if self._jobs else 0,
             counters=self.counters,
             caution=self._caution,
+            doing=self._in_hand,
         )
+
+    def _in_hand(self) -> Doing:
+        attempts = sum(len(runner.attempts) for runner in self._runners)
+        return Doing(attempts, self._cells.count, tuple(self._cells.waiting.values()))
 
     def _make_loops(self, registry: Registry, workflows: Workflows) -> list[Loop]:
         scanner = Scanner(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 import os
 import signal
@@ -33,7 +34,7 @@ from revenant.worker.runs import stepping
 from revenant.worker.runs.archive import PostgresArchive
 from revenant.workflows import attempts
 from tests import venom
-from tests.acceptance.command import is_alive, wait_for
+from tests.acceptance.command import is_alive, revenant, wait_for
 from tests.flows import history, types
 from tests.tools import eventually, rows, value
 from tests.venom import WORKFLOWS, asks_twice, books_badly, dies_committing, does_all, sends, stays, works
@@ -138,6 +139,42 @@ async def test_where_no_cell_can_be_started_its_attempt_waits_and_nothing_else_d
     assert (await types(connection, "r"))[-1] == "attempt.started"
     monkeypatch.undo()
     assert await run.result(timeout=60) == "r-1r-2"
+
+
+async def test_who_looks_sees_the_cells_of_a_worker_and_what_waits_for_one(
+    app: Revenant, database: str, connection: Connection, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def seen() -> Any:
+        told = await asyncio.to_thread(revenant, "workers", "-o", "json", url=database)
+        (row,) = json.loads(told.stdout)
+        return {name: row[name] for name in ("attempts", "cells", "for_a_cell")}
+
+    async def sees(**wanted: int) -> None:
+        async def as_wanted() -> bool:
+            return bool(await seen() == wanted)
+
+        await eventually(as_wanted, what=f"a worker's row with {wanted}")
+
+    await sees(attempts=0, cells=0, for_a_cell=0)
+    monkeypatch.setattr(cells, "SHORTEST_PAUSE", 0.1)
+    monkeypatch.setattr(cell, "COMMAND", ("-c", "raise SystemExit(3)"))
+    run = await app.start(stays, id="s")
+    await sees(attempts=1, cells=0, for_a_cell=1)
+    assert await rows(connection, "select * from revenant.stuck") == []
+    await connection.execute(
+        "update revenant.workers set doing = jsonb_set(doing, '{waiting,0,2}', to_jsonb(now() - interval '61 s'))"
+    )
+    stuck = await asyncio.to_thread(revenant, "run", "stuck", "-o", "json", url=database)
+    (row,) = json.loads(stuck.stdout)
+    assert (row["id"], row["reason"], row["what_to_type"]) == ("s", "no cell", "revenant run show s")
+    assert row["problem"].startswith("an attempt that was under way when workers died has waited")
+    monkeypatch.undo()
+    # Its budget is that of the fixture, which is undone with the rest.
+    monkeypatch.setattr(attempts, "budget_of", lambda found: 1)
+    await sees(attempts=1, cells=1, for_a_cell=0)
+    assert await rows(connection, "select * from revenant.stuck") == []
+    await run.cancel()
+    await sees(attempts=0, cells=0, for_a_cell=0)
 
 
 DIES_AT_ONCE = """

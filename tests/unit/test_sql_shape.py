@@ -53,6 +53,7 @@ OTHER_CLOCKS = {
     "functions/visit_v1.sql": "records since when an entity lives where; nothing is decided by it",
     "migrations/0003_workflows.sql": "the view of stuck runs asks whether workers live, and how long runs have stood, as alive_v1",
     "statements/beat_heart.sql": "as heartbeat_v1",
+    "statements/say_doing.sql": "since when an attempt waits, for the view of stuck runs",
     "statements/weigh_deaths.sql": "as alive_v1",
     "statements/count_waiting_jobs.sql": "as count_unfinished",
     "statements/fetch_job.sql": "as count_unfinished",

@@ -21,6 +21,7 @@ from revenant.eventloop import end
 from revenant.logs import JsonFormatter
 from revenant.worker.cells.cell import Cell, Gone, NotStarted, Room, Surroundings
 from revenant.worker.cells.door import Door, Draining
+from revenant.worker.doing import Waiting
 
 T = TypeVar("T")
 log = logging.getLogger("revenant.cell")
@@ -72,6 +73,9 @@ class Cells:
         self._draining = asyncio.Event()
         self._pause = 0.0
         self._ending: set[asyncio.Task[None]] = set()
+        self._all: set[Cell] = set()
+        self.waiting: dict[object, Waiting] = {}
+        """The attempts that have no place yet, by whoever brings them."""
 
     async def start(self) -> None:
         """Have cells started from now on, when they are needed."""
@@ -89,6 +93,12 @@ class Cells:
             await common.end()
         if self._ending:
             await asyncio.wait(self._ending)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        self._all = {cell for cell in self._all if not cell.gone}
+        return len(self._all)
 
     @property
     def possible(self) -> bool:
@@ -238,6 +248,7 @@ class Cells:
                 self._lengthen_pause(str(error))
                 await asyncio.sleep(self._pause)
             else:
+                self._all.add(cell)
                 telemetry.emit("cell.start", {}, {"pid": cell.pid})
                 log.info("Started cell %d: attempts that were under way when workers died run there.", cell.pid)
                 return cell

@@ -6,12 +6,14 @@ Invariant: it is told of as a death only where the cell that died had run nothin
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from revenant.worker.cells.cell import Gone, Room
 from revenant.worker.cells.cells import Cells, Deaths, KilledCell
 from revenant.worker.cells.door import Draining
+from revenant.worker.doing import Waiting
 from revenant.worker.runs.appending import Append
 from revenant.worker.runs.came import Came
 from revenant.worker.runs.holding import Holding
@@ -66,12 +68,16 @@ class ConfinedAttempt:
     async def _outcome(self) -> Came | None:
         """Return what it came to; None: nobody waits for it any more."""
         while self._deaths.fate is None:
+            address = self._staged.live.address
+            self._cells.waiting[self] = Waiting(address.kind, address.key, time.monotonic())
             try:
                 return await self._cells.run_once(self._in, self._deaths)
             except (Gone, KilledCell):
                 if self._part is not None:
                     # It may have committed: the run is read again, and if it has not, the death counts as any other.
                     return self._came(lost=True)
+            finally:
+                self._cells.waiting.pop(self, None)
         return self._came(death=self._deaths.fate)
 
     async def _in(self, room: Room) -> Came | None:
@@ -80,6 +86,7 @@ class ConfinedAttempt:
         Raises:
             Gone: the cell is.
         """
+        self._cells.waiting.pop(self, None)
         start = self._start
         await room.tell(attempt=[*self._staged.live.address, start.op, start.attempt])
         try:
