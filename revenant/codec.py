@@ -27,6 +27,8 @@ _DEEPEST = 150
 MAX_KIND_BYTES = 128
 ROOT = "(root)"
 """The path of a flaw of the whole value."""
+_VARIANT = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
+"""What the first digit of a UUID's fourth part becomes, so that it says which variant it is of (RFC 9562)."""
 RUN_KIND = "run:"
 """How the kinds begin under which runs of workflows have their mailboxes."""
 
@@ -44,11 +46,8 @@ def bucket_of(kind: str, key: str) -> int:
 def new_id(bucket: int) -> str:
     """Return a UUIDv7 (RFC 9562, section 5.7) whose last byte is the bucket, so that an id finds its row."""
     millis = time.time_ns() // 1_000_000
-    noise = int.from_bytes(os.urandom(9), "big")
-    value = (millis << 80) | (0x7 << 76) | ((noise >> 60 & 0xFFF) << 64) | (0b10 << 62)
-    value |= (noise & 0x3FFF_FFFF_FFFF_FF) << 8 | bucket
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    time_, noise = f"{millis:012x}", os.urandom(9).hex()
+    return f"{time_[:8]}-{time_[8:]}-7{noise[:3]}-{_VARIANT[noise[3]]}{noise[4:7]}-{noise[7:17]}{bucket:02x}"
 
 
 def is_id(text: str) -> bool:
@@ -59,13 +58,13 @@ def is_id(text: str) -> bool:
 def keyed_id(kind: str, key: str, idempotency_key: str) -> str:
     """Return the id that this idempotency key stands for, for this entity: a UUIDv8 made of its hash."""
     check_idempotency_key(kind, key, idempotency_key)
-    seed = "\0".join((kind, key, idempotency_key)).encode()
-    digest = bytearray(hashlib.sha256(seed).digest()[:16])
-    digest[6] = digest[6] & 0x0F | 0x80
-    digest[8] = digest[8] & 0x3F | 0x80
-    digest[15] = bucket_of(kind, key)
-    text = digest.hex()
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    return derived_id(bucket_of(kind, key), kind, key, idempotency_key)
+
+
+def derived_id(bucket: int, kind: str, key: str, what: str) -> str:
+    """Return what `keyed_id` does, for an address whose bucket is known and a text that is not empty."""
+    text = hashlib.sha256(f"{kind}\0{key}\0{what}".encode()).hexdigest()
+    return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{_VARIANT[text[16]]}{text[17:20]}-{text[20:30]}{bucket:02x}"
 
 
 def check_idempotency_key(kind: str, key: str, idempotency_key: object) -> None:

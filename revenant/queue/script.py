@@ -161,9 +161,9 @@ def array(values: Iterable[object]) -> str:
     """
     given = list(values)
     types = set(map(type, given))
-    if types == _NUMBERS:
+    if types <= _PLAIN:
         # As Python writes a list; spaces do no harm.
-        return f"{{{repr(given)[1:-1]}}}"
+        return "{" + repr(given)[1:-1].replace("None", "NULL") + "}"
     if types == _TEXTS:
         # All of the text at once, not a call for each element. NUL parts them: no text for Postgres holds it.
         text = "\0".join(given)  # type: ignore[arg-type]  # all of them are text, as the types say
@@ -172,7 +172,7 @@ def array(values: Iterable[object]) -> str:
     return "{" + ",".join(map(_element, given)) + "}"
 
 
-_NUMBERS, _TEXTS = {int}, {str}
+_PLAIN, _TEXTS = {int, bool, type(None)}, {str}
 
 
 def _element(value: object) -> str:

@@ -24,6 +24,15 @@ def advance(run: LiveRun) -> None:
         _once(run)
         if run.view.seq == before or (run.draft.events and run.draft.events[-1].type == e.RUN_CONTINUED):
             return
+        if _rests(run):
+            return
+
+
+def _rests(run: LiveRun) -> bool:
+    """Whether there is nothing left of what another look would find; what is ready was begun."""
+    ended = run.replay is not None and run.replay.end is not None
+    left = run.problem is not None or run.unrecorded or run.refused or run.given_up or run.view.closing is not None
+    return not (ended or left)
 
 
 def _once(run: LiveRun) -> None:

@@ -16,6 +16,9 @@ from revenant.workflows.replay import Answer
 from revenant.workflows.view import View
 
 _VALUES = (e.STEP_SUCCEEDED, e.TIMER_FIRED, e.APPROVAL_GIVEN)
+_SIGNALS = (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED, e.SIGNAL_TAKEN, e.UPDATE_TAKEN)
+ANSWERS = frozenset((*_VALUES, *_SIGNALS, e.CALL_ANSWERED, e.CHILD_FINISHED, e.STEP_FAILED, e.WAIT_EXPIRED))
+"""The events that may answer an operation; no other one does."""
 
 
 class Unreadable(BaseException):
@@ -29,7 +32,7 @@ def answer_to(view: View, event: Event, operations: Mapping[int, Operation[Any]]
         Unreadable: the answer is recorded, and cannot be read.
     """
     number = event.op or 0
-    if event.type in (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED, e.SIGNAL_TAKEN, e.UPDATE_TAKEN):
+    if event.type in _SIGNALS:
         number, signal = view.delivered.pop(event.seq, (0, None))
         operation = operations.get(number)
         if signal is None or not isinstance(operation, WaitOperation):

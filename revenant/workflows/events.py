@@ -80,6 +80,8 @@ STEP_ENDS = frozenset((STEP_SUCCEEDED, STEP_FAILED, STEP_CANCELLED))
 """The events after which nothing more happens to a step."""
 ENDS = {RUN_COMPLETED: "completed", RUN_FAILED: "failed", RUN_CANCELLED: "cancelled"}
 """The events after which there is none, and the statuses that they give."""
+CLOSES = frozenset((RUN_CANCELLING, RUN_FAILING, RUN_CONTINUED, *ENDS))
+"""The events after which the code of the run is not run any more."""
 
 
 class Event(NamedTuple):

@@ -11,14 +11,14 @@ from typing import Any
 
 from pydantic_core import to_json
 
-from revenant.codec import ANYTHING, dump, keyed_id
+from revenant.codec import ANYTHING, derived_id, dump
 from revenant.queue.records import Reply, Scheduled
 from revenant.workflows import events as e
 from revenant.workflows.address import Address
-from revenant.workflows.answering import Unreadable, answer_to
+from revenant.workflows.answering import ANSWERS, Unreadable, answer_to
 from revenant.workflows.contradiction import asks_otherwise, waits_still
 from revenant.workflows.draft import Draft
-from revenant.workflows.events import ASKS, GIVEN_UP, Event
+from revenant.workflows.events import ASKS, CLOSES, GIVEN_UP, Event
 from revenant.workflows.flow import Flow
 from revenant.workflows.lineage import Lineage, lineage_of
 from revenant.workflows.operation import ChildOperation, Misfit, Operation, UndoOperation, WaitOperation, why_not
@@ -159,17 +159,17 @@ class LiveRun:
         self.view.take(event)
         if self.decisions is not None:
             self.decisions.take(event, self.view)
-        if event.type == e.RUN_STARTED:
+        if event.type in ANSWERS:
+            if self.replay is not None:
+                self._answer(event)
+        elif event.type == e.RUN_STARTED:
             self.lineage = lineage_of(event.data.get("forked_from"))
             self._begin()
-        elif event.type in (e.RUN_CANCELLING, e.RUN_FAILING, e.RUN_CONTINUED) or self.view.over:
+        elif event.type in CLOSES:
             self.put_aside()
-        elif event.type == e.RUN_BLOCKED:
+        elif event.type == e.RUN_BLOCKED and self._past is None:
             # While the run is read, what follows may say that it went on.
-            if self._past is None:
-                self.put_aside()
-        elif self.replay is not None:
-            self._answer(event)
+            self.put_aside()
 
     def _begin(self, *, count: int = 0) -> None:
         if self.codeless is not None:
@@ -316,7 +316,7 @@ class LiveRun:
 
     def id_of(self, number: int, what: str) -> str:
         """Return the id of a message that has to do with an operation: the same whenever it is asked for."""
-        return keyed_id(self.address.kind, self.address.key, f"{self.run}/{number}/{what}")
+        return derived_id(*self.address, f"{self.run}/{number}/{what}")
 
     def child_id(self, number: int, given: str | None) -> str:
         """Return the id of a child: another one for each history of this run, unless the code gave it."""

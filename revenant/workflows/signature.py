@@ -51,7 +51,7 @@ class Shape:
             Unstorable: it cannot be written, or would not be read again; names the path.
             TooLarge: it takes more than `limit` bytes.
         """
-        if self._is_plain(value):
+        if self.is_plain(value):
             return value
         text = dump(self.adapter.serializer, value, what=self._of, limit=limit)
         try:
@@ -71,7 +71,7 @@ class Shape:
         Raises:
             ValidationError: it is not of the type.
         """
-        if self._is_plain(value):
+        if self.is_plain(value):
             return value
         try:
             return self.adapter.validator.validate_json(to_json(value))
@@ -81,7 +81,7 @@ class Shape:
             # A validator that gives up its process, as by sys.exit(), gives up a value, and nobody else's process.
             raise ValueError(raised(type(error).__qualname__, error)) from error
 
-    def _is_plain(self, value: object) -> bool:
+    def is_plain(self, value: object) -> bool:
         """Whether a value of the type is the same in JSON: then nothing needs to be asked of pydantic."""
         if self.annotation not in _PLAIN or type(value) is not self.annotation:
             return False
@@ -105,6 +105,10 @@ class Signature:
                     f"{self.label} takes {parameter}: what it gets is stored by position. Use ordinary parameters."
                 )
         return [parameter for parameter in found if parameter.kind in _POSITIONAL]
+
+    @cached_property
+    def _least(self) -> int:
+        return sum(one.default is one.empty for one in self._parameters)
 
     @cached_property
     def _hints(self) -> dict[str, Any]:
@@ -145,8 +149,7 @@ class Signature:
         Raises:
             InvalidArguments: there are too many or too few, or they are not what the annotations say.
         """
-        least = sum(one.default is one.empty for one in self._parameters)
-        if not least <= len(args) <= len(self._parameters):
+        if not self._least <= len(args) <= len(self._parameters):
             names = ", ".join(str(one) for one in self._parameters)
             raise InvalidArguments(
                 f"{self.label}({names}) got {len(args)} arguments. Nothing was recorded; give it what it takes."
@@ -155,6 +158,8 @@ class Signature:
         return [self._written(parameter.name, shape, value, limit) for parameter, shape, value in known]
 
     def _written(self, name: str, shape: Shape, value: object, limit: int) -> Any:
+        if shape.is_plain(value):
+            return value
         try:
             return shape.write(shape.adapter.validator.validate_python(value), limit=limit)
         except ValidationError as error:

@@ -99,11 +99,12 @@ class View:
 def _started(view: View, event: Event) -> None:
     view.started, view.input, view.version = event, event.data.get("input"), event.data["version"]
     view.generation = event.data.get("generation", 1)
-    view.children = {-1 - place: (name, id) for place, (name, id) in enumerate(event.data.get("children", ()))}
-    # What nobody had taken when the run went on afresh.
-    view.signals = Signals.of(event.data.get("signals", ()))
-    view.signal_ids.update(dict.fromkeys(event.data.get("signal_ids", ())))
-    view.updates = Updates.of(event.data.get("updates", {}))
+    if "signals" in event.data:
+        # What nobody had taken when the run went on afresh.
+        view.children = {-1 - place: (name, id) for place, (name, id) in enumerate(event.data.get("children", ()))}
+        view.signals = Signals.of(event.data.get("signals", ()))
+        view.signal_ids.update(dict.fromkeys(event.data.get("signal_ids", ())))
+        view.updates = Updates.of(event.data.get("updates", {}))
 
 
 def _asked(type: str) -> Callable[[View, Event], None]:

@@ -29,6 +29,9 @@ async def test_values_arrive_as_they_are(database: str, conforming: str) -> None
             connection, "select %(texts)s::text[], %(numbers)s::bigint[], %(none)s::text[], %(none)s::bigint[]", given
         )
         assert rows == [[(AWKWARD, [7, -(2**62), 0], [], [])]]
+        mixed = {"flags": array([True, None, False]), "ops": array([None, 3]), "nulls": array([None, None])}
+        rows = await run_script(connection, "select %(flags)s::boolean[], %(ops)s::integer[], %(nulls)s::text[]", mixed)
+        assert rows == [[([True, None, False], [None, 3], [None, None])]]
         both = {"values": array([*AWKWARD, None]), "bytes": array([b"\0'\\\xff", None]), "flag": True, "none": None}
         rows = await run_script(
             connection,

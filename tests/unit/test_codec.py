@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from revenant.codec import ANYTHING, bucket_of, check_key, digest_of, dump, keyed_id, new_id
+from revenant.codec import ANYTHING, bucket_of, check_key, derived_id, digest_of, dump, keyed_id, new_id
 from revenant.errors import InvalidKey, TooLarge, Unstorable
 from revenant.queue.script import array
 
@@ -28,6 +28,15 @@ def test_an_idempotency_key_stands_for_one_id_per_entity() -> None:
     assert first == keyed_id("Account", "a", "k")
     assert len({first, keyed_id("Account", "b", "k"), keyed_id("Other", "a", "k"), keyed_id("Account", "a", "l")}) == 4
     assert uuid.UUID(first).bytes[15] == bucket_of("Account", "a")
+    assert uuid.UUID(first).variant == uuid.RFC_4122
+
+
+def test_what_an_idempotency_key_stands_for_is_so_for_ever() -> None:
+    assert keyed_id("Account", "a", "k") == "b34e0128-3037-8cde-be87-b6ce87473019"
+    assert (
+        derived_id(bucket_of("run:Shop", "größe"), "run:Shop", "größe", "x/3/step")
+        == "268f03f3-06d1-82d5-bef7-e2c01fa24937"
+    )
 
 
 def test_a_digest_tells_messages_apart() -> None:
@@ -91,6 +100,7 @@ def test_nesting_without_end_is_refused_not_followed() -> None:
         (["a", 'b"c', "d\\e", "", "NULL", "{}", ","], '{"a","b\\"c","d\\\\e","","NULL","{}",","}'),
         ([b"\x00\xff"], '{"\\\\x00ff"}'),
         ([True], "{True}"),
+        ([None, False, 7], "{NULL, False, 7}"),
     ],
 )
 def test_array_literals(values: list[object], literal: str) -> None:

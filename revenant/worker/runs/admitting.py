@@ -141,11 +141,12 @@ class Admitting:
 
     def _again(self, live: LiveRun, digest: bytes, delivery: Delivery) -> None:
         """It was started before: the same start has the same answer, and another one is refused."""
-        if _digest(delivery) == digest:
+        args = read_args(delivery)
+        if _digest(delivery, args) == digest:
             reply(live, delivery, {"run": live.run, "created": False})
             return
         refuse(live, delivery, "RunExists", _exists(live.address))
-        if (parent := read_args(delivery).get("parent")) is not None:
+        if (parent := args.get("parent")) is not None:
             live.draft.sends.append(refused_child(parent, live.address, "RunExists", _exists(live.address)))
 
     # Runs that there are not yet.
@@ -176,7 +177,7 @@ class Admitting:
         assert code is not None
         live = self._live(address, new_id(address.bucket), code.workflow, now, codeless=code.why_not)
         begin_forked(live, delivery, args)
-        return Staged(live, None, 0, 0, False, _digest(delivery), delivery.origin, None)
+        return Staged(live, None, 0, 0, False, _digest(delivery, args), delivery.origin, None)
 
     def _started(self, address: Address, delivery: Delivery, now: datetime) -> Staged | None:
         workflow, args = self._workflows.newest(address.kind), {}
@@ -202,7 +203,7 @@ class Admitting:
         live.draft.consumed.append(delivery.taken)
         reply(live, delivery, {"run": live.run, "created": True})
         text = None if parent is None else to_json(parent).decode()
-        return Staged(live, None, 0, 0, False, _digest(delivery), delivery.origin, text)
+        return Staged(live, None, 0, 0, False, _digest(delivery, args), delivery.origin, text)
 
     def _refuse_start(self, address: Address, delivery: Delivery, parent: Any, text: str) -> None:
         error = "InvalidArguments"
@@ -279,7 +280,7 @@ class Admitting:
     def _answer_late(self, address: Address, head: Head, delivery: Delivery) -> None:
         try:
             args = read_args(delivery)
-            given = _digest(delivery) if delivery.handler == "start" else None
+            given = _digest(delivery, args) if delivery.handler == "start" else None
         except Unusable as error:
             self._refuse_late(delivery, "InvalidArguments", str(error))
             return
@@ -323,8 +324,7 @@ def unstarted(address: Address, delivery: Delivery, error: str, text: str) -> De
     )
 
 
-def _digest(delivery: Delivery) -> bytes:
-    args = read_args(delivery)
+def _digest(delivery: Delivery, args: dict[str, Any]) -> bytes:
     # A child is its parent's: the same start by somebody else is another one, and nobody waits for what never comes.
     started = [args.get("input")] if args.get("parent") is None else [args.get("input"), args["parent"]]
     if forked_version(delivery) is not None:

@@ -230,11 +230,16 @@ def settlement_of(parts: Sequence[Append], *, reply_ttl: float) -> Settlement:
 
 def events_of(parts: Sequence[Append]) -> list[EventWrite]:
     """Return the events of these runs."""
+    moments: dict[datetime, str] = {}
+    """As text: many events share one."""
     return [
-        EventWrite(slot, one.seq, one.type, one.op, one.at.isoformat(), one.text)
+        EventWrite(
+            slot, one.seq, one.type, one.op, moments.get(one.at) or moments.setdefault(one.at, one.at.isoformat()),
+            one.text,
+        )
         for slot, part in enumerate(parts, 1)
         for one in part.draft.events
-    ]
+    ]  # fmt: skip
 
 
 def jobs_of(parts: Sequence[Append]) -> list[Job]:
@@ -264,8 +269,7 @@ def snapshots_of(parts: Sequence[Append]) -> list[SnapshotWrite]:
     found: list[SnapshotWrite] = []
     for part in parts:
         write, live = part.write, part.staged.live
-        moved = any(one.type == RUN_MIGRATED for one in part.draft.events)
-        if live.snapshot_seq and (moved or live.view.over):
+        if live.snapshot_seq and (live.view.over or any(one.type == RUN_MIGRATED for one in part.draft.events)):
             found.append(SnapshotWrite(write.bucket, write.stream, 0, None))
         elif part.draft.snapshot is not None:
             found.append(SnapshotWrite(write.bucket, write.stream, *part.draft.snapshot))

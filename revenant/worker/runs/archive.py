@@ -19,6 +19,9 @@ from revenant.worker.runs.progress import Progress
 from revenant.worker.runs.stage import Staged
 from revenant.worker.runs.transacting import Transacting
 
+SAME = 0.001
+"""Seconds within which it is the same moment: it is asked for several times a run, and made once for many."""
+
 
 class Archive(Protocol):
     """What a runner needs of it."""
@@ -73,12 +76,19 @@ class PostgresArchive:
         )
         self._late = Late(link=self._link, worker=worker)
         self._clock = (datetime.now(UTC), time.monotonic())
+        self._told = (self._clock[0], 0.0)
+        """The time that was told last, and how long after that of the clock."""
         self._stands_still = STANDS_STILL in url
 
     def now(self) -> datetime:
         """Return the database's time, as nearly as it is known."""
         base, at = self._clock
-        return base if self._stands_still else base + timedelta(seconds=time.monotonic() - at)
+        if self._stands_still:
+            return base
+        passed = time.monotonic() - at
+        if not 0.0 <= passed - self._told[1] < SAME:
+            self._told = base + timedelta(seconds=passed), passed
+        return self._told[0]
 
     async def visit(
         self,
@@ -91,7 +101,7 @@ class PostgresArchive:
         """Return what there is to be done about each of these runs."""
         connection = await self._link.connection()
         now, found = await visit_runs(connection, self._worker, hints, known, forced=forced, formats=formats)
-        self._clock = (now, time.monotonic())
+        self._clock, self._told = (now, time.monotonic()), (now, 0.0)
         return found
 
     async def note(self, hints: Sequence[Hint]) -> Mapping[int, int]:

@@ -63,9 +63,11 @@ class Staged:
         if view.continued_now and view.status != "blocked":
             # Should this process die before it begins, others find the run by its owner.
             return True
-        return not view.released and any(
-            one.running and not one.asked.get("external") for one in view.operations.values()
-        )
+        if not view.released:
+            for one in view.operations.values():
+                if one.running and not one.asked.get("external"):
+                    return True
+        return False
 
     def waits_now(self) -> str | None:
         """Return what it waits for as JSON; None: as when it was asked last."""
