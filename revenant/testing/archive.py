@@ -68,6 +68,10 @@ class MemoryArchive:
         """Return the messages that wait for runs of these kinds, in the order in which they came."""
         return [Hint(bucket_of(*to), *to, seq) for seq, to in self._store.waiting() if to.kind in kinds]
 
+    async def is_anew(self) -> bool:
+        """Nothing is ever lost here."""
+        return False
+
     async def visit(
         self,
         hints: Sequence[Hint],

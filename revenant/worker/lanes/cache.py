@@ -99,6 +99,7 @@ class Cache:
             self._timer.cancel()
             self._timer = None
         self._entries.clear()
+        self._idle = Deadlines()
         self.size = 0
 
 

@@ -107,6 +107,7 @@ class Lane:
         self._busy = False
         self._current = ""
         self._careful = False
+        self._last: LaneConnection | None = None
 
     @property
     def current(self) -> str:
@@ -190,6 +191,10 @@ class Lane:
         `alone`: its one message is handled with no other beside it in this process.
         """
         connection = cast(LaneConnection, await self._link.connection())
+        last, self._last = self._last, connection
+        if last is not None and connection is not last:
+            # It may be another server, which has lost what was committed, and gives its numbers away again.
+            self._cache.clear()
         self._busy, self._current = True, ""
         warm = self._cache.take(hints)
         claimed, loan = await self._partners.claim(connection, hints, self._vsns, most=most, known=warm.marks)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
+
+import psycopg
 
 from revenant.config import Settings
 from revenant.queue.link import Link
@@ -31,6 +33,9 @@ class Archive(Protocol):
 
     def now(self) -> datetime:
         """Return the time by which things are due."""
+
+    async def is_anew(self) -> bool:
+        """Whether what is stored may have lost, since it was asked this last, what was committed before."""
 
     async def visit(
         self,
@@ -79,6 +84,7 @@ class PostgresArchive:
         self._told = (self._clock[0], 0.0)
         """The time that was told last, and how long after that of the clock."""
         self._stands_still = STANDS_STILL in url
+        self._last: psycopg.AsyncConnection[Any] | None = None
 
     def now(self) -> datetime:
         """Return the database's time, as nearly as it is known."""
@@ -89,6 +95,11 @@ class PostgresArchive:
         if not 0.0 <= passed - self._told[1] < SAME:
             self._told = base + timedelta(seconds=passed), passed
         return self._told[0]
+
+    async def is_anew(self) -> bool:
+        """Whether there is another connection than before, which may lead to another server: a standby that lagged."""
+        last, self._last = self._last, await self._link.connection()
+        return self._last is not last
 
     async def visit(
         self,

@@ -193,6 +193,8 @@ class Runner:
         self._progress.due = False
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
+        if await self._archive.is_anew():
+            self.stage.forget()
         asked = self._wanted.of(hints)
         found = await self._archive.visit(hints, asked.known, forced=asked.forced, formats=asked.formats)
         self._wanted.read(hints, found)

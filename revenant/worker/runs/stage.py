@@ -144,6 +144,12 @@ class Stage:
         self.current = staged.key
         advance(staged.live)
 
+    def forget(self) -> None:
+        """Forget all runs that nothing is under way of: what is stored may be another thing than what they are."""
+        for staged in list(self._idle.values()):
+            if not staged.owned and staged.live.draft.empty:
+                self.drop(staged)
+
     def tidy(self) -> None:
         """Forget the longest unused of the runs that nothing is under way of."""
         for _ in range(len(self._idle) - MOST_IDLE):
