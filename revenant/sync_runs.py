@@ -149,11 +149,16 @@ class BlockingRuns(ABC):
         id: str,
         step: str | int | None = None,
         version: int | None = None,
+        even_undone: bool = False,
         timeout: float | None = None,
     ) -> BlockingRun[R]:
         """Start another run with this one's history, up to before a step; see `Revenant.fork`."""
         return self._handle(
-            self._do(lambda app: app.fork(run.behind, id=id, step=step, version=version, timeout=timeout))
+            self._do(
+                lambda app: app.fork(
+                    run.behind, id=id, step=step, version=version, even_undone=even_undone, timeout=timeout
+                )
+            )
         )
 
     def approvals(

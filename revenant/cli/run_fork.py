@@ -19,6 +19,7 @@ from revenant.workflows.workflow import KIND
 @click.argument("new_id", metavar="NEW_ID")
 @option("--step", metavar="NAME|NUMBER", help="The first step that is done anew; else the last one that failed.")
 @option("--version", type=click.IntRange(min=1), metavar="N", help="The version of the code to go on with.")
+@option("--even-undone", is_flag=True, help="Also where what was done before is undone: it is there again.")
 @workflow_option
 @timeout_option
 @app_option()
@@ -28,6 +29,7 @@ def fork(
     new_id: str,
     step: str | None,
     version: int | None,
+    even_undone: bool,
     workflow: str | None,
     timeout: float | None,
     app_path: str | None,
@@ -35,10 +37,12 @@ def fork(
     """Start the run NEW_ID with the history of the run ID, up to before a step; from there on it goes anew.
 
     It works for runs that have failed, completed or been cancelled, that are blocked, and that still go on. What was
-    open then, such as steps beside that one, is done anew as well.
+    open then, such as steps beside that one, is done anew as well. What a run has undone, a fork would take for done:
+    it is refused, but for one from before that on.
     """
     chosen = int(step) if step is not None and step.isdecimal() else step
-    run(_fork(application(app_path), id, new_id, workflow, {"step": chosen, "version": version, "timeout": timeout}))
+    how = {"step": chosen, "version": version, "even_undone": even_undone, "timeout": timeout}
+    run(_fork(application(app_path), id, new_id, workflow, how))
     click.echo(new_id)
 
 

@@ -124,4 +124,7 @@ def cure_of(row: Row) -> str:
     """Return what to type about a run that is stuck; where no step failed, there is none to go on from."""
     failed_by_code = row["reason"] == "failed" and not row["step_failed"]
     cure = "revenant run show {id}" if failed_by_code else _CURES.get(row["reason"], "revenant run show {id}")
+    if row["reason"] == "failed" and row["undone"]:
+        # A fork from the step that failed would take for done what is undone.
+        cure = "revenant run show {id}"
     return cure.format(id=shlex.quote(row["id"]), new=shlex.quote(f"{row['id']}-again"))

@@ -11,20 +11,27 @@ from revenant.codec import check_key
 from revenant.entities.message import Message
 from revenant.errors import RunNotFound
 from revenant.workflows.events import read_event
-from revenant.workflows.forking import cut, step_of
+from revenant.workflows.forking import check_undone, cut, step_of
 from revenant.workflows.workflow import KIND
 
 R = TypeVar("R")
 
 
 async def fork_message(
-    records: Records, workflow: str, old: str, *, id: str, step: str | int | None, version: int | None
+    records: Records,
+    workflow: str,
+    old: str,
+    *,
+    id: str,
+    step: str | int | None,
+    version: int | None,
+    even_undone: bool,
 ) -> Message[Any]:
     """Return the message that starts a run with the history of another one, up to before a step was asked for.
 
     Raises:
         RunNotFound: there is no such run.
-        ConfigurationError: it has no such step.
+        ConfigurationError: it has no such step, or what was done before that is undone.
     """
     kind = f"{KIND}{workflow}"
     key = check_key(kind, id)
@@ -33,6 +40,8 @@ async def fork_message(
         raise RunNotFound(f"There is no run {old!r} of {workflow}; nothing was forked. Look at the id.")
     history = list(map(read_event, seen.events))
     number = step_of(history, step, what=f"Run {old!r} of {workflow}")
+    if not even_undone:
+        check_undone(history, number, what=f"Run {old!r} of {workflow}")
     kept = cut(history, number, origin={"id": old, "run": seen.row["run"], "op": number})
     args = {
         "input": history[0].data.get("input"),

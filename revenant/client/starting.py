@@ -123,6 +123,7 @@ class Starting(ABC):
         id: str,
         step: str | int | None = None,
         version: int | None = None,
+        even_undone: bool = False,
         timeout: float | None = None,
     ) -> Run[R]:
         """Start another run with this one's history, up to before a step was asked for; from there on it goes anew.
@@ -131,17 +132,22 @@ class Starting(ABC):
         of the code to go on with; else the run's own. What was open then, such as steps beside this one, is done anew
         as well; signals that came later are not known to the new run. The same fork again is the same run.
 
+        What a run that failed or was cancelled has undone, a fork would take for done: it is refused, but for one from
+        before that on, or with `even_undone`, where it is there again by other means.
+
         Raises:
             RunNotFound: there is no such run.
             RunExists: a run of that id was started in another way.
-            ConfigurationError: the run has not asked for that step, or several times.
+            ConfigurationError: the run has not asked for that step, or several times, or what it did before is undone.
         """
         if not isinstance(run, Run):
             raise ConfigurationError(
                 f"app.fork() takes a run, as app.run(workflow, id) gives one, and got {run!r}. Nothing was forked."
             )
         client = self._client_for("app.fork")
-        message = await fork_message(client.records, run.workflow, run.id, id=id, step=step, version=version)
+        message = await fork_message(
+            client.records, run.workflow, run.id, id=id, step=step, version=version, even_undone=even_undone
+        )
         await client.call(message, timeout=timeout)
         return run.sibling(id)
 

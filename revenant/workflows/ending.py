@@ -157,6 +157,8 @@ def go_on_closing(run: LiveRun) -> None:
         run.record(e.STEP_SCHEDULED, number, **told, **undo.options.recorded(), key=run.id_of(left[-1], "undo"))
         return
     data = dict(view.closing.data)
+    if view.undone:
+        data["undone"] = sorted(view.undone)
     if skipped := not_undone(view):
         # The code that would undo these is not here.
         data["not_undone"] = skipped

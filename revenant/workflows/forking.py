@@ -49,6 +49,32 @@ def step_of(history: Sequence[Event], step: str | int | None, *, what: str) -> i
     raise ConfigurationError(f"{what} has not asked for {step!r}. It has {_names(asked)}; nothing was forked.")
 
 
+def check_undone(history: Sequence[Event], number: int, *, what: str) -> None:
+    """Refuse a fork that would take for done what has been undone, or is being undone.
+
+    What was registered to be undone is taken to be about the operation before it, as in `flow.step(charge)`, then
+    `flow.on_failure(refund)`: a fork from that one on, or an earlier one, does it anew.
+
+    Raises:
+        ConfigurationError: the fork begins later than that.
+    """
+    asks = {event.op: event for event in history if event.type in ASKS and "undoes" not in event.data}
+    begun = {event.data["undoes"] for event in history if event.type == e.STEP_SCHEDULED and "undoes" in event.data}
+    undone = [event for op, event in asks.items() if op in begun]
+    if not undone:
+        return
+    before = [event for event in asks.values() if event.seq < undone[0].seq and event.type != e.UNDO_REGISTERED]
+    last = before[-1] if before else undone[0]
+    if asks[number].seq > last.seq:
+        names = ", ".join(str(event.data["name"]) for event in undone[:20])
+        raise ConfigurationError(
+            f"{what} has undone what it did ({names}), and a fork from operation {number} on would take that for done. "
+            f"Fork it from operation {last.op} on (step={last.op}, --step {last.op}), the last one before the first of "
+            "these was registered, or from an earlier one. Where what was undone is there again by other means, say "
+            "even_undone=True (--even-undone). Nothing was forked."
+        )
+
+
 def cut(history: Sequence[Event], number: int, *, origin: Mapping[str, Any]) -> list[Event]:
     """Return the history up to before that operation was asked for, numbered from 1.
 

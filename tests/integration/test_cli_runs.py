@@ -38,7 +38,10 @@ async def charge() -> None:
 @workflow
 async def fails(flow: Flow, where: str) -> None:
     """Fails in a step, or in its own code."""
-    if where == "step":
+    if where == "undone":
+        await flow.sleep(0)
+        await flow.on_failure(give_back)
+    if where in ("step", "undone"):
         await flow.step(charge, retry=Retry(attempts=1))
     raise LookupError(LONG)
 
@@ -181,7 +184,7 @@ async def test_one_run_is_written_in_the_singular(app: Revenant, worker: Worker,
 async def test_what_is_stuck_stays_a_table_however_long_its_errors_and_forks_only_help_where_a_step_failed(
     app: Revenant, worker: Worker, database: str
 ) -> None:
-    for where in ("step", "code"):
+    for where in ("step", "code", "undone"):
         with pytest.raises(RunFailed):
             await (await app.start(fails, where, id=f"in {where}", timeout=20)).result(timeout=20)
     table = await revenant(database, "run", "stuck")
@@ -192,8 +195,14 @@ async def test_what_is_stuck_stays_a_table_however_long_its_errors_and_forks_onl
     assert {row["id"]: row["what_to_type"] for row in found} == {
         "in step": "revenant run fork 'in step' 'in step-again'",
         "in code": "revenant run show 'in code'",
+        "in undone": "revenant run show 'in undone'",
     }
     assert all(LONG in row["problem"] for row in found)
+    refused = await revenant(database, "run", "fork", "in undone", "u2")
+    assert (refused.exit_code, "has undone what it did (give_back)" in refused.stderr) == (2, True)
+    assert "--step 1" in refused.stderr
+    for words in (("--step", "1"), ("--even-undone",)):
+        assert (await revenant(database, "run", "fork", "in undone", f"u{words[0]}", *words)).exit_code == 0
 
 
 def test_an_input_that_the_workflow_does_not_take_and_an_id_that_is_none_are_refused(database: str) -> None:

@@ -12,7 +12,7 @@ from revenant.errors import ConfigurationError
 from revenant.workflows import events as e
 from revenant.workflows.events import Event
 from revenant.workflows.flow import Flow
-from revenant.workflows.forking import begins_with, cut, step_of
+from revenant.workflows.forking import begins_with, check_undone, cut, step_of
 from revenant.workflows.retry import Retry
 from revenant.workflows.workflow import workflow
 from tests.dry import DryRun, stored
@@ -48,6 +48,48 @@ def travelled() -> DryRun:
     run.fail(4)
     run.fail(5, retryable=False)
     return run
+
+
+@workflow
+async def pays(flow: Flow) -> None:
+    await flow.step(one, 0)
+    await flow.step(one, 1)
+    await flow.on_failure(undo)
+    await flow.step(two, 2)
+    await flow.step(two, 3)
+
+
+@workflow
+async def pays_carefully(flow: Flow) -> None:
+    await flow.on_failure(undo)
+    await flow.step(one, 1)
+
+
+def test_what_a_run_has_undone_is_not_taken_for_done_by_a_fork() -> None:
+    run = DryRun(pays)
+    run.succeed(1, 0)
+    run.succeed(2, 1)
+    run.succeed(4, 2)
+    check_undone(run.events, 5, what="r")
+    run.fail(5, retryable=False)
+    with pytest.raises(ConfigurationError, match=r"undone what it did \(undo\).*operation 5 on.*--step 2"):
+        check_undone(run.events, 5, what="r")  # it is being undone
+    run.succeed(6)
+    assert run.last().data["undone"] == [3]
+    for number in (3, 4, 5):
+        with pytest.raises(ConfigurationError, match="Nothing was forked"):
+            check_undone(run.events, number, what="r")
+    for number in (1, 2):
+        check_undone(run.events, number, what="r")
+
+
+def test_what_was_registered_before_anything_was_done_is_done_anew_from_there() -> None:
+    run = DryRun(pays_carefully)
+    run.fail(2, retryable=False)
+    run.succeed(3)
+    check_undone(run.events, 1, what="r")
+    with pytest.raises(ConfigurationError, match="--step 1"):
+        check_undone(run.events, 2, what="r")
 
 
 ORIGIN = {"id": "r", "run": "stream", "op": 5}

@@ -1,4 +1,4 @@
--- Promise: runs that do not go on by themselves, or have not for long, the longest first; of a failed one, whether a step failed it.
+-- Promise: runs that do not go on by themselves, or have not for long, the longest first; of a failed one, whether a step failed it, and whether it has undone anything.
 -- Locks: none.
 with found as (
     select s.workflow, s.id, s.reason, s.since, s.status, s.version, s.problem, 'run:' || s.workflow as kind
@@ -8,7 +8,8 @@ with found as (
     limit %(page)s
 )
 select f.workflow, f.id, f.reason, f.since, f.status, f.version, f.problem,
-    f.reason = 'failed' and coalesce(last.data -> 'error' ->> 'error' = 'StepFailed', false) as step_failed
+    f.reason = 'failed' and coalesce(last.data -> 'error' ->> 'error' = 'StepFailed', false) as step_failed,
+    coalesce(last.data ? 'undone', false) as undone
 from found f
 left join revenant.run_heads h on h.bucket = revenant.bucket_v1(f.kind, f.id) and h.kind = f.kind and h.key = f.id
 left join revenant.run_events last on last.bucket = h.bucket and last.run = h.run and last.seq = h.seq
