@@ -1,6 +1,6 @@
 """Offspring: what is forked from a process of ours has none of its connections, and does not go on in its place.
 
-Invariant: a connection ends with the process that made it, whoever was forked from that; and so do its locks.
+Invariant: what a process has open ends with it, whoever was forked from it: its locks are free, and so is its port.
 """
 
 from __future__ import annotations
@@ -9,9 +9,7 @@ import asyncio
 import os
 import threading
 import weakref
-from typing import Any, NamedTuple
-
-import psycopg
+from typing import NamedTuple, Protocol
 
 LOST = 70
 """Exit code of a child that was about to go on in its parent's place."""
@@ -20,8 +18,16 @@ _WORDS = (
     b"its work is done, by os._exit(), or use the subprocess or multiprocessing modules.\n"
 )
 # Of this process, as what it has open is: a fork asks nobody.
-_connections: weakref.WeakSet[psycopg.AsyncConnection[Any]] = weakref.WeakSet()
+_kept: weakref.WeakSet[Open] = weakref.WeakSet()
 _places: list[_Place] = []
+
+
+class Open(Protocol):
+    """Something with a socket, such as a connection or a server."""
+
+    def fileno(self) -> int:
+        """Return the socket's number; none, or an error, when it is closed."""
+        ...
 
 
 class _Place(NamedTuple):
@@ -31,9 +37,9 @@ class _Place(NamedTuple):
     thread: int
 
 
-def keep_from_offspring(connection: psycopg.AsyncConnection[Any]) -> None:
-    """Have nobody who is forked from here hold this connection open, or speak over it."""
-    _connections.add(connection)
+def keep_from_offspring(what: Open) -> None:
+    """Have nobody who is forked from here hold this open, or speak over it."""
+    _kept.add(what)
 
 
 def end_offspring() -> None:
@@ -56,10 +62,14 @@ def _end() -> None:
 def _begin() -> None:
     """Run in each child before anything else does."""
     nothing = os.open(os.devnull, os.O_RDWR)
-    for connection in list(_connections):
-        if not connection.closed:
-            # Not closed: its number would be given to something else, to which psycopg would write.
-            os.dup2(nothing, connection.pgconn.socket, inheritable=False)
+    for one in list(_kept):
+        try:
+            number = one.fileno()
+        except Exception:  # noqa: BLE001, S112 # it is closed, and says so in a way of its own
+            continue
+        if number >= 0:
+            # Not closed: its number would be given to something else, to which its owner would write.
+            os.dup2(nothing, number, inheritable=False)
     os.close(nothing)
     for place in _places:
         loop = place.loop()

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from revenant.offspring import keep_from_offspring
+
 log = logging.getLogger("revenant.endpoint")
 Page = Callable[[], bytes]
 Health = Callable[[], str]
@@ -45,6 +47,7 @@ class Endpoint:
             return
         self._server = ThreadingHTTPServer(("", self._port), self._door())
         self._server.daemon_threads = True
+        keep_from_offspring(self._server)
         threading.Thread(target=self._server.serve_forever, name="revenant-endpoint", daemon=True).start()
         log.info("Metrics and health on port %d: /metrics, /livez, /readyz.", self.port)
 

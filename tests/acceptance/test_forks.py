@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,11 @@ from tests.tools import eventually, value
 
 Connection = psycopg.AsyncConnection[Any]
 pytestmark = pytest.mark.acceptance
-OTHERS = "select count(*) = 0 from pg_stat_activity where pid = any (%s)"
+BACKENDS = """
+    select array_agg(pid) from pg_stat_activity
+    where datname = current_database() and application_name ~ '^revenant/(lane|desk|runner|worker)'
+"""
+GONE = "select count(*) = 0 from pg_stat_activity where pid = any (%s)"
 
 
 @pytest_asyncio.fixture
@@ -48,23 +53,21 @@ def children(folder: Path, word: str) -> list[int]:
 async def test_a_child_that_outlives_its_worker_holds_none_of_its_connections(
     app: Revenant, connection: Connection, crew: Crew, tmp_path: Path
 ) -> None:
-    hand = await crew.hire(environment={"REVENANT_TEST_EFFECTS": str(tmp_path / "effects")})
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    hand = await crew.hire(
+        "--metrics-port", str(port), environment={"REVENANT_TEST_EFFECTS": str(tmp_path / "effects")}
+    )
     run = await app.start(leaves_child, id="r", timeout=30)
     gate = Gate(tmp_path / "gate")
     assert await gate.reached() == hand.process.pid
     await eventually(lambda: children(tmp_path, "r-child"), what="the child")
     (child,) = children(tmp_path, "r-child")
     try:
-        mine = (
-            "select array_agg(pid) from pg_stat_activity where application_name like 'revenant/%%' and pid <> all (%s)"
-        )
-        client = await value(
-            connection,
-            "select array_agg(pid) from pg_stat_activity where application_name ~ 'revenant/(client|listener|reader)'",
-        )
-        held = await value(connection, mine, client)
+        held = await value(connection, BACKENDS)
         os.kill(hand.process.pid, signal.SIGKILL)
-        await eventually(lambda: value(connection, OTHERS, held), seconds=5, what="the end of all its connections")
+        await eventually(lambda: value(connection, GONE, held), seconds=5, what="the end of all its connections")
+        socket.create_server(("", port)).close()
         assert is_alive(child), "it lives on, and has none of them"
     finally:
         os.kill(child, signal.SIGKILL)
