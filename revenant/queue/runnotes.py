@@ -14,7 +14,10 @@ from revenant.sql import statement
 async def note_runs(
     connection: psycopg.AsyncConnection[object], worker: str, hints: Sequence[Hint]
 ) -> Mapping[int, int]:
-    """Note these runs; return, by place from 0, how many workers have died that had noted them, where any has."""
+    """Note these runs; return, by place from 0, how many workers have died that had noted them, where any has.
+
+    -1 for those that a worker has noted that lives: they are not noted for this one.
+    """
     (rows,) = await run_script(connection, statement("note_runs"), _parameters(worker, hints))
     return {place - 1: deaths for place, deaths in rows}
 

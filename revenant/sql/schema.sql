@@ -2343,6 +2343,51 @@ begin
 end
 $$;
 
+-- Promise: as note_runs_v1, but leaves alone, and says -1 of, what a worker has noted that lives: it is about that run just now; one that lives and hangs has died as far as notes go.
+-- Locks: those of note_runs_v1.
+create or replace function revenant.note_runs_v2(worker uuid, buckets smallint[], kinds text[], keys text[])
+returns table (slot integer, dead integer) language plpgsql volatile
+set plan_cache_mode = force_generic_plan
+set enable_seqscan = off set enable_bitmapscan = off set enable_hashjoin = off set enable_mergejoin = off as $$
+declare
+    own record;
+    run record;
+begin
+    -- It has to outlive this process, not the server.
+    perform set_config('synchronous_commit', 'off', true);
+    select a.pid, a.backend_start into own from pg_stat_get_activity(pg_backend_pid()) a;
+    for run in
+        select h.bucket, h.kind, h.key, h.slot::integer as slot
+        from unnest(buckets, kinds, keys) with ordinality as h (bucket, kind, key, slot)
+        order by h.bucket, h.kind, h.key
+    loop
+        insert into revenant.run_notes as n (bucket, kind, key, worker, backend_pid, backend_start)
+        values (run.bucket, run.kind, run.key, note_runs_v2.worker, own.pid, own.backend_start)
+        on conflict on constraint run_notes_pkey do update
+        set worker = excluded.worker, backend_pid = excluded.backend_pid, backend_start = excluded.backend_start,
+            noted_at = revenant.now(), deaths = n.deaths + (n.worker <> excluded.worker)::integer
+        where n.worker = excluded.worker or not revenant.alive_v1(n.worker) or not exists (
+            -- It lives, and has lost that connection: it has let go of the run.
+            select from pg_stat_get_activity(n.backend_pid) a
+            where coalesce(a.backend_start, n.backend_start) = n.backend_start
+        )
+        returning n.deaths into dead;
+        slot := run.slot;
+        if not found then
+            dead := -1;
+        end if;
+        if dead <> 0 then
+            return next;
+        end if;
+    end loop;
+    delete from revenant.run_notes n
+    where n.ctid = any (array(
+        select o.ctid from revenant.run_notes o where o.noted_at < revenant.now() - make_interval(days => 1)
+        limit 100 for update skip locked
+    ));
+end
+$$;
+
 -- Promise: notes who is about to handle a message; returns how many workers have died while they handled it so noted.
 -- Locks: the message's row in suspects.
 create or replace function revenant.note_suspect_v1(
@@ -2369,6 +2414,34 @@ begin
                     where coalesce(a.backend_start, w.backend_start) = w.backend_start
                 )
             ) then 1
+            else 0
+        end
+    returning s.deaths into counted;
+    return counted;
+end
+$$;
+
+-- Promise: as note_suspect_v1; one that has not beaten for as long as that takes, and had the message so noted, has died of it as well.
+-- Locks: the message's row in suspects.
+create or replace function revenant.note_suspect_v2(
+    worker uuid, bucket smallint, kind text, key text, seq bigint, id uuid
+) returns integer language plpgsql volatile as $$
+declare
+    counted integer;
+begin
+    -- It has to outlive this process, not the server.
+    perform set_config('synchronous_commit', 'off', true);
+    insert into revenant.suspects as s (bucket, id, kind, key, seq, worker)
+    values (
+        note_suspect_v2.bucket, note_suspect_v2.id, note_suspect_v2.kind, note_suspect_v2.key, note_suspect_v2.seq,
+        note_suspect_v2.worker
+    )
+    on conflict on constraint suspects_pkey do update
+    set worker = excluded.worker, seq = excluded.seq, noted_at = revenant.now(),
+        deaths = s.deaths + case
+            -- A worker that left in good order has no row; one that lives only failed to commit.
+            when s.worker <> excluded.worker and not revenant.alive_v1(s.worker)
+                and exists (select from revenant.workers w where w.id = s.worker) then 1
             else 0
         end
     returning s.deaths into counted;
@@ -3830,7 +3903,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'cc0e3b7282eb5ce6b25029a86f1b48e6ad44fee76924dbcf5a318e4fadd4686f', 0)
+values (0, 'functions', 'ea53540186064cc7404e103e86c6daf8fad94d4ffa343f042d7bd5f879c83096', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

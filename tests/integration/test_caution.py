@@ -101,8 +101,16 @@ async def test_a_note_counts_workers_that_died_and_nobody_else(connection: Conne
     assert await second.note(one) == 0, "it is itself that comes back"
     assert await third.note(one) == 1, "the second is dead"
     assert await third.note(one) == 1, "once"
+    await connection.execute(PEER, (third._worker,))
+    assert await first.note(one) == 1, "the third lives"
+    assert await third.note(one) == 1
+    await connection.execute(
+        "update revenant.workers set heartbeat_at = now() - interval '9 s' where id = %s", (third._worker,)
+    )
+    assert await first.note(one) == 2, "it hangs, and will never say what became of it"
+    assert await third.note(one) == 2
     await first.clear(one)
-    assert await rows(connection, DEATHS) == [(1,)], "a note of somebody else's stays"
+    assert await rows(connection, DEATHS) == [(2,)], "a note of somebody else's stays"
     assert await third.clear(one)
     assert await rows(connection, DEATHS) == []
 

@@ -284,11 +284,10 @@ async def test_deaths_are_counted_of_those_whose_connection_is_gone(database: st
     async with await psycopg.AsyncConnection.connect(database, autocommit=True) as lost:
         assert await note_runs(lost, dead, hints[:2]) == {}
         assert await note_runs(lost, dead, hints[:2]) == {}, "its own notes say nothing"
-        assert await note_runs(connection, third, hints[1:2]) == {}, "whoever wrote it lives"
         backend = lost.info.backend_pid
     gone = "select not exists (select from pg_stat_activity where pid = %s)"
     await eventually(lambda: value(connection, gone, backend), what="the end of the connection")
-    assert await note_runs(connection, alive, hints) == {0: 1}, "of this one nobody is left"
+    assert await note_runs(connection, alive, hints) == {0: 1, 1: 1}, "of these nobody is left"
     await clear_runs(connection, third, hints)
     assert await value(connection, "select count(*) from revenant.run_notes") == 3, "they are somebody else's by now"
     await clear_runs(connection, alive, hints[1:])
@@ -296,6 +295,26 @@ async def test_deaths_are_counted_of_those_whose_connection_is_gone(database: st
     await connection.execute("update revenant.run_notes set noted_at = noted_at - interval '2 days'")
     assert await note_runs(connection, alive, hints[2:]) == {}
     assert await rows(connection, "select key from revenant.run_notes") == [("c",)], "old ones go"
+
+
+async def test_a_run_that_a_living_worker_has_noted_is_left_to_it_until_that_dies_or_hangs(
+    database: str, connection: Connection
+) -> None:
+    other, own = new_id(0), new_id(0)
+    hint = Hint(bucket_of("run:w", "r"), "run:w", "r", 0)
+    beats = """
+        insert into revenant.workers (id, host, pid, kinds, lanes, jobs, backend_pid, backend_start, heartbeat_at)
+        select %s, 'h', 1, '{}', 1, 0, a.pid, a.backend_start, now() - make_interval(secs => %s)
+        from pg_stat_get_activity(%s) a
+    """
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as theirs:
+        await connection.execute(beats, (other, 0, theirs.info.backend_pid))
+        assert await note_runs(theirs, other, [hint]) == {}
+        assert await note_runs(connection, own, [hint]) == {0: -1}, "it is at it now"
+        assert await note_runs(theirs, other, [hint]) == {}
+        await connection.execute("update revenant.workers set heartbeat_at = now() - interval '9 s'")
+        assert await note_runs(connection, own, [hint]) == {0: 1}, "it hangs"
+        assert await note_runs(connection, own, [hint]) == {0: 1}, "and is counted once"
 
 
 FORKS = """

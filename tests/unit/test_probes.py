@@ -24,9 +24,10 @@ class Noting:
 
     def __init__(self) -> None:
         self.cleared: list[Hint] = []
+        self.deaths = 1
 
     async def note(self, hints: Sequence[Hint]) -> Mapping[int, int]:
-        return dict.fromkeys(range(len(hints)), 1)
+        return dict.fromkeys(range(len(hints)), self.deaths)
 
     async def clear(self, hints: Sequence[Hint]) -> None:
         self.cleared += hints
@@ -86,6 +87,15 @@ async def test_a_run_is_tried_once_and_read_then() -> None:
     assert bench.probes.fate(KEY) is None
     await bench.probes.over()
     assert bench.archive.cleared == [HINT]
+
+
+async def test_a_run_that_another_worker_is_at_is_looked_at_again_in_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BUSY_SECONDS", 0.0)
+    bench = Bench()
+    bench.archive.deaths = module.BUSY
+    assert await bench.look() == {KEY}
+    await asyncio.sleep(0.01)
+    assert (bench.cells.probed, bench.again) == ([], [HINT])
 
 
 async def test_how_a_run_s_code_has_ended_a_process_is_known() -> None:

@@ -23,6 +23,10 @@ from revenant.workflows.events import ENDS
 
 log = logging.getLogger("revenant.runs")
 _ENDED = frozenset(ENDS.values())
+BUSY = -1
+"""As a number of deaths: a worker that lives is about to run the code of that run."""
+BUSY_SECONDS = 1.0
+"""How long a run is left to such a worker before it is looked at again: by then it is done, or found to hang."""
 VALID_SECONDS = 60.0
 """How long a probe counts: a run is read at once after it, if it is still there to be read."""
 
@@ -56,7 +60,10 @@ class Probes:
         """Runs that are about to be read, and how their probes ended."""
 
     async def look(self, hints: Sequence[Hint], found: Sequence[VisitedRun]) -> set[Key]:
-        """Note the runs whose code is about to run; return those that are left out: they are probed first."""
+        """Note the runs whose code is about to run; return those that are left out: they are probed first.
+
+        Or another worker is at them, and may be dying of them: then they are looked at again in a while.
+        """
         if self._cells is None or not self._cells.possible:
             return set()
         cautious = self._cautious()
@@ -67,7 +74,10 @@ class Probes:
         probed: set[Key] = set()
         for place, hint in enumerate(risky):
             key = (hint.kind, hint.key)
-            if deaths.get(place) and self._outcome(key) is None:
+            if deaths.get(place) == BUSY:
+                probed.add(key)
+                asyncio.get_running_loop().call_later(BUSY_SECONDS, self._again, hint)
+            elif deaths.get(place) and self._outcome(key) is None:
                 probed.add(key)
                 self._begin(key, hint, self._cells)
             else:
