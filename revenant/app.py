@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 import threading
 from collections.abc import AsyncIterator, Iterable, Mapping
 from datetime import datetime, timedelta
@@ -296,8 +295,7 @@ class Revenant(Looking, Starting):
         `poll` (seconds) is how often to look while there is none.
         """
         ask, limit = self._started(None, "app.external").states.ask, self._limit()
-        who = holder or f"{socket.gethostname()}:{os.getpid()}"
-        return external_steps(name, holder=who, seconds=claim, poll=poll, ask=ask, limit=limit)
+        return external_steps(name, holder=holder, seconds=claim, poll=poll, ask=ask, limit=limit)
 
     def _client_for(self, door: str) -> Sending:
         return self._started(None, door)

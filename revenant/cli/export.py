@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -26,6 +26,12 @@ from revenant.workflows.workflow import KIND
 @click.command()
 @click.argument("ids", metavar="[ID]...", nargs=-1)
 @option("--workflow", metavar="NAME", help="Only runs of this workflow.")
+@option(
+    "--version",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Only runs of this version.",
+)
 @option("--before", type=Moment(), metavar="ISO", help="Only those that ended before: 2026-01-31T08:00:00+01:00.")
 @option(
     "--to",
@@ -46,6 +52,7 @@ def export(
     *,
     ids: Sequence[str],
     workflow: str | None,
+    version: int | None,
     before: datetime | None,
     path: Path,
     remove: bool,
@@ -55,26 +62,23 @@ def export(
 
     `events` are those of its current history; `earlier` has the histories before that, the latest first.
     """
-    written, removed = run(_export(app_path, workflow, ids, before, path, remove=remove))
+    written, removed = run(_export(app_path, workflow, path, remove=remove, keys=ids, before=before, version=version))
     if ids and not written:
-        raise not_found(f"There is no run {', '.join(ids)}. `revenant run export` without an id writes all that ended.")
+        of = "" if version is None else f" of version {version}"
+        raise not_found(
+            f"There is no run {', '.join(ids)}{of}. `revenant run export` without an id writes all that ended."
+        )
     gone = f", {removed} of them removed" if remove else ""
     click.echo(f"{written} {'run' if written == 1 else 'runs'} written{gone}.", err=True)
 
 
 async def _export(
-    app_path: str | None,
-    workflow: str | None,
-    ids: Sequence[str],
-    before: datetime | None,
-    path: Path,
-    *,
-    remove: bool,
+    app_path: str | None, workflow: str | None, path: Path, *, remove: bool, **asked: Any
 ) -> tuple[int, int]:
     app, kind = application(app_path), None if workflow is None else f"{KIND}{workflow}"
     written = removed = 0
     async with looking(app) as connection, _opened(path) as file:
-        async for page in ended_runs(connection, kind=kind, keys=ids, before=before):
+        async for page in ended_runs(connection, kind=kind, **asked):
             for found in page:
                 async for piece in as_json(connection, found):
                     file.write(piece)
@@ -83,7 +87,7 @@ async def _export(
             if remove:
                 _secure(file)
                 removed += await _remove(connection, page)
-        if not written and not ids:
+        if not written and not asked["keys"]:
             await doubt_workflow(app, app_path, connection, workflow)
     return written, removed
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import random
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from types import TracebackType
 from typing import Any, Protocol, Self, TypeVar
@@ -16,6 +18,7 @@ from revenant.codec import ANYTHING, dump
 from revenant.errors import DatabaseUnavailable, StaleClaim
 from revenant.eventloop import end
 from revenant.queue.external import ClaimedStep, claim_step, complete_step, fail_step, renew_step
+from revenant.workflows.names import checked_name
 
 log = logging.getLogger("revenant.external")
 R = TypeVar("R")
@@ -122,10 +125,23 @@ class ExternalStep:
                 log.warning("%r cannot be renewed now: %s", self, error)
 
 
-async def external_steps(
+def external_steps(
+    name: str, *, holder: str | None, seconds: float, poll: float, ask: Ask, limit: int
+) -> AsyncIterator[ExternalStep]:
+    """Yield the steps of that name, one after another, as they are claimed; looks every `poll` seconds for more.
+
+    Raises:
+        ConfigurationError: by that name, or for that holder, none can be claimed.
+    """
+    checked_name(name, "app.external", such_as="label")
+    who = f"{socket.gethostname()}:{os.getpid()}" if holder is None else holder
+    checked_name(who, "app.external", "holder", such_as="printer-1")
+    return _claimed(name, holder=who, seconds=seconds, poll=poll, ask=ask, limit=limit)
+
+
+async def _claimed(
     name: str, *, holder: str, seconds: float, poll: float, ask: Ask, limit: int
 ) -> AsyncIterator[ExternalStep]:
-    """Yield the steps of that name, one after another, as they are claimed; looks every `poll` seconds for more."""
     while True:
         try:
             claimed = await ask(lambda connection: claim_step(connection, name, holder=holder, seconds=seconds))

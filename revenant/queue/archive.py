@@ -21,11 +21,16 @@ GONE_PAGE = 2_000
 
 
 async def ended_runs(
-    connection: Connection, *, kind: str | None, keys: Sequence[str], before: datetime | None
+    connection: Connection,
+    *,
+    kind: str | None,
+    keys: Sequence[str],
+    before: datetime | None,
+    version: int | None = None,
 ) -> AsyncIterator[list[Row]]:
-    """Yield runs that have ended, of one kind or of all, in pages; or, whatever has become of them, those named."""
+    """Yield runs that have ended, of one kind, one version, or all, in pages; or those named, wherever they stand."""
     bucket, after_kind, after = -1, "", ""
-    asked = {"kind": kind, "keys": list(keys), "before": before, "page": PAGE}
+    asked = {"kind": kind, "version": version, "keys": list(keys), "before": before, "page": PAGE}
     query = statement("list_ended")
     while page := await fetch(connection, query, bucket=bucket, after_kind=after_kind, after=after, **asked):
         bucket, after_kind, after = page[-1]["bucket"], page[-1]["kind"], page[-1]["key"]

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from pydantic_core import from_json
 
 from revenant.errors import ConfigurationError
-from revenant.workflows.events import RUN_STARTED, Event
+from revenant.workflows.events import RUN_MIGRATED, RUN_STARTED, Event
 
 Given = Path | str | Iterable[Event | Mapping[str, Any]]
 """A file, its text, or the events themselves."""
@@ -29,6 +29,12 @@ class History(NamedTuple):
     def workflow(self) -> str:
         """The name of its workflow."""
         return str(self.events[0].data["workflow"])
+
+    @property
+    def version(self) -> int:
+        """The version with whose code a worker goes on with it."""
+        told = [one.data["version"] for one in self.events if one.type == RUN_MIGRATED]
+        return int(told[-1] if told else self.events[0].data.get("version", 1))
 
 
 def read_histories(given: Given) -> list[History]:
@@ -53,6 +59,8 @@ def read_histories(given: Given) -> list[History]:
 
 def _values(given: Given) -> Sequence[Any]:
     """Return the events, or the runs, that were given."""
+    if isinstance(given, str) and not given.strip():
+        raise ValueError("it is empty")
     if isinstance(given, str) and given.lstrip()[:1] not in ("[", "{"):
         given = Path(given)
     text = given.read_text("utf-8") if isinstance(given, Path) else given

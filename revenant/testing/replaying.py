@@ -85,25 +85,56 @@ def replay(
 
 
 @overload
-def replay_all(histories: Given, workflow: Workflow[Any, R]) -> list[Replayed[R]]: ...
+def replay_all(histories: Given, workflow: Workflow[Any, R], *, version: int | None = None) -> list[Replayed[R]]: ...
 
 
 @overload
-def replay_all(histories: Given, workflow: type[Decider[Any, R]]) -> list[Replayed[R]]: ...
+def replay_all(
+    histories: Given, workflow: type[Decider[Any, R]], *, version: int | None = None
+) -> list[Replayed[R]]: ...
 
 
-def replay_all(histories: Given, workflow: Workflow[Any, Any] | type[Decider[Any, Any]]) -> list[Replayed[Any]]:
-    """Run today's code along each run of this workflow that `revenant run export` has written; others are passed by.
+def replay_all(
+    histories: Given, workflow: Workflow[Any, Any] | type[Decider[Any, Any]], *, version: int | None = None
+) -> list[Replayed[Any]]:
+    """Run today's code along those of the runs in an export that a worker would have go on with it.
+
+    They are of this workflow and of this code's version; `revenant run export` writes them. `version=` names another
+    one, whose runs are to be moved to this code by `revenant run migrate`.
 
     Raises:
-        Nondeterministic: the code does not fit one of them, which the text names.
-        ConfigurationError: there is no run of this workflow.
+        Nondeterministic: the code does not fit one of them, or more: the text names each, and says why.
+        ConfigurationError: there is no such run.
     """
     code = _code(workflow)
-    found = [one for one in read_histories(histories) if one.workflow == code.name]
-    if not found:
+    wanted = code.version if version is None else version
+    of_it = [one for one in read_histories(histories) if one.workflow == code.name]
+    if not of_it:
         raise ConfigurationError(f"There is no run of {code.name!r} among these histories. Which workflow are they of?")
-    return [_replay(one, code) for one in found]
+    found = [one for one in of_it if one.version == wanted]
+    if not found:
+        there = ", ".join(str(number) for number in sorted({one.version for one in of_it}))
+        raise ConfigurationError(
+            f"There is no run of version {wanted} of {code.name!r} among these histories; they are of version {there}. "
+            "A worker goes on with a run by the code of its own version: pass that code. To see whether other code "
+            "fits, as before `revenant run migrate`, name their version: replay_all(…, version=1)."
+        )
+    return _each(found, code)
+
+
+def _each(found: list[History], code: Workflow[Any, Any]) -> list[Replayed[Any]]:
+    came, misfits = [], []
+    for one in found:
+        try:
+            came.append(_replay(one, code))
+        except Nondeterministic as error:
+            misfits.append(error)
+    if len(misfits) == 1:
+        raise misfits[0]
+    if misfits:
+        told = "".join(f"\n{error}" for error in misfits)
+        raise Nondeterministic(f"{len(misfits)} of these {len(found)} histories do not fit the code:{told}")
+    return came
 
 
 def _code(workflow: object) -> Workflow[Any, Any]:
@@ -142,7 +173,7 @@ def _before(events: list[Event], last: int) -> list[Event]:
 
 
 def _live(history: History, workflow: Workflow[Any, Any]) -> LiveRun:
-    key = history.id or "(of which only the events are known)"
+    key = history.id or "(no id given)"
     bucket = bucket_of(workflow.kind, key)
     return LiveRun(
         address=Address(bucket, workflow.kind, key),

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine
 from typing import Any, Literal, Protocol, TypeVar, overload
 
 from revenant.codec import check_key
+from revenant.errors import ConfigurationError
 from revenant.workflows.operation import ChildOperation, Operation
 
 T = TypeVar("T")
@@ -98,8 +100,7 @@ class Children(ABC):
             RunFailed: where it is awaited: the child failed, was cancelled, or was refused, since a run of that id was
                 started by somebody else.
         """
-        # A decider's class names its workflow.
-        workflow = getattr(workflow, "workflow", workflow)
+        workflow = _startable(workflow)
         given = workflow.write_input(input, limit=self._limit)
         if id is not None:
             check_key(workflow.kind, id)
@@ -107,3 +108,24 @@ class Children(ABC):
         return ChildOperation(
             workflow.name, id, given, version=workflow.version, result=workflow.result, on_close=policy, wait=wait
         )
+
+
+def _startable(given: Any) -> Any:
+    """Return the workflow that is meant; a decider's class names its own.
+
+    Raises:
+        ConfigurationError: it is none.
+    """
+    found = getattr(given, "workflow", given)
+    if hasattr(found, "write_input") and hasattr(found, "version"):
+        return found
+    name = getattr(given, "__name__", None)
+    if isinstance(given, str):
+        how = "A name does not tell the types: import its code, and write flow.child(checkout, …)"
+    elif inspect.isfunction(given):
+        how = f"Mark {name} with @workflow and register it, or, to run it in this run, write `await {name}(flow, …)`"
+    else:
+        how = "Write flow.child(checkout, input, id=…)"
+    raise ConfigurationError(
+        f"flow.child() takes a workflow, as @workflow marks one, or a decider's class, and got {given!r}. {how}."
+    )

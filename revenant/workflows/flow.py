@@ -222,6 +222,11 @@ class Flow(Beside, Children, Waits):
         most: object = limit
         if isinstance(most, bool) or not isinstance(most, int) or most < 1:
             raise ConfigurationError(f"flow.map(limit=…) is a whole number from 1 on, and got {limit!r}.")
+        many: object = items
+        if not isinstance(many, Iterable):
+            raise ConfigurationError(
+                f"flow.map() takes a step and a list of its inputs, and got {items!r} for the list."
+            )
         step = as_step(function)
         return Mapped((self.step(step, item, **options) for item in items), limit=limit)
 

@@ -16,6 +16,7 @@ from revenant.wording import raised
 
 _PLAIN = (int, str, bool)
 """Types whose values are what JSON holds of them, and are not looked at any closer when they are short text."""
+_VALUES = (str, bytes, int, float, list, tuple, dict, set)
 _SHORT = 1000
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -86,6 +87,20 @@ class Shape:
         if self.annotation not in _PLAIN or type(value) is not self.annotation:
             return False
         return not isinstance(value, str) or (len(value) < _SHORT and value.isascii() and "\0" not in value)
+
+
+def asked_as(given: object, *, of: str, such_as: str) -> Shape:
+    """Return the shape of what code asks for, by the type that it gives; `of` is what it asks for.
+
+    Raises:
+        ConfigurationError: it gives a value where a type belongs.
+    """
+    if isinstance(given, _VALUES):
+        raise ConfigurationError(
+            f"{of} was to be read as a type, and got the value {given!r} for one. Give it the type itself, as in "
+            f"{such_as}."
+        )
+    return Shape(given, of=of)
 
 
 class Signature:

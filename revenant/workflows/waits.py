@@ -13,7 +13,7 @@ from revenant.codec import ANYTHING, dump
 from revenant.workflows.approval import ApprovalOperation, Decision
 from revenant.workflows.names import checked_name
 from revenant.workflows.operation import Operation, WaitOperation
-from revenant.workflows.signature import Shape
+from revenant.workflows.signature import asked_as
 from revenant.workflows.times import Duration, checked_moment, seconds_of
 from revenant.workflows.update import Update, UpdateOperation
 
@@ -40,7 +40,9 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
         """
-        shape = Shape(type, of=f"The signal {checked_name(name, 'flow.signal')!r}")
+        shape = asked_as(
+            type, of=f"The signal {checked_name(name, 'flow.signal')!r}", such_as=f"flow.signal({name!r}, str)"
+        )
         return WaitOperation(name, shape, seconds_of(timeout))
 
     @overload
@@ -79,7 +81,9 @@ class Waits(ABC):
         Raises:
             WaitTimeout: where it is awaited: none came within `timeout` (seconds or timedelta).
         """
-        shape = Shape(type, of=f"The update {checked_name(name, 'flow.update')!r}")
+        shape = asked_as(
+            type, of=f"The update {checked_name(name, 'flow.update')!r}", such_as=f"flow.update({name!r}, str)"
+        )
         return UpdateOperation(name, shape, seconds_of(timeout), validator=validator, limit=self._limit)
 
     @overload
@@ -126,5 +130,5 @@ class Waits(ABC):
         if assignee is not None:
             checked_name(assignee, "flow.approval", "assignee", such_as="treasurer")
         told = from_json(dump(ANYTHING, about, what=f"What approval {name!r} is about", limit=self._limit))
-        shape = Shape(form, of=f"The form of approval {name!r}")
+        shape = asked_as(form, of=f"The form of approval {name!r}", such_as=f"flow.approval({name!r}, form=Reason)")
         return ApprovalOperation(name, shape, assignee=assignee, about=told, after=after, at=at)

@@ -57,6 +57,9 @@ def test_runs_that_ended_are_written_a_line_each(stored: str) -> None:
     assert found["o-1"]["events"][1]["type"] == "run.completed"
     before = revenant("run", "export", "--workflow", "order", "--before", "2026-01-15T00:00:00Z", url=stored)
     assert set(read(before.stdout)) == {"o-1"}
+    with psycopg.connect(stored, autocommit=True) as connection:
+        connection.execute("update revenant.run_heads set version = 2 where key = 'o-2'")
+    assert set(read(revenant("run", "export", "--version", "2", url=stored).stdout)) == {"o-2"}
     named = revenant("run", "export", "o-3", "m-1", url=stored)
     assert set(read(named.stdout)) == {"o-3", "m-1"}
     assert revenant("run", "export", "nobody", url=stored).returncode == 3

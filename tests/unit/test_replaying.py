@@ -300,7 +300,34 @@ async def test_files_and_texts_are_read_as_they_are_printed(tmp_path: Path) -> N
         replay_all(path, ships_first)
 
 
-@pytest.mark.parametrize("given", ["[]", "{", '[{"seq": 1}]', "[1]", "/nowhere/history.json", '{"events": []}'])
+@workflow(name="order", version=2)
+async def newer(flow: Flow, order: str) -> str:
+    return await flow.step(ship, order)
+
+
+async def test_of_many_histories_those_of_the_code_s_own_version_are_run_along_it(tmp_path: Path) -> None:
+    of_1, of_2 = await history(old), await history(newer)
+    moved = [of_1[0], {**of_1[1], "type": "run.migrated", "op": None, "data": {"version": 2}}]
+    path = tmp_path / "runs.jsonl"
+    told = {"a": of_1, "b": of_2, "c": of_1, "moved": moved}
+    path.write_text("\n".join(json.dumps({"id": id, "run": None, "events": events}) for id, events in told.items()))
+    assert [one.id for one in replay_all(path, old)] == ["a", "c"]
+    assert [one.id for one in replay_all(path, newer)] == ["b", "moved"]
+    with pytest.raises(Nondeterministic, match="2 of these 2 histories do not fit") as found:
+        replay_all(path, newer, version=1)
+    assert [one in str(found.value) for one in ("run 'a'", "run 'b'", "run 'c'")] == [True, False, True]
+    with pytest.raises(ConfigurationError, match=r"no run of version 7 of 'order' .* are of version 1, 2\. "):
+        replay_all(path, old, version=7)
+
+
+async def test_what_is_told_of_a_history_without_an_id_says_so() -> None:
+    with pytest.raises(Nondeterministic, match=r"history of run '\(no id given\)' says"):
+        replay(await history(old), ships_first)
+    with pytest.raises(ConfigurationError, match="it is empty"):
+        replay("", old)
+
+
+@pytest.mark.parametrize("given", ["", "[]", "{", '[{"seq": 1}]', "[1]", "/nowhere/history.json", '{"events": []}'])
 def test_what_is_no_history_is_refused(given: str) -> None:
     with pytest.raises(ConfigurationError, match="holds no history"):
         replay(given, old)

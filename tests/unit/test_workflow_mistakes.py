@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from revenant.client.external import external_steps
 from revenant.errors import ConfigurationError, RevenantError, RunFailed
 from revenant.testing import memory_app
 from revenant.workflows.flow import Flow
@@ -126,9 +127,42 @@ async def until_a_day_without_a_zone(flow: Flow) -> None:
     await flow.approval("go", deadline=datetime(2026, 1, 1))  # the mistake
 
 
+async def with_a_child_s_name(flow: Flow) -> None:
+    await flow.child(wrong("checkout"), "o")
+
+
+async def with_a_function_for_a_child(flow: Flow) -> None:
+    await flow.child(wrong(note))
+
+
+async def with_a_type_s_name(flow: Flow) -> None:
+    await flow.signal("go", "str")
+
+
+async def with_a_value_for_an_update_s_type(flow: Flow) -> None:
+    await flow.update("go", wrong(5))
+
+
+async def with_a_value_for_a_form(flow: Flow) -> None:
+    await flow.approval("go", form=wrong({"reason": str}))
+
+
+async def by_mapping_over_a_number(flow: Flow) -> None:
+    await flow.map(charge, wrong(5))
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
+        (with_a_child_s_name, r"flow.child\(\) takes a workflow.*got 'checkout'.*flow.child\(checkout, …\)"),
+        (with_a_function_for_a_child, r"flow.child\(\) takes.* Mark note with @workflow.*`await note\(flow, …\)`"),
+        (
+            with_a_type_s_name,
+            r"signal 'go' was to be read as a type, and got the value 'str'.*flow.signal\('go', str\)",
+        ),
+        (with_a_value_for_an_update_s_type, r"update 'go' was to be read as a type, and got the value 5"),
+        (with_a_value_for_a_form, r"form of approval 'go' was to be read as a type.*form=Reason"),
+        (by_mapping_over_a_number, r"flow.map\(\) takes a step and a list of its inputs, and got 5"),
         (with_a_time_out_of_asyncio, r"asyncio was used in the code of a workflow.*a time-out by flow.race"),
         (with_a_task, r"asyncio was used in the code of a workflow"),
         (with_a_group_of_tasks, r"TaskGroup"),
@@ -193,3 +227,13 @@ async def test_what_is_done_to_a_run_by_mistake_is_told_in_words(mistake: Any, w
     run = await made.start(listens, id="r")
     with pytest.raises(RevenantError, match=words):
         await mistake(made, run)
+
+
+@pytest.mark.parametrize("name", [5, "", None])
+@pytest.mark.parametrize("where", ["name", "holder"])
+async def test_external_steps_are_asked_for_by_a_name(name: object, where: str) -> None:
+    if (where, name) == ("holder", None):
+        return
+    asked = {"name": "label", "holder": "me", where: name}
+    with pytest.raises(ConfigurationError, match=r"app.external\(\) takes .*, and got"):
+        external_steps(**wrong(asked), seconds=30, poll=1, ask=wrong(None), limit=100)
