@@ -13,7 +13,7 @@ import procrastinate
 import psycopg
 
 from revenant.client.client import Client
-from revenant.client.doors import check_outside
+from revenant.client.doors import check_no_turn, check_outside
 from revenant.client.errands import Errands
 from revenant.client.external import ExternalStep, external_steps
 from revenant.client.looking import Looking
@@ -314,6 +314,7 @@ class Revenant(Looking, Starting):
             return client
         what = _DEEDS.get(door) or f"{as_message(message, door)!r} was sent"
         check_outside(what)
+        check_no_turn(what)
         if self._client is not None:
             raise ConfigurationError(
                 f"{what} outside the event loop and process in which the application was started. Nothing was sent. "

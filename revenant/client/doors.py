@@ -46,6 +46,20 @@ def check_outside(what: str) -> None:
         )
 
 
+def check_no_turn(what: str) -> None:
+    """Refuse what a handler does through an application of which only the worker was started.
+
+    Raises:
+        ConfigurationError: a handler runs.
+    """
+    if running.get() is not None:
+        raise ConfigurationError(
+            f"{what} inside a handler, through the application, of which this process runs only the worker. Nothing "
+            "was sent. Use self.turn: what turn.cast(…), turn.start(…), turn.signal(…) and turn.cancel(…) send leaves "
+            "with the turn's commit. What has to be waited for belongs into a workflow."
+        )
+
+
 def check_reply(message_id: object) -> None:
     """Refuse what can have no reply.
 

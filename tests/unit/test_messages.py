@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import gc
 import warnings
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from revenant import Entity, Revenant, handler
+from revenant.entities.context import running
 from revenant.errors import ConfigurationError
 from tests.entities import Account
 
@@ -37,6 +38,17 @@ async def test_one_that_was_tried_to_be_sent_in_vain_does_not_warn() -> None:
         with pytest.raises(ConfigurationError, match="before the application was started"):
             await APP.cast(message)
         forget(message)
+
+
+async def test_a_handler_that_sends_through_an_application_that_only_has_a_worker_is_told_of_its_turn() -> None:
+    message = APP.ref(Account, "a").deposit(5)
+    within = running.set(cast(Any, object()))
+    try:
+        with pytest.raises(ConfigurationError, match=r"was sent inside a handler.*Use self\.turn: what turn\.cast"):
+            await APP.cast(message)
+    finally:
+        running.reset(within)
+    forget(message)
 
 
 def test_a_handler_that_is_not_async_is_refused_when_it_is_defined() -> None:

@@ -127,7 +127,7 @@ class Stepping:
         deaths = self._deaths.pop(which, None) or Deaths()
 
         def tell(came: Came) -> None:
-            if came.lost:
+            if came.lost and deaths != Deaths():
                 self._deaths[which] = deaths
             self._tell(came, name, time.perf_counter() - began)
 
