@@ -18,7 +18,7 @@ from revenant.app import Revenant
 from revenant.errors import RevenantError
 from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
-from revenant.workflows.step import current_step
+from revenant.workflows.step import current_step, step
 from revenant.workflows.workflow import workflow
 from tests.entities import Account
 
@@ -71,6 +71,12 @@ async def kill(label: int) -> int:
 async def insert(connection: psycopg.AsyncConnection[Any], label: int) -> int:
     """Insert a row that commits with the record of it."""
     await connection.execute("insert into storm_rows (key) values (%s)", (current_step().idempotency_key,))
+    return label
+
+
+@step(external=True)
+async def outside(label: int) -> int:
+    """Done by whoever takes it."""
     return label
 
 
@@ -130,11 +136,19 @@ async def _item(given: tuple[int, int, float]) -> int:
     return await act(*given)
 
 
-app = Revenant(entities=[Account], workflows=[tempest])
+@workflow(timeout=1.5)
+async def gust(flow: Flow, body: Body) -> Any:
+    """The same, and not for long."""
+    return await _do(flow, body)
+
+
+WORKFLOWS = (tempest, gust)
+app = Revenant(entities=[Account], workflows=WORKFLOWS)
 _ASKS: dict[str, Callable[..., Any]] = {
     "step": _step,
     "map": lambda flow, labels: flow.map(_item, [(label, 0, 0.0) for label in labels], limit=2),
     "kill": lambda flow, label: flow.step(kill, label, recoveries=9),
+    "outside": lambda flow, label: flow.step(outside, label, retry=QUICK),
     "insert": lambda flow, label: flow.transaction(insert, label),
     "sleep": lambda flow, seconds: flow.sleep(seconds),
     "signal": lambda flow, name, timeout: flow.signal(name, timeout=timeout),
@@ -186,10 +200,10 @@ class Bodies:
     def _leaf(self) -> Body:
         chance = self._chance
         word = chance.choice([
-            *["step"] * 6, "map", "insert", "insert", "sleep", "signal", "signal", "update", "approval", "call", "cast",
+            *["step"] * 6, "map", "insert", "insert", "outside", "sleep", "signal", "signal", "update", "approval", "call", "cast",
             *["patched"] * 2, "show", *["kill"] * self._kills, *["raise"] * (chance.random() < 0.3),
         ])  # fmt: skip
-        limit = chance.choice([None, 0.05, 0.3, 1.0])
+        limit = chance.choice([None, 0.05, 0.3, 60.0])
         match word:
             case "step":
                 fails = chance.choice([0, 0, 0, 1, 2, 9])
@@ -197,10 +211,10 @@ class Bodies:
                 return [word, self.label(), fails, seconds, chance.random() < 0.2, chance.random() < 0.6]
             case "map":
                 return [word, [self.label() for _ in range(4)]]
-            case "kill" | "insert":
+            case "kill" | "insert" | "outside":
                 return [word, self.label()]
             case "sleep":
-                return [word, chance.choice([0.01, 0.05, self._slow])]
+                return [word, chance.choice([0.01, 0.05, self._slow, *[60.0] * (chance.random() < 0.1)])]
             case "signal" | "update" | "approval":
                 return [word, chance.choice(NAMES), limit]
             case "call" | "cast":

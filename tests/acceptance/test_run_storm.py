@@ -18,7 +18,7 @@ from revenant.config import Settings
 from tests.entities import Account
 from tests.nemesis import Crew, seeded, terminate
 from tests.nemesis.storm import Aftermath, Connection, Storm
-from tests.tempest import tempest
+from tests.tempest import WORKFLOWS
 
 SECONDS = float(os.environ.get("REVENANT_TEST_STORM", "0"))
 """For how long the storm with worker processes blows."""
@@ -36,7 +36,7 @@ def effects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def app(database: str, settings: Settings, connection: Connection) -> AsyncIterator[Revenant]:
     await connection.execute("create table storm_rows (key text not null)")
     async with Revenant(
-        entities=[Account], workflows=[tempest], database_url=database, settings=settings
+        entities=[Account], workflows=WORKFLOWS, database_url=database, settings=settings
     ) as application:
         yield application
 
@@ -57,9 +57,11 @@ async def test_whatever_comes_all_that_is_promised_of_runs_is_so_afterwards(
             await terminate(connection, chance.choice(["runner", "transaction"]))
 
     disturbing = asyncio.create_task(disturb())
-    await storm.blow(runs=25, width=25, messages=4)
+    taking = asyncio.create_task(storm.take())
+    await storm.blow(runs=20, width=20, messages=3)
     disturbing.cancel()
     await storm.settle(patience=0.5)
+    taking.cancel()
     for worker in workers:
         await worker.stop(drain_timeout=5)
     aftermath = Aftermath(connection, effects)
@@ -101,10 +103,11 @@ async def test_so_it_is_where_workers_are_killed(
         while time.monotonic() < until:
             rounds += 1
             storm = Storm(app, connection, chance, kills=True, first=rounds * 1000)
-            shooting = asyncio.create_task(shoot())
+            shooting, taking = asyncio.create_task(shoot()), asyncio.create_task(storm.take())
             await storm.blow(runs=60, width=30, messages=5)
             shooting.cancel()
             await storm.settle(patience=3)
+            taking.cancel()
             aftermath = Aftermath(connection, effects, first=rounds * 1000)
             assert await aftermath.look() == [], f"round {rounds}"
             print(f"round {rounds}: {dict(aftermath.counts)}", flush=True)  # noqa: T201 # whoever waits wants to know

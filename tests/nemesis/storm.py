@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +20,17 @@ from revenant.workflows import events as e
 from revenant.workflows.address import Address
 from revenant.workflows.events import ENDS, Event, read_event
 from revenant.workflows.live import LiveRun
-from tests.tempest import NAMES, Bodies, tempest
+from tests.tempest import NAMES, WORKFLOWS, Bodies
 from tests.tools import rows, value
 
 Connection = psycopg.AsyncConnection[Any]
 EXPECTED = {
     "tests.tempest.Refused", "revenant.errors.StepFailed", "revenant.errors.WaitTimeout", "revenant.errors.RunFailed",
-    "revenant.errors.HandlerError",
+    "revenant.errors.HandlerError", "RunTimeout",
 }  # fmt: skip
 """What runs of this storm may fail by."""
+_MOSTLY = (*[WORKFLOWS[0]] * 4, WORKFLOWS[1])
+_CLAIM = "select token::text, args from revenant.claim_step('outside', 'a storm', 1)"
 OPEN = "select kind, key, status from revenant.run_heads where ended_at is null"
 
 
@@ -46,8 +49,24 @@ class Storm:
     async def blow(self, *, runs: int, width: int, messages: int) -> None:
         """Start so many runs, so many at a time, each under so many messages."""
         left = asyncio.Semaphore(width)
-        plans = [(self._bodies.run(), [self._message() for _ in range(messages)]) for _ in range(runs)]
+        plans = [
+            (self._chance.choice(_MOSTLY), self._bodies.run(), [self._message() for _ in range(messages)])
+            for _ in range(runs)
+        ]
         await asyncio.gather(*(self._one(left, *plan) for plan in plans))
+
+    async def take(self) -> None:
+        """Do what is to be done outside, for ever: well, badly, or not at all."""
+        while True:
+            for token, args in await rows(self._connection, _CLAIM):
+                fate = self._chance.random()
+                # It may have been cancelled meanwhile.
+                with suppress(psycopg.errors.Error):
+                    if fate < 0.7:
+                        await rows(self._connection, "select revenant.complete_step(%s::uuid, %s)", token, str(args[0]))
+                    elif fate < 0.9:
+                        await rows(self._connection, "select revenant.fail_step(%s::uuid, 'for a test')", token)
+            await asyncio.sleep(0.05)
 
     def _message(self) -> tuple[float, Callable[[Run[Any]], Awaitable[Any]]]:
         name, id = self._chance.choice(NAMES), self._chance.choice([None, "1", "2"])
@@ -63,11 +82,11 @@ class Storm:
         ])  # fmt: skip
         return self._chance.choice([0.0, 0.0, 0.01, 0.05, 0.2, 0.5]), sent
 
-    async def _one(self, left: asyncio.Semaphore, body: Any, messages: list[Any]) -> None:
+    async def _one(self, left: asyncio.Semaphore, workflow: Any, body: Any, messages: list[Any]) -> None:
         self._count += 1
         id = f"r{self._count}"
         async with left:
-            run = await self._app.start(tempest, body, id=id, timeout=60)
+            run = await self._app.start(workflow, body, id=id, timeout=60)
             told = []
             for pause, send in messages:
                 await asyncio.sleep(pause)
@@ -207,7 +226,7 @@ class Aftermath:
                 if done > 1 + moves or (done and attempt > attempts):
                     self._find(where, f"attempt {attempt} of {attempts} of operation {op} was done {done} times")
         for one in events:
-            if one.type == e.STEP_SUCCEEDED and not asked[one.op].get("transaction"):
+            if one.type == e.STEP_SUCCEEDED and not {"transaction", "external"} & set(asked[one.op]):
                 done = self._effects[(asked[one.op]["key"], str(one.data["attempt"]))]
                 if not done:
                     self._find(where, f"operation {one.op} has succeeded, and was never done")
@@ -234,9 +253,11 @@ class Aftermath:
                 self._find(where, f"operation {one.op} was done, and what undoes it was not registered")
 
     def _replay(self, where: str, stream: str, key: str) -> None:
-        address = Address(bucket_of(tempest.kind, key), tempest.kind, key)
+        name = self.streams[stream][0].data["workflow"]
+        workflow = next(one for one in WORKFLOWS if one.name == name)
         live = LiveRun(
-            address=address, run=stream, workflow=tempest, now=self.streams[stream][0].at, chance=lambda: 0.5, limit=10**7
+            address=Address(bucket_of(workflow.kind, key), workflow.kind, key), run=stream, workflow=workflow,
+            now=self.streams[stream][0].at, chance=lambda: 0.5, limit=10**7
         )  # fmt: skip
         live.load(self.streams[stream])
         live.put_aside()
