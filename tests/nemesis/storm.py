@@ -14,12 +14,10 @@ import psycopg
 
 from revenant.app import Revenant
 from revenant.client.run import Run
-from revenant.codec import bucket_of
-from revenant.errors import RevenantError
+from revenant.errors import Nondeterministic, RevenantError
+from revenant.testing import replay
 from revenant.workflows import events as e
-from revenant.workflows.address import Address
 from revenant.workflows.events import ENDS, Event, read_event
-from revenant.workflows.live import LiveRun
 from tests.tempest import NAMES, WORKFLOWS, Bodies
 from tests.tools import rows, value
 
@@ -86,7 +84,7 @@ class Storm:
         self._count += 1
         id = f"r{self._count}"
         async with left:
-            run = await self._app.start(workflow, body, id=id, timeout=60)
+            run = await self._app.start(workflow, body, id=id, timeout=180)
             told = []
             for pause, send in messages:
                 await asyncio.sleep(pause)
@@ -253,16 +251,12 @@ class Aftermath:
                 self._find(where, f"operation {one.op} was done, and what undoes it was not registered")
 
     def _replay(self, where: str, stream: str, key: str) -> None:
-        name = self.streams[stream][0].data["workflow"]
-        workflow = next(one for one in WORKFLOWS if one.name == name)
-        live = LiveRun(
-            address=Address(bucket_of(workflow.kind, key), workflow.kind, key), run=stream, workflow=workflow,
-            now=self.streams[stream][0].at, chance=lambda: 0.5, limit=10**7
-        )  # fmt: skip
-        live.load(self.streams[stream])
-        live.put_aside()
-        if live.problem is not None:
-            self._find(where, f"its code does not fit its history: {live.problem}")
+        events = self.streams[stream]
+        workflow = next(one for one in WORKFLOWS if one.name == events[0].data["workflow"])
+        try:
+            replay(events, workflow, id=key, run=stream)
+        except Nondeterministic as error:
+            self._find(where, f"its code does not fit its history: {error}")
 
     async def _sums(self) -> None:
         every = [one for events in self.streams.values() for one in events]

@@ -84,8 +84,7 @@ class Runner:
         self.task: asyncio.Task[None] | None = None
         self._anew: list[Key] = []
         """Runs that go on with a fresh history, which is not recorded yet."""
-        self._draining = False
-        self._stopped = False
+        self._draining = self._stopped = False
 
     async def start(self) -> None:
         """Begin to serve."""
@@ -194,7 +193,7 @@ class Runner:
 
     async def _visit(self, hints: Sequence[Hint], touched: dict[Staged, None]) -> None:
         if await self._archive.is_anew():
-            self.stage.forget()
+            self._wanted.forget()
         asked = self._wanted.of(hints)
         found = await self._archive.visit(hints, asked.known, forced=asked.forced, formats=asked.formats)
         self._wanted.read(hints, found)

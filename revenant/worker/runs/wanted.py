@@ -65,6 +65,11 @@ class Wanted:
         self._forced -= done
         self._whole -= done
 
+    def forget(self) -> None:
+        """Forget what is known of runs that nothing is under way of: what is stored may be another thing by now."""
+        self._stage.forget()
+        self._left.clear()
+
     def leave(self, key: Key, visited: VisitedRun) -> None:
         """Leave a run that nothing can be done about here to others, if it is they who have its version."""
         if len(self._left) >= MOST_LEFT:
