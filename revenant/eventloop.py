@@ -60,6 +60,13 @@ class NoLoop:
 
 
 _NO_LOOP: Any = NoLoop()
+_set_aside: dict[asyncio.AbstractEventLoop, asyncio.Task[Any]] = {}
+"""Of each loop the task that runs unlooped now."""
+
+
+def running_task(loop: asyncio.AbstractEventLoop) -> asyncio.Task[Any] | None:
+    """Return the task that a loop runs now, also while asyncio finds none; for any thread."""
+    return asyncio.current_task(loop) or _set_aside.get(loop)
 
 
 class Unlooped:
@@ -74,6 +81,7 @@ class Unlooped:
         self._loop = _get_running_loop()
         self._task = None if self._loop is None else asyncio.current_task(self._loop)
         if self._task is not None:
+            _set_aside[self._task.get_loop()] = self._task
             _leave_task(self._task.get_loop(), self._task)
         _set_running_loop(_NO_LOOP)
 
@@ -81,3 +89,4 @@ class Unlooped:
         _set_running_loop(self._loop)
         if self._task is not None:
             _enter_task(self._task.get_loop(), self._task)
+            del _set_aside[self._task.get_loop()]

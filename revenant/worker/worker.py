@@ -15,6 +15,7 @@ from revenant.config import Settings
 from revenant.entities.failure import Sentence
 from revenant.entities.registry import Registry
 from revenant.entities.schedule import Schedule
+from revenant.eventloop import running_task
 from revenant.offspring import end_offspring
 from revenant.queue.link import Link
 from revenant.worker.agenda import Agenda
@@ -269,7 +270,7 @@ class Worker:
         """Return which message, step or run has the event loop, for a person to read; for any thread."""
         turning: list[Lane | Residence] = [*self._lanes, *self._residences]
         return under_way(
-            None if self._loop is None else asyncio.current_task(self._loop),
+            None if self._loop is None else running_task(self._loop),
             attempts=[task for runner in self._runners for task in runner.attempts],
             runs={runner.task: runner.stage.current for runner in self._runners},
             messages=[one.current for one in turning if one.current],

@@ -51,7 +51,7 @@ async def test_a_transaction_counts_once_whenever_its_worker_is_killed(
 
     async def after_append(cable: Cable, frame: bytes) -> None:
         """The append arrives and is carried out; the rest of the script does not arrive."""
-        body = frame[5 : frame.index(b"select revenant.settle_v1")] + b"\0"
+        body = frame[5 : frame.index(b"select revenant.settle_runs")] + b"\0"
         cable.on_answer = kill
         cable.server.write(frame[:1] + (len(body) + 4).to_bytes(4, "big") + body)
 

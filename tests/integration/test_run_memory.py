@@ -76,7 +76,10 @@ def kept() -> Counter[str]:
 
 
 def _attributes(one: object) -> Iterator[tuple[str, object]]:
-    yield from getattr(one, "__dict__", {}).items()
+    try:
+        yield from object.__getattribute__(one, "__dict__").items()
+    except AttributeError:
+        pass  # it has slots only
     for kind in type(one).__mro__:
         names = vars(kind).get("__slots__", ())
         yield from ((name, getattr(one, name, None)) for name in ([names] if isinstance(names, str) else names))
