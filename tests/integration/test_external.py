@@ -309,6 +309,33 @@ async def test_json_that_cannot_be_recorded_is_refused_at_once(
         assert await run.result(timeout=20) == "good"
 
 
+@pytest.mark.parametrize("level", ["repeatable read", "serializable"])
+async def test_at_every_isolation_level_a_step_is_ended_once(
+    database: str, settings: Settings, connection: Connection, level: str
+) -> None:
+    end = "select revenant.complete_step(%s, '\"good\"')"
+    async with (
+        served(database, settings, thumbnail) as app,
+        await psycopg.AsyncConnection.connect(database, autocommit=True) as other,
+    ):
+        run = await app.start(thumbnail, "cat", id="c")
+        token, *_ = await claimed(connection)
+        await other.execute(f"begin isolation level {level}".encode())
+        assert await value(other, TASKS) == 1
+        async with connection.transaction():
+            await connection.execute(f"set transaction isolation level {level}".encode())
+            await connection.execute(end, (token,))
+        with pytest.raises(psycopg.errors.SerializationFailure):
+            await other.execute(end, (token,))
+        await other.execute("rollback")
+        # Run anew, it is the same answer once more.
+        await other.execute(f"begin isolation level {level}".encode())
+        await other.execute(end, (token,))
+        await other.execute("commit")
+        assert await run.result(timeout=20) == "good"
+    assert (await types(connection, "c")).count("step.succeeded") == 1
+
+
 TOO_DEEP, TOO_LARGE = "[" * 151 + "]" * 151, "[1" + "0" * 309 + ".5]"
 
 
