@@ -2176,7 +2176,10 @@ create or replace function revenant.keep_history_v1() returns integer language p
 security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms' as $$
 declare
-    moment timestamptz := revenant.now();
+    -- The clock that tests move is for those who could drop these tables themselves: others would, by a day to come.
+    moment timestamptz := case
+        when pg_has_role(session_user, current_user, 'usage') then revenant.now() else clock_timestamp()
+    end;
     longest interval;
     today date := (moment at time zone 'UTC')::date;
     day date;
@@ -3903,7 +3906,7 @@ end
 $$;
 
 insert into revenant.migrations (number, name, checksum, compatible_from)
-values (0, 'functions', 'ea53540186064cc7404e103e86c6daf8fad94d4ffa343f042d7bd5f879c83096', 0)
+values (0, 'functions', 'b150cc86aa53ce88629f75fdbce7a81d24b454ae9295ff0f708f24c16d25197c', 0)
 on conflict (number) do update set checksum = excluded.checksum, applied_at = excluded.applied_at;
 
 commit;

@@ -142,3 +142,26 @@ async def test_the_longest_addresses_can_be_sent_to(connection: Connection) -> N
     ):
         await connection.execute(f"select {call}")
     assert await value(connection, "select count(*) from revenant.messages") == 3
+
+
+@pytest.mark.fresh
+async def test_nobody_drops_histories_by_a_clock_of_their_own(database: str, connection: Connection, role: str) -> None:
+    """What makes and drops their partitions has the rights of its owner, and everybody may call it."""
+    await connection.execute(sql.SQL("grant usage on schema revenant to {}").format(sql.Identifier(role)))
+    await connection.execute("insert into revenant.history_kinds values ('K', interval '30 days')")
+    await connection.execute("select revenant.keep_history_v1()")
+    await connection.execute(
+        "insert into revenant.history (bucket, kind, key, at, seq, version, vsn, state, message, handler) "
+        "values (1, 'K', 'a', now(), 1, 1, 1, '{}', gen_random_uuid(), 'h')"
+    )
+    url = make_conninfo(database, user=role, password="secret")
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as little:
+        await little.execute("set revenant.testing = 'on'")
+        await little.execute("set revenant.fake_now = '2100-01-01'")
+        assert await value(little, "select revenant.keep_history_v1()") == 0
+    assert await value(connection, "select count(*) from revenant.history") == 1
+    # Whoever could drop them anyway may move the clock, as tests do.
+    await connection.execute("set revenant.testing = 'on'")
+    await connection.execute("set revenant.fake_now = '2100-01-01'")
+    assert await value(connection, "select revenant.keep_history_v1()") > 0
+    assert await value(connection, "select count(*) from revenant.history") == 0

@@ -41,6 +41,7 @@ OTHER_CLOCKS = {
     "functions/enqueue_one_v1.sql": "as enqueue_v1",
     "functions/enqueue_v1.sql": "a row is written again so that a synchronous standby is waited for; its age is the janitor's affair",
     "functions/heartbeat_v1.sql": "as alive_v1",
+    "functions/keep_history_v1.sql": "it drops with its owner's rights, and a session may set revenant.now() as it likes",
     "functions/settle_one_v1.sql": "as settle_v1",
     "functions/settle_runs_v1.sql": "as settle_v1",
     "functions/settle_v1.sql": "says when a row was written and how long to keep it, for tidy_replies_v1",

@@ -5,7 +5,10 @@ create or replace function revenant.keep_history_v1() returns integer language p
 security definer set search_path = pg_catalog, pg_temp
 set lock_timeout = '250ms' as $$
 declare
-    moment timestamptz := revenant.now();
+    -- The clock that tests move is for those who could drop these tables themselves: others would, by a day to come.
+    moment timestamptz := case
+        when pg_has_role(session_user, current_user, 'usage') then revenant.now() else clock_timestamp()
+    end;
     longest interval;
     today date := (moment at time zone 'UTC')::date;
     day date;
