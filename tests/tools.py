@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
+from statistics import median
 from typing import Any
 
 import psycopg
@@ -51,3 +52,19 @@ async def waits(connection: psycopg.AsyncConnection[Any], what: str | None = Non
         "and wait_event = coalesce(%s, wait_event)"
     )
     return int(await value(connection, query, what))
+
+
+async def anybodys_lateness(database: str, seconds: Iterable[float]) -> float:
+    """Return by how many seconds tasks that sleep so long, and then ask Postgres for nothing, come too late: by the median.
+
+    It is what a busy machine takes of anybody who is due at these moments; beside it runs what is measured.
+    """
+    async with await psycopg.AsyncConnection.connect(database, autocommit=True) as plain:
+
+        async def late(length: float) -> float:
+            due = time.monotonic() + length
+            await asyncio.sleep(length)
+            await plain.execute("select")
+            return time.monotonic() - due
+
+        return median(await asyncio.gather(*map(late, seconds)))
