@@ -25,6 +25,8 @@ SCREEN = 100
 """Rows of a table that are laid out together, where there are so many."""
 SHORT = 100
 """Characters that a table shows of a text that may be of any length."""
+LONGEST_WHOLE = 28
+"""Characters of a text with a space in it that is never broken; a moment has 25."""
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -46,6 +48,8 @@ class Printer(ABC):
 
     def __init__(self, columns: Sequence[str], *, short: Collection[str] = (), whole: Collection[str] = ()) -> None:
         self.columns = columns
+        self.spare: Sequence[str] = ()
+        """Columns that a terminal has no room for first."""
         self.whole = whole
         """Columns that are never folded, however narrow the terminal is."""
         self.short = short
@@ -133,24 +137,89 @@ class TextPrinter(Printer):
 
 
 class RichPrinter(Printer):
-    """A framed table a page, for a terminal."""
+    """A framed table a page, for a terminal; where that is too narrow for one, a line for each value."""
 
     printed = False
+    framed = True
+    left_out: Sequence[str] = ()
 
     def page(self, rows: Iterable[Row]) -> None:
-        """Print one table."""
-        table = Table(show_header=not self.printed, header_style="bold")
-        for name in self.columns:
-            table.add_column(_title(name), overflow="fold", no_wrap=name in self.whole)
-        for row in rows:
-            table.add_row(*(_cell(self.text(row, name)) for name in self.columns))
-        Console(file=sys.stdout).print(table)
+        """Print one table, or the values row by row."""
+        cells = [[self.text(row, name) for name in self.columns] for row in rows]
+        if not cells:
+            return
+        console = Console(file=sys.stdout)
+        if not self.printed:
+            cells = self._fit(cells, console.width)
+        if self.framed:
+            console.print(self._table(cells))
+        else:
+            self._list(console, cells)
         self.printed = True
+
+    def _fit(self, cells: list[list[str]], width: int) -> list[list[str]]:
+        """Leave out what can be spared until the rest has room; if it has none so, leave out nothing."""
+        kept, left = list(range(len(self.columns))), cells
+        for name in (None, *self.spare):
+            kept = [place for place in kept if self.columns[place] != name]
+            left = [[line[place] for place in kept] for line in cells]
+            if fits([self.columns[place] for place in kept], left, width, whole=self.whole):
+                self.left_out = [name for place, name in enumerate(self.columns) if place not in kept]
+                self.columns = [self.columns[place] for place in kept]
+                return left
+        self.framed = False
+        return cells
+
+    def _table(self, cells: Sequence[Sequence[str]]) -> Table:
+        table = Table(show_header=not self.printed, header_style="bold")
+        for name, column in zip(self.columns, zip(*cells, strict=True), strict=True):
+            # An id that is broken over lines cannot be copied.
+            table.add_column(_title(name), overflow="fold", no_wrap=name in self.whole or not _is_prose(column))
+        for line in cells:
+            table.add_row(*map(_cell, line))
+        return table
+
+    def _list(self, console: Console, cells: Sequence[Sequence[str]]) -> None:
+        width = max(len(name) for name in self.columns)
+        for place, line in enumerate(cells):
+            if place or self.printed:
+                console.print()
+            for name, text in zip(self.columns, line, strict=True):
+                if text:
+                    title = (f"{_title(name):{width}}  ", "bold")
+                    console.print(Text.assemble(title, _cell(text)), soft_wrap=True)
 
     def end(self) -> None:
         """Say so where there was no row."""
         if not self.printed:
             click.echo("Nothing found.", err=True)
+        if self.left_out:
+            names = ", ".join(map(_title, self.left_out))
+            click.echo(f"Left out, for want of room: {names}. A wider terminal has them, and so has -o json.", err=True)
+
+
+def fits(columns: Sequence[str], cells: Sequence[Sequence[str]], width: int, *, whole: Collection[str] = ()) -> bool:
+    """Return whether a framed table has room in a terminal of so many characters, without breaking a word."""
+    narrowest = 1
+    for name, column in zip(columns, zip(*cells, strict=True), strict=True):
+        if name not in whole and _is_prose(column):
+            # It is broken between words, and where one is as long as a path.
+            cell = max(LONGEST_WHOLE // 2, *(min(len(word), LONGEST_WHOLE) for text in column for word in text.split()))
+        else:
+            cell = max(map(len, column), default=0)
+        narrowest += 3 + max(cell, *map(len, _title(name).split()))
+    return narrowest <= width
+
+
+def fits_terminal(columns: Sequence[str], rows: Sequence[Row], *, whole: Collection[str] = ()) -> bool:
+    """Return whether these have room as a framed table in the terminal there is."""
+    cells = [[_visible(row[name]) for name in columns] for row in rows]
+    return fits(columns, cells, Console(file=sys.stdout).width, whole=whole)
+
+
+def _is_prose(column: Iterable[str]) -> bool:
+    """Whether a column may be broken between words: more is in it than an id, a name or a moment."""
+    return any(len(text) > LONGEST_WHOLE and " " in text for text in column)
 
 
 def printer(
@@ -163,10 +232,16 @@ def printer(
 
 
 async def print_pages(
-    output: str, columns: Sequence[str], pages: AsyncIterator[Sequence[Row]], *, short: Collection[str] = ()
+    output: str,
+    columns: Sequence[str],
+    pages: AsyncIterator[Sequence[Row]],
+    *,
+    short: Collection[str] = (),
+    spare: Sequence[str] = (),
 ) -> int:
     """Print all pages as they come; return how many rows there were."""
     out, count = printer(output, columns, short=short), 0
+    out.spare = spare
     held: list[Row] = []
     async for page in pages:
         count += len(page)

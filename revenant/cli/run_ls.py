@@ -14,9 +14,11 @@ from revenant.cli.run_finding import find_run
 from revenant.eventloop import run
 from revenant.queue.runviews import runs, stuck_runs
 from revenant.queue.views import Row, limited
+from revenant.wording import raised
 from revenant.workflows.workflow import KIND
 
 COLUMNS = ("workflow", "id", "status", "version", "events", "started_at", "updated_at", "ended_at")
+SPARE = ("updated_at", "ended_at", "events", "version")
 STUCK_COLUMNS = ("workflow", "id", "reason", "since", "problem", "what_to_type")
 STATUSES = ("running", "waiting", "parked", "blocked", "completed", "failed", "cancelled")
 _CURES = {
@@ -79,7 +81,7 @@ async def _list(
         behind = None if after is None else await find_run(connection, after, workflow)
         kind = None if workflow is None else f"{KIND}{workflow}"
         pages = runs(connection, kind=kind, status=status, after=behind)
-        if not await print_pages(output, COLUMNS, limited(pages, limit)):
+        if not await print_pages(output, COLUMNS, limited(pages, limit), spare=SPARE):
             await doubt_workflow(app, app_path, connection, workflow)
 
 
@@ -114,6 +116,8 @@ async def _stuck(app_path: str | None, workflow: str | None, limit: int) -> list
 
 def problem_of(row: Row) -> str | None:
     """Return why a run is stuck: what is recorded of that, or what is seen."""
+    if row["reason"] == "failed" and not row["step_failed"]:
+        return raised(row["error_type"], row["problem"] or "")
     if row["problem"] is not None:
         return str(row["problem"])
     seen = _SEEN.get(row["reason"], "").format(**row)

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from pydantic_core import to_json
 
-from revenant.cli.output import print_rows
+from revenant.cli.output import fits_terminal, print_rows
 from revenant.wording import raised
 from revenant.workflows.description import OperationDescription, RunDescription
 
@@ -30,9 +30,12 @@ def print_timeline(run: RunDescription) -> None:
     click.echo()
     columns: tuple[str, ...] = COLUMNS
     if sys.stdout.isatty():
-        columns = (*COLUMNS[:4], "timeline", *COLUMNS[4:])
+        wide = (*COLUMNS[:4], "timeline", *COLUMNS[4:])
         for row, one in zip(rows, run.operations, strict=True):
             row["timeline"] = bar(run, one)
+        # Where there is no room for bars, what they show stands beside them.
+        if fits_terminal(wide, rows, whole=("timeline",)):
+            columns = wide
     print_rows("table", columns, rows, whole=("timeline",))
 
 

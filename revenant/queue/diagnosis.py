@@ -234,12 +234,12 @@ def _stuck(traffic: Traffic) -> Finding:
     if not stuck:
         return Finding("runs", "ok", f"None is stuck; {ends}" if ends else "None is stuck")
     told = ", ".join(f"{count:,} {_REASONS.get(reason, reason)}" for reason, count in stuck.items())
-    found = f"Runs do not go on by themselves: {told}{'; ' if ends else ''}{ends}"
+    found = f"To look at: {told}{'; ' if ends else ''}{ends}"
     return Finding("runs", "warn", found, "revenant run stuck")
 
 
 _REASONS = {
-    "not undone": "ended and left what was not undone",
+    "not undone": "that ended and left what was not undone",
     "no cell": "with an attempt that waits for a cell",
     "no version": "of a version that no live worker has",
     "no worker": "of a workflow that no live worker has",

@@ -303,7 +303,7 @@ async def test_what_could_not_be_undone_is_stuck_until_somebody_says_that_it_was
             "revenant run show 'a 1', mend it, then revenant run resolve 'a 1' --by WHO"
         )
         assert (await runs_of(database))[0] == "warn"
-        assert "2 ended and left what was not undone" in (await runs_of(database))[1]
+        assert "2 that ended and left what was not undone" in (await runs_of(database))[1]
         shown = (await revenant(database, "run", "show", "a 1")).stdout
         assert "what to do: mend that, then `revenant run resolve 'a 1' --by WHO`" in shown
         said = await done(database, "resolve", "a 1", "--by", "ann", "--note", "put back by hand")

@@ -179,11 +179,11 @@ def test_runs_that_failed_are_told_and_are_no_warning() -> None:
     assert findings(facts)["runs"].found == "None is stuck; 1,200 failed within a day"
     left = findings(replace(SOUND, traffic=replace(QUIET, stuck={"failed": 3, "not undone": 2})))["runs"]
     assert (left.status, left.cure) == ("warn", "revenant run stuck")
-    assert left.found == "Runs do not go on by themselves: 2 ended and left what was not undone; 3 failed within a day"
+    assert left.found == "To look at: 2 that ended and left what was not undone; 3 failed within a day"
     mixed = findings(replace(SOUND, traffic=replace(QUIET, stuck={"failed": 3, "blocked": 1})))["runs"]
     assert (mixed.status, mixed.found) == (
         "warn",
-        "Runs do not go on by themselves: 1 blocked; 3 failed within a day",
+        "To look at: 1 blocked; 3 failed within a day",
     )
 
 

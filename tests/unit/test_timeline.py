@@ -138,13 +138,15 @@ def test_a_wait_ends_when_its_signal_comes_and_the_result_stands_above() -> None
     assert r'result: "now\u001b[31m"' in list(heading(found))
 
 
-def test_bars_stay_on_their_line_in_a_narrow_terminal(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("columns", [40, 80, 100, 110, 160])
+def test_bars_stay_on_their_line_or_are_left_out_in_a_narrow_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("COLUMNS", str(columns))
     run = described()
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
     print_timeline(run)
     lines = capsys.readouterr().out.splitlines()
     for one in run.operations:
-        assert any(bar(run, one).rstrip() in line for line in lines)
+        assert columns < 110 or any(bar(run, one).rstrip() in line for line in lines)
+    assert any("timeline" in line for line in lines) == (columns >= 110)

@@ -9,7 +9,8 @@ with found as (
 )
 select f.workflow, f.id, f.reason, f.since, f.status, f.version, f.problem,
     f.reason = 'failed' and coalesce(last.data -> 'error' ->> 'error' = 'StepFailed', false) as step_failed,
-    coalesce(last.data ? 'undone', false) as undone
+    coalesce(last.data ? 'undone', false) as undone,
+    last.data -> 'error' ->> 'type' as error_type
 from found f
 left join revenant.run_heads h on h.bucket = revenant.bucket_v1(f.kind, f.id) and h.kind = f.kind and h.key = f.id
 left join revenant.run_events last on last.bucket = h.bucket and last.run = h.run and last.seq = h.seq
