@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -20,14 +19,18 @@ in_code: ContextVar[bool] = ContextVar("revenant_in_code", default=False)
 """Whether the code of a workflow runs here and now: what it does past its flow would be done again by each replay."""
 
 
-@contextmanager
-def _code_alone() -> Iterator[None]:
-    token = in_code.set(True)
-    try:
-        with Unlooped():
-            yield
-    finally:
-        in_code.reset(token)
+class _CodeAlone(Unlooped):
+    """While this is entered, the code of a workflow runs: no generator, since it is entered for each answer."""
+
+    __slots__ = ("_token",)
+
+    def __enter__(self) -> None:
+        self._token = in_code.set(True)
+        super().__enter__()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        in_code.reset(self._token)
 
 
 class Suspended(BaseException):
@@ -114,12 +117,12 @@ class Replay:
         main, self._main = self._main, None
         self._ready.clear()
         if main is not None and self.end is None:
-            with _code_alone():
+            with _CodeAlone():
                 self._drop(main)
         self._waiting.clear()
 
     def _run(self) -> None:
-        with _code_alone():
+        with _CodeAlone():
             self._go_on()
 
     def _go_on(self) -> None:

@@ -347,7 +347,7 @@ def test_what_is_to_be_undone_is_undone_from_the_last_to_the_first() -> None:
     assert told(run.reread()) == told(run.live)
     run.succeed(second.number)
     assert run.last().type == e.RUN_CANCELLED
-    assert run.last().data == {"reason": "enough"}
+    assert run.last().data == {"reason": "enough", "undone": [1, 2]}
 
 
 def test_a_run_that_is_being_cancelled_is_not_failed_by_its_time_out() -> None:
