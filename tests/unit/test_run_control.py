@@ -346,7 +346,7 @@ def test_a_blocked_run_is_not_ended_by_one_cancellation_while_it_has_something_t
     run.go_on()
     run.succeed(run.live.view.highest)
     assert run.last().type == e.RUN_CANCELLED
-    assert run.last().data == {"reason": "enough"}
+    assert run.last().data == {"reason": "enough", "undone": [1]}
     hopeless = blocked(DryRun(undoes), undoes_otherwise)
     asked(hopeless, "cancel")
     asked(hopeless, "cancel")
