@@ -57,7 +57,8 @@ _AGAIN = {
     "signal": "The same signal again is safe: with its id it counts once",
     "update": "The same update again is safe: with its id it counts once, and has the same answer",
     "decide": "The same decision again is safe: one is recorded",
-    "cancel": "To cancel it again is safe: it is done once",
+    "cancel": "Look where it stands before you cancel it again: of a run that goes on that is done once, and one "
+    "that is blocked before it could undo what it did is ended by another cancel, and does not undo it",
     "park": "To park it again is safe: it is done once",
     "resume": "To resume it again is safe: it is done once",
     "requeue": "To requeue it again is safe: what goes on is left as it is",

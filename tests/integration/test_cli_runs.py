@@ -152,7 +152,7 @@ async def test_an_input_that_does_not_fit_is_refused_in_words_for_a_new_run(
         (("signal", "m", "go"), "The same signal again, without an id, may count twice"),
         (("signal", "m", "go", "--id", "g"), "The same signal again is safe: with its id it counts once."),
         (("park", "m"), "To park it again is safe: it is done once."),
-        (("cancel", "m"), "To cancel it again is safe: it is done once."),
+        (("cancel", "m"), "blocked before it could undo what it did is ended by another cancel, and does not undo it."),
     ],
 )
 async def test_when_no_answer_comes_it_says_what_may_be_typed_again(
