@@ -142,8 +142,10 @@ async def gust(flow: Flow, body: Body) -> Any:
     return await _do(flow, body)
 
 
-WORKFLOWS = (tempest, gust)
-app = Revenant(entities=[Account], workflows=WORKFLOWS)
+newer = workflow(name="tempest", version=2)(tempest.function)
+WORKFLOWS = (newer, gust)
+"""Those that runs are started of."""
+app = Revenant(entities=[Account], workflows=[tempest, *WORKFLOWS])
 _ASKS: dict[str, Callable[..., Any]] = {
     "step": _step,
     "map": lambda flow, labels: flow.map(_item, [(label, 0, 0.0) for label in labels], limit=2),

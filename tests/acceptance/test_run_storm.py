@@ -18,7 +18,7 @@ from revenant.config import Settings
 from tests.entities import Account
 from tests.nemesis import Crew, seeded, terminate
 from tests.nemesis.storm import Aftermath, Connection, Storm
-from tests.tempest import WORKFLOWS
+from tests.tempest import WORKFLOWS, tempest
 
 SECONDS = float(os.environ.get("REVENANT_TEST_STORM", "0"))
 """For how long the storm with worker processes blows."""
@@ -36,7 +36,7 @@ def effects(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 async def app(database: str, settings: Settings, connection: Connection) -> AsyncIterator[Revenant]:
     await connection.execute("create table storm_rows (key text not null)")
     async with Revenant(
-        entities=[Account], workflows=WORKFLOWS, database_url=database, settings=settings
+        entities=[Account], workflows=[tempest, *WORKFLOWS], database_url=database, settings=settings
     ) as application:
         yield application
 

@@ -68,6 +68,7 @@ class Storm:
 
     def _message(self) -> tuple[float, Callable[[Run[Any]], Awaitable[Any]]]:
         name, id = self._chance.choice(NAMES), self._chance.choice([None, "1", "2"])
+        version = self._chance.choice([1, 2])
         sent: Callable[[Run[Any]], Awaitable[Any]] = self._chance.choice([
             *[lambda run: run.signal(name, 1, id=id, timeout=20)] * 4,
             *[lambda run: run.update(name, 2, id=id, timeout=1)] * 3,
@@ -76,6 +77,7 @@ class Storm:
             *[lambda run: run.park("for a test", timeout=20)] * 2,
             *[lambda run: run.resume(timeout=20)] * 3,
             *[lambda run: run.requeue(timeout=20)] * 2,
+            *[lambda run: run.migrate(version, timeout=20)] * 2,
             *[lambda run: run.cancel("for a test", timeout=20)] * (self._chance.random() < 0.5),
         ])  # fmt: skip
         return self._chance.choice([0.0, 0.0, 0.01, 0.05, 0.2, 0.5]), sent
