@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
-from pydantic_core import PydanticSerializationError, SchemaSerializer, to_json
+from pydantic_core import PydanticSerializationError, SchemaSerializer, from_json, to_json
 
 from revenant.errors import InvalidKey, TooLarge, Unstorable
 
@@ -24,6 +24,8 @@ ANYTHING: SchemaSerializer = TypeAdapter(Any, config=JSON).serializer
 """Writes whatever JSON can hold."""
 MAX_KEY_BYTES = 512
 _DEEPEST = 150
+_ROOM = 50
+"""Levels that may be around a value where it is stored: JSON is read back up to 200 of them."""
 MAX_KIND_BYTES = 128
 ROOT = "(root)"
 """The path of a flaw of the whole value."""
@@ -203,6 +205,27 @@ def _flaw_in(items: Any, path: str) -> tuple[str, str] | None:
         if (flaw := _flaw(item, where)) is not None:
             return flaw
     return None
+
+
+def read_part(text: str, *, what: str) -> Any:
+    """Return what JSON text holds that is to be part of something larger, which must be read again as well.
+
+    Raises:
+        Unstorable: it is nested deeper than 150 levels.
+
+    Example:
+        >>> read_part('{"a": [1]}', what="It")
+        {'a': [1]}
+    """
+    if text.count("[") + text.count("{") <= _DEEPEST:
+        return from_json(text)
+    try:
+        value = from_json("[" * _ROOM + text + "]" * _ROOM)
+    except ValueError:
+        raise Unstorable(_explain(what, ROOT, f"is nested deeper than {_DEEPEST} levels"), path=ROOT) from None
+    for _ in range(_ROOM):
+        (value,) = value
+    return value
 
 
 def why_no_text(value: str) -> str | None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic_core import from_json
 
-from revenant.codec import ANYTHING, RUN_KIND, check_key, dump
+from revenant.codec import ANYTHING, RUN_KIND, check_key, dump, read_part
 from revenant.errors import RevenantError
 from revenant.queue.records import Delivery
 
@@ -83,8 +83,8 @@ def read_args(delivery: Delivery) -> dict[str, Any]:
         if not _is(args.get(name), kinds):
             wanted = " or ".join(_WORDS[kind] for kind in (kinds if isinstance(kinds, tuple) else (kinds,)))
             raise Unusable(f"{what} takes {name!r} as {wanted}, and got {args.get(name)!r}. Nothing was done.")
-    if delivery.handler in _NAMED and not (args["name"] and args.get("id") != ""):
-        raise Unusable(f"{what} has an empty name or id. Nothing was done; give it a name, and an id or none.")
+    if delivery.handler in _NAMED:
+        _check_named(args, what, delivery.args)
     if delivery.handler == "start":
         _check_start(args, what)
     if delivery.handler == "answer" and args["status"] != "ok" and not isinstance(args.get("body"), dict):
@@ -97,6 +97,16 @@ def _is(value: object, kinds: type | tuple[type, ...]) -> bool:
         # To Python it is a number, and to Postgres it is not.
         return bool in (kinds if isinstance(kinds, tuple) else (kinds,))
     return isinstance(value, kinds) and not (isinstance(value, int) and abs(value) > MOST)
+
+
+def _check_named(args: dict[str, Any], what: str, text: str) -> None:
+    if not args["name"] or args.get("id") == "":
+        raise Unusable(f"{what} has an empty name or id. Nothing was done; give it a name, and an id or none.")
+    try:
+        # Its payload is to be read again, as a part of what it is recorded in.
+        read_part(text, what=f"What {what} was sent")
+    except RevenantError as error:
+        raise Unusable(str(error)) from None
 
 
 def _check_start(args: dict[str, Any], what: str) -> None:

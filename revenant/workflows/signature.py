@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any, get_type_hints
 
 from pydantic import PydanticUserError, TypeAdapter, ValidationError
-from pydantic_core import from_json, to_json
+from pydantic_core import to_json
 
-from revenant.codec import JSON, dump, explain
+from revenant.codec import JSON, dump, explain, read_part
 from revenant.errors import ConfigurationError, InvalidArguments, Unstorable
 from revenant.wording import raised
 
@@ -64,7 +64,7 @@ class Shape:
                 "Nothing was recorded; mend the value or the annotation there.",
                 path=path,
             ) from None
-        return from_json(text)
+        return read_part(text, what=self._of)
 
     def read(self, value: Any) -> Any:
         """Return what `write` had of what it returned.

@@ -6,9 +6,7 @@ import inspect
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
-from pydantic_core import from_json
-
-from revenant.codec import ANYTHING, as_text, dump
+from revenant.codec import ANYTHING, as_text, dump, read_part
 from revenant.errors import ConfigurationError
 from revenant.workflows.operation import Misfit, Operation, WaitOperation
 from revenant.workflows.signature import Shape
@@ -61,8 +59,9 @@ class Update(Generic[T]):
             ConfigurationError: it was answered before.
         """
         text = dump(ANYTHING, value, what=f"The reply to update {self.name!r}", limit=self._limit)
+        value = read_part(text, what=f"The reply to update {self.name!r}")
         self._answer()
-        return ReplyOperation(self.name, self._message, value=from_json(text))
+        return ReplyOperation(self.name, self._message, value=value)
 
     def refuse(self, reason: str) -> Operation[None]:
         """Tell the sender that it was not done, and why: there, `UpdateRefused` is raised.

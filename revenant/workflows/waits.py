@@ -7,9 +7,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any, TypeVar, overload
 
-from pydantic_core import from_json
-
-from revenant.codec import ANYTHING, dump
+from revenant.codec import ANYTHING, dump, read_part
 from revenant.workflows.approval import ApprovalOperation, Decision
 from revenant.workflows.names import checked_name
 from revenant.workflows.operation import Operation, WaitOperation
@@ -129,6 +127,7 @@ class Waits(ABC):
         checked_name(name, "flow.approval")
         if assignee is not None:
             checked_name(assignee, "flow.approval", "assignee", such_as="treasurer")
-        told = from_json(dump(ANYTHING, about, what=f"What approval {name!r} is about", limit=self._limit))
+        what = f"What approval {name!r} is about"
+        told = read_part(dump(ANYTHING, about, what=what, limit=self._limit), what=what)
         shape = asked_as(form, of=f"The form of approval {name!r}", such_as=f"flow.approval({name!r}, form=Reason)")
         return ApprovalOperation(name, shape, assignee=assignee, about=told, after=after, at=at)
