@@ -158,6 +158,9 @@ async def test_plain_sql_answers_too(app: Revenant, worker: Worker, connection: 
     assert await run.result(timeout=30) == [True, "ann", 150]
     (reply,) = await eventually(lambda: rows(connection, "select status, body from revenant.reply(%s)", asked))
     assert reply == ("ok", True)
-    ((wrong,),) = await rows(connection, call, '{"name": "manager", "approved": "yes", "by": "ann"}')
-    (reply,) = await eventually(lambda: rows(connection, "select status, body from revenant.reply(%s)", wrong))
-    assert (reply[0], reply[1]["error"]) == ("error", "RunEnded")
+    ask = "select status, body ->> 'error' from revenant.reply(%s)"
+    for approved, error in (("true", "RunEnded"), ('"yes"', "InvalidArguments")):
+        late = f'{{"name": "manager", "approved": {approved}, "by": "bob", "form": null, "reason": null}}'
+        ((refused,),) = await rows(connection, call, late)
+        (reply,) = await eventually(lambda refused=refused: rows(connection, ask, refused))
+        assert reply == ("error", error)
