@@ -27,7 +27,7 @@ sys.stdin.readline()
 """
 
 
-def eventually(condition: Callable[[], object], within: float = 10) -> None:
+def eventually(condition: Callable[[], object], within: float = 30) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not come true"
