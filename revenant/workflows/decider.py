@@ -5,6 +5,7 @@ It is run as any workflow's code is, so it shares events, recovery and storage w
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Coroutine, Sequence
 from datetime import timedelta
 from typing import Any, ClassVar, Generic, TypeVar, get_args, get_origin
@@ -76,6 +77,11 @@ class Decider(Generic[I, R]):
         **more: Any,
     ) -> None:
         super().__init_subclass__(**more)
+        if inspect.iscoroutinefunction(cls.decide):
+            raise ConfigurationError(
+                f"`decide` of {cls.__name__} is `async def`, and has nothing to wait for: what takes time is a step. "
+                "Write `def decide(self, view) -> Command`, and return RunStep(…)."
+            )
         if cls.decide is not Decider.decide:
             cls.workflow = DeciderWorkflow(
                 cls, name=name or cls.__name__, version=version, timeout=timeout, keep=keep

@@ -144,7 +144,12 @@ def _timer(command: Sleep | SleepUntil, flow: Flow, view: DecisionView[Any]) -> 
 
 
 def _wait(command: Wait, flow: Flow) -> Asked:
-    wanted: Mapping[str, Any] = {command.signals: Any} if isinstance(command.signals, str) else command.signals
+    given: object = command.signals
+    wanted = {given: Any} if isinstance(given, str) else given
+    if not isinstance(wanted, Mapping) or not wanted:
+        raise _invalid(
+            command, 'it waits for a signal by its name, or for some by name and type: {"yes": int, "no": str}'
+        )
     # The first one's time is the whole command's: when it has expired, the others are given up.
     limits = [command.timeout] + [None] * (len(wanted) - 1)
     waits = [flow.signal(name, type, timeout=limit) for (name, type), limit in zip(wanted.items(), limits, strict=True)]

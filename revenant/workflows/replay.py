@@ -5,8 +5,9 @@ Invariant: what the code does next depends on nothing but the answers it has bee
 
 from __future__ import annotations
 
+import sys
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterator
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
@@ -22,13 +23,16 @@ in_code: ContextVar[bool] = ContextVar("revenant_in_code", default=False)
 class _CodeAlone(Unlooped):
     """While this is entered, the code of a workflow runs: no generator, since it is entered for each answer."""
 
-    __slots__ = ("_token",)
+    __slots__ = ("_hooks", "_token")
 
     def __enter__(self) -> None:
         self._token = in_code.set(True)
         super().__enter__()
+        self._hooks = sys.get_asyncgen_hooks()
+        sys.set_asyncgen_hooks(None, _finish)
 
     def __exit__(self, *_: object) -> None:
+        sys.set_asyncgen_hooks(*self._hooks)
         super().__exit__()
         in_code.reset(self._token)
 
@@ -265,3 +269,22 @@ def _unwind(code: Coroutine[Any, Any, Any]) -> None:
         raise
     except BaseException:  # noqa: BLE001, S110 # it has ended, in whatever way
         pass
+
+
+def _finish(left: AsyncGenerator[Any, Any]) -> None:
+    """End a generator that code has left in the middle, as a loop's `break` does: at once, and not by an event loop."""
+    if in_code.get():
+        # Where the code runs already, asyncio finds no loop to be set aside.
+        _end(left)
+    else:
+        with _CodeAlone():
+            _end(left)
+
+
+def _end(left: AsyncGenerator[Any, Any]) -> None:
+    closing = left.aclose()
+    try:
+        closing.send(None)
+    except BaseException:  # noqa: BLE001 # it has ended, in whatever way
+        return
+    _unwind(closing)

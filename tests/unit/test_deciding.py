@@ -36,6 +36,7 @@ from revenant.workflows.signals import Signals
 from revenant.workflows.snapshot import FORMAT, LEAST_EVENTS, Snapshot, is_due, read_snapshot, shape_of
 from revenant.workflows.view import OperationView, Signal, View
 from revenant.workflows.workflow import Workflow, workflow
+from tests.dry import DryRun
 
 PARTS = (Snapshot, View, OperationView, Event, Signal, Signals, Updates, Outcome)
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -345,3 +346,29 @@ def test_a_replay_says_how_much_was_asked_for() -> None:
     replay = Replay(asks=lambda number, operation: Answer())
     replay.begin(code(), count=7)
     assert replay.count == 7
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        (Wait(["go", "stop"]), "it waits for a signal by its name, or for some by name and type"),  # type: ignore[arg-type]  # the mistake
+        (Wait({}), "it waits for a signal by its name"),
+        (StartChild("shipping"), r"flow.child() takes a workflow, as @workflow marks one"),
+    ],
+)
+def test_a_command_that_is_built_by_mistake_is_told_in_words(command: Command, words: str) -> None:
+    class Mistaken(Decider[None, None]):
+        def decide(self, view: DecisionView[None]) -> Command:
+            return command
+
+    error = DryRun(Mistaken.workflow).last().data["error"]
+    assert error["type"] == "InvalidCommand"
+    assert words in error["message"]
+
+
+def test_a_decider_does_not_wait() -> None:
+    with pytest.raises(ConfigurationError, match="`decide` of Waits is `async def`"):
+
+        class Waits(Decider[None, None]):
+            async def decide(self, view: DecisionView[None]) -> Command:  # type: ignore[override]  # the mistake
+                return Complete(None)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
 
 from revenant.errors import ConfigurationError
 from revenant.workflows.operation import Gather, Mapped, Operation, Race, TimerOperation
-from revenant.workflows.replay import Answer, Replay
+from revenant.workflows.replay import Answer, Replay, in_code
 
 
 class Oops(Exception):
@@ -272,3 +272,38 @@ async def test_asyncio_finds_the_task_again_that_runs_the_code(desk: Desk) -> No
     desk.run(code()).close()
     assert asyncio.current_task() is task
     assert asyncio.get_running_loop() is loop
+
+
+async def test_a_generator_that_code_leaves_in_the_middle_is_ended_there_and_then(desk: Desk) -> None:
+    ended: list[object] = []
+
+    async def items() -> AsyncIterator[int]:
+        try:
+            yield 1
+        finally:
+            ended.append(in_code.get())
+            await ask("never")
+            ended.append("asked")
+
+    async def code() -> None:
+        async for _ in items():
+            await ask("a")
+            break
+        await ask("b")
+
+    replay = desk.run(code())
+    replay.answer(1, Answer())
+    assert (ended, desk.asked) == ([True], ["a", "b"])
+    replay.close()
+    left = desk_with_a_loop_left_open(items)
+    left.close()
+    assert ended == [True, True]
+    await asyncio.sleep(0)
+
+
+def desk_with_a_loop_left_open(items: Callable[[], AsyncIterator[int]]) -> Replay:
+    async def code() -> None:
+        async for _ in items():
+            await ask("a")
+
+    return Desk().run(code())
