@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import click
 
 from revenant.cli.emptiness import doubt_workflow
@@ -11,6 +9,7 @@ from revenant.cli.option import option
 from revenant.cli.options import app_option, application, looking
 from revenant.cli.output import output_option, print_pages, print_rows
 from revenant.cli.run_finding import find_run
+from revenant.cli.typed import typed
 from revenant.eventloop import run
 from revenant.queue.runviews import runs, stuck_runs
 from revenant.queue.views import Row, limited
@@ -22,18 +21,11 @@ SPARE = ("updated_at", "ended_at", "events", "version")
 STUCK_COLUMNS = ("workflow", "id", "reason", "since", "problem", "what_to_type")
 STATUSES = ("running", "waiting", "parked", "blocked", "completed", "failed", "cancelled")
 _CURES = {
-    "blocked": "revenant run requeue {id}",
-    "parked": "revenant run resume {id}",
-    "failed": "revenant run fork {id} {new}",
-    "no version": "revenant run migrate {id}",
-    "no worker": "revenant worker --app module:attribute",
-    "not undone": "revenant run show {id}, mend it, then revenant run resolve {id} --by WHO",
-    "unclaimed": "revenant run show {id}",
-    "no cell": "revenant run show {id}",
-    "slow": "revenant run show {id}",
+    "blocked": "requeue",
+    "parked": "resume",
+    "no version": "migrate",
 }
-
-
+"""What is done about a run, where that is to be seen without looking at it."""
 _SEEN = {
     "no version": "no live worker has version {version} of the workflow",
     "no worker": "no live worker serves the workflow",
@@ -126,9 +118,13 @@ def problem_of(row: Row) -> str | None:
 
 def cure_of(row: Row) -> str:
     """Return what to type about a run that is stuck; where no step failed, there is none to go on from."""
-    failed_by_code = row["reason"] == "failed" and not row["step_failed"]
-    cure = "revenant run show {id}" if failed_by_code else _CURES.get(row["reason"], "revenant run show {id}")
-    if row["reason"] == "failed" and row["undone"]:
+    id, workflow, reason = row["id"], row["workflow"] if row["shared"] else None, row["reason"]
+    if reason == "no worker":
+        return "revenant worker --app module:attribute"
+    if reason == "failed" and row["step_failed"] and not row["undone"]:
         # A fork from the step that failed would take for done what is undone.
-        cure = "revenant run show {id}"
-    return cure.format(id=shlex.quote(row["id"]), new=shlex.quote(f"{row['id']}-again"))
+        return typed("revenant run fork", id, f"{id}-again", workflow=workflow)
+    shown = typed("revenant run show", id, workflow=workflow)
+    if reason == "not undone":
+        return f"{shown}, mend it, then {typed('revenant run resolve --by WHO', id, workflow=workflow)}"
+    return typed(f"revenant run {_CURES[reason]}", id, workflow=workflow) if reason in _CURES else shown

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 
+from revenant.cli.typed import typed
 from revenant.workflows.standing import Standing
 
 
 def cancelled(run: str, id: str, stood: Standing) -> str:
     """Return what came of a `cancel`."""
-    shown = shlex.quote(id)
+    shown = typed("revenant run show", id)
     match stood.status:
         case "blocked":
-            return f"{run} is to be cancelled, and is blocked: {stood.problem} See `revenant run show {shown}`."
+            return f"{run} is to be cancelled, and is blocked: {stood.problem} See `{shown}`."
         case "cancelling":
             already = "is being cancelled" if stood.changed else "was being cancelled already"
-            return f"{run} {already}: what it registered is undone first. See `revenant run show {shown}`."
+            return f"{run} {already}: what it registered is undone first. See `{shown}`."
         case _:
             return f"{run} is cancelled.{_rest(stood)}"
 

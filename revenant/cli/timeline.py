@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import sys
 from collections.abc import Iterator
 from datetime import datetime
@@ -12,6 +11,7 @@ import click
 from pydantic_core import to_json
 
 from revenant.cli.output import fits_terminal, print_rows
+from revenant.cli.typed import typed
 from revenant.wording import raised
 from revenant.workflows.description import OperationDescription, RunDescription
 
@@ -89,7 +89,7 @@ def _reasons(run: RunDescription) -> Iterator[str]:
         said = f": {run.resolved['note']}" if run.resolved.get("note") else ""
         yield _plain(f"resolved: by {run.resolved['by']}, {run.resolved['at']}{said}")
     elif run.problem and run.ended_at is not None:
-        yield f"what to do: mend that, then `revenant run resolve {_plain(shlex.quote(run.id))} --by WHO`"
+        yield f"what to do: mend that, then `{typed('revenant run resolve --by WHO', run.id)}`"
 
 
 def bar(run: RunDescription, one: OperationDescription) -> str:

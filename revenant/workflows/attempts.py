@@ -171,7 +171,7 @@ def code_killed(run: LiveRun, fate: str) -> None:
             **_BUDGET_EXCEEDED,
             "message": f"The code of workflow {run.workflow.name!r} has ended the processes that ran it, the last of "
             f"them one in which nothing else ran ({fate}). Mend it; then `revenant run fork` goes on from a step that "
-            "the run had come to.",
+            "the run had come to; one that had come to none is started anew, under another id.",
         }
         close(run, e.RUN_FAILING, error=error)
     run.problem = None

@@ -37,6 +37,11 @@ def step_of(history: Sequence[Event], step: str | int | None, *, what: str) -> i
         failed = [event.op for event in history if event.type == e.STEP_FAILED and event.op in asked]
         if failed and failed[-1] is not None:
             return failed[-1]
+        if not asked:
+            raise ConfigurationError(
+                f"{what} has asked for nothing yet, so there is nothing that a fork would keep. Start it anew, under "
+                "another id, with the same input. Nothing was forked."
+            )
         raise ConfigurationError(f"{what} has no step that failed. Say before which to fork: {_names(asked)}.")
     named = [number for number, event in asked.items() if event.data["name"] == step and number is not None]
     if len(named) == 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -175,6 +176,28 @@ async def test_names_and_ids_that_are_empty_are_refused(app: Revenant, worker: W
         assert (empty.exit_code, "text that is not empty, and this one is ''" in empty.stderr) == (2, True)
 
 
+async def test_what_to_type_about_a_stuck_run_works_as_it_is_printed(
+    app: Revenant, worker: Worker, database: str
+) -> None:
+    ids = ["same", "-dash", "new\nline", "it's", "é\x1b[31m"]
+    for id in ids:
+        await (await app.start(move, "a vase", id=id, timeout=20)).park("an audit")
+    await (await app.start(stay, "here", id="same", timeout=20)).park("an audit")
+    for output in ("json", "table"):
+        shown = await revenant(database, "run", "stuck", "-o", output)
+        assert shown.exit_code == 0, shown.stderr
+    cures = {row["what_to_type"] for row in json.loads((await revenant(database, "run", "stuck", "-o", "json")).stdout)}
+    assert "revenant run resume same --workflow move" in cures
+    assert "revenant run resume -- -dash" in cures
+    assert len(cures) == 6
+    for cure in cures:
+        words = await asyncio.to_thread(subprocess.check_output, ["bash", "-c", f"printf '%s\\0' {cure}"])
+        _, *typed = words.decode().split("\0")[:-1]
+        done = await revenant(database, *typed)
+        assert (done.exit_code, "goes on" in done.stderr) == (0, True), (typed, done.stderr)
+    assert json.loads((await revenant(database, "run", "stuck", "-o", "json")).stdout) == []
+
+
 async def test_one_run_is_written_in_the_singular(app: Revenant, worker: Worker, database: str) -> None:
     await (await app.start(stay, "here", id="s", timeout=20)).cancel()
     written = await revenant(database, "run", "export")
@@ -300,12 +323,12 @@ async def test_what_could_not_be_undone_is_stuck_until_somebody_says_that_it_was
             "It left what was not undone: lose (for operation 2) failed with OSError: the stock is gone."
         )
         assert listed["a 1"]["what_to_type"] == (
-            "revenant run show 'a 1', mend it, then revenant run resolve 'a 1' --by WHO"
+            "revenant run show 'a 1', mend it, then revenant run resolve --by WHO 'a 1'"
         )
         assert (await runs_of(database))[0] == "warn"
         assert "2 that ended and left what was not undone" in (await runs_of(database))[1]
         shown = (await revenant(database, "run", "show", "a 1")).stdout
-        assert "what to do: mend that, then `revenant run resolve 'a 1' --by WHO`" in shown
+        assert "what to do: mend that, then `revenant run resolve --by WHO 'a 1'`" in shown
         said = await done(database, "resolve", "a 1", "--by", "ann", "--note", "put back by hand")
         assert said == "Run 'a 1' of unlucky is resolved, and not listed as stuck any more."
         assert (await done(database, "resolve", "a 1", "--by", "bob")).startswith(

@@ -176,6 +176,8 @@ def test_the_step_is_found_by_name_by_number_or_because_it_failed() -> None:
             step_of(history, step, what="r")
     with pytest.raises(ConfigurationError, match="r has no step that failed"):
         step_of(history[:6], None, what="r")
+    with pytest.raises(ConfigurationError, match="r has asked for nothing yet.*Start it anew"):
+        step_of(history[:1], None, what="r")
 
 
 @pytest.mark.parametrize("told", [[], [1], [["run.completed", None, "2026-01-01T00:00:00+00:00", {}]], [["x", 1]]])

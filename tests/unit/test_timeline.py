@@ -103,7 +103,7 @@ def test_why_a_run_was_cancelled_and_what_was_not_undone_stand_above_the_timelin
     lines = list(heading(found))
     assert "reason: the customer\\nwent" in lines
     assert "undoing failed: undo (operation 2): Broken: no" in lines
-    assert "what to do: mend that, then `revenant run resolve r --by WHO`" in lines
+    assert "what to do: mend that, then `revenant run resolve --by WHO r`" in lines
     seen = {"by": "ann", "note": "gave it\nback", "at": "2026-01-02"}
     resolved = {**ended_row(run, "cancelled"), "resolved": seen}
     lines = list(heading(describe(undoes.kind, "r", resolved, run.events, earlier=[])))
