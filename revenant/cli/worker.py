@@ -44,7 +44,7 @@ log = logging.getLogger("revenant.worker")
     envvar="REVENANT_JOBS",
     help="procrastinate jobs that each process runs at a time; 0 runs none.",
 )
-@option("--kinds", metavar="A,B", help="Serve only these kinds.")
+@option("--kinds", metavar="A,B", help="Serve only these kinds; a workflow is run:NAME.")
 @option(
     "--drain-timeout",
     type=Seconds(),

@@ -122,4 +122,5 @@ def _typed(decider: type[Decider[Any, Any]]) -> Callable[..., Coroutine[Any, Any
     made = code_without_input if given is type(None) or given is None else code
     made.__annotations__ = {"flow": Flow, "given": given, "return": result}
     made.__qualname__ = made.__name__ = decider.__qualname__
+    made.__module__ = decider.__module__
     return made

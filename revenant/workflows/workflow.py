@@ -111,7 +111,8 @@ class Workflow(Generic[I, R]):
         except ValidationError as error:
             raise InvalidArguments(
                 f"Workflow {self.name} cannot be started with that input: {explain(error)[1]}. Nothing was started; "
-                "give it an input that fits its annotation."
+                "give it an input that fits its annotation. The code that has this name here is that of module "
+                f"{self.function.__module__}."
             ) from None
 
     def read_input(self, recorded: Any) -> I:

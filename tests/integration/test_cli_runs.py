@@ -140,7 +140,8 @@ async def test_an_input_that_does_not_fit_is_refused_in_words_for_a_new_run(
     for said in (here.stderr, there.stderr):
         assert (
             "Workflow move cannot be started with that input: Input should be a valid string. Nothing was started; "
-            "give it an input that fits its annotation." in said
+            "give it an input that fits its annotation. The code that has this name here is that of module tests.moves."
+            in said
         )
     none = await revenant(database, "run", "ls", "-o", "json")
     assert json.loads(none.stdout) == []
