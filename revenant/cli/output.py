@@ -112,7 +112,7 @@ class CsvPrinter(Printer):
     def _line(self, cells: Sequence[str]) -> None:
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(cells)
-        click.echo(line.getvalue(), nl=False)
+        click.echo(line.getvalue(), nl=False, color=True)  # else what looks like a colour is taken out of the data
 
 
 class TextPrinter(Printer):

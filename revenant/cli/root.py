@@ -29,6 +29,10 @@ class Root(Ordered):
             sys.stdout.flush()
         except RevenantError as error:
             raise failure(error) from error
+        except click.NoSuchOption as error:
+            if not error.option_name.startswith("--"):
+                error.message += " What begins with - and is none goes behind --, as in `revenant run show -- -5`."
+            raise
         except UnicodeEncodeError as error:
             raise click.UsageError(
                 f"{error.object!r} is no text in UTF-8, and Postgres stores nothing else. Nothing was done."

@@ -15,6 +15,7 @@ from revenant.workflows.operation import Operation, WaitOperation, why_not
 from revenant.workflows.replay import Answer
 from revenant.workflows.view import View
 
+_REFUSED = ("RunExists", "InvalidArguments")
 _VALUES = (e.STEP_SUCCEEDED, e.TIMER_FIRED, e.APPROVAL_GIVEN)
 _SIGNALS = (e.SIGNAL_RECEIVED, e.UPDATE_RECEIVED, e.SIGNAL_TAKEN, e.UPDATE_TAKEN)
 ANSWERS = frozenset((*_VALUES, *_SIGNALS, e.CALL_ANSWERED, e.CHILD_FINISHED, e.STEP_FAILED, e.WAIT_EXPIRED))
@@ -76,8 +77,11 @@ def _error(event: Event, operation: Operation[Any]) -> BaseException | None:
     if event.type == e.CALL_ANSWERED:
         return error_of(details)
     if event.type == e.CHILD_FINISHED:
+        # A start that was refused names the error alone; what a child raised has its module before it.
+        refused = details.get("type") in _REFUSED
+        came = "was not started" if refused else f"ended {event.data['status']}"
         return RunFailed(
-            f"The child run {event.data.get('id')!r} of {operation.name} ended {event.data['status']}: "
+            f"The child run {event.data.get('id')!r} of {operation.name} {came}: "
             f"{raised(details.get('type'), details.get('message'))}",
             type=str(details.get("type")),
             message=str(details.get("message")),

@@ -204,6 +204,18 @@ def test_a_key_cannot_write_to_the_terminal(capsys: pytest.CaptureFixture[str]) 
     assert "[bold]" in out
 
 
+def test_csv_through_a_pipe_has_the_data_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    print_rows("csv", ["key"], [{"key": "\x1b[31mred"}])
+    assert capsys.readouterr().out == "key\n\x1b[31mred\n"
+
+
+def test_what_begins_with_a_dash_and_is_no_option_is_told_of_the_two_dashes() -> None:
+    refused = invoke("run", "start", "checkout", "c1", "-5")
+    assert (refused.exit_code, "No such option" in refused.stderr) == (2, True)
+    assert "goes behind --" in refused.stderr
+    assert "goes behind --" not in invoke("run", "start", "checkout", "c1", "--wiat").stderr
+
+
 def test_a_record_keeps_its_structure_in_json(capsys: pytest.CaptureFixture[str]) -> None:
     print_record("json", {"state": {"deep": [1, {"x": None}]}})
     assert json.loads(capsys.readouterr().out) == {"state": {"deep": [1, {"x": None}]}}

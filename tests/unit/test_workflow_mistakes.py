@@ -237,3 +237,17 @@ async def test_external_steps_are_asked_for_by_a_name(name: object, where: str) 
     asked = {"name": "label", "holder": "me", where: name}
     with pytest.raises(ConfigurationError, match=r"app.external\(\) takes .*, and got"):
         external_steps(**wrong(asked), seconds=30, poll=1, ask=wrong(None), limit=100)
+
+
+@workflow
+async def asks_for_one_that_is_there(flow: Flow) -> None:
+    """Starts what somebody else has started."""
+    await flow.child(listens, id="r")
+
+
+async def test_a_child_whose_id_is_taken_was_not_started_and_has_not_ended() -> None:
+    made = memory_app(workflows=[listens, asks_for_one_that_is_there])
+    await made.start(listens, id="r")
+    run = await made.start(asks_for_one_that_is_there, id="p")
+    with pytest.raises(RunFailed, match="The child run 'r' of listens was not started: RunExists: Run 'r' of listens"):
+        await run.result()
