@@ -30,9 +30,10 @@ class Root(Ordered):
         except RevenantError as error:
             raise failure(error) from error
         except click.NoSuchOption as error:
-            if not error.option_name.startswith("--"):
-                error.message += " What begins with - and is none goes behind --, as in `revenant run show -- -5`."
-            raise
+            if error.option_name.startswith("--"):
+                raise
+            words = f"{error.message} What begins with - and is none goes behind --, as in `revenant run show -- -5`."
+            raise click.UsageError(words, ctx=error.ctx) from error
         except UnicodeEncodeError as error:
             raise click.UsageError(
                 f"{error.object!r} is no text in UTF-8, and Postgres stores nothing else. Nothing was done."
