@@ -325,6 +325,7 @@ class Revenant(Looking, Starting):
                 f"{what} after the application was stopped, as at the end of `async with app:`. Nothing was sent. "
                 "Send inside the block, or start the application again."
             )
+        self.errands.check(what)
         raise ConfigurationError(
             f"{what} before the application was started. Use `async with app:` (or `with app.sync() as rv:`)."
         )

@@ -11,6 +11,7 @@ from contextvars import Context
 
 from revenant.client.client import Client
 from revenant.config import Settings
+from revenant.errors import ConfigurationError
 from revenant.workflows.step import running_step
 
 
@@ -42,6 +43,18 @@ class Errands:
             # It waits for nothing; what it begins lives longer than the step, and is not in its context.
             Context().run(_to_its_end, self._client)
         return self._client
+
+    def check(self, what: str) -> None:
+        """Refuse what a step was to do through an application of which no worker has started.
+
+        Raises:
+            ConfigurationError: so it is.
+        """
+        if self._url is None and running_step.get() is not None:
+            raise ConfigurationError(
+                f"{what} in a step, through an application of which no worker runs here, as under memory_app. Nothing "
+                "was sent. Test what sends from steps on a database, by revenant_app(app)."
+            )
 
 
 def _to_its_end(client: Client) -> None:

@@ -54,7 +54,7 @@ def maker(database_url: str) -> Callable[..., ServedApp]:
         now: datetime | None = None,
     ) -> ServedApp:
         app = _like(what, workflows)
-        return ServedApp(
+        made = ServedApp(
             entities=app.registry.kinds.values(),
             workflows=app.workflows.all(),
             database_url=database_url,
@@ -64,6 +64,9 @@ def maker(database_url: str) -> Callable[..., ServedApp]:
             now=now,
             tracebacks=app.tracebacks,
         )
+        # A step sends through your application, and what it sends is for the test's database.
+        made.errands = app.errands
+        return made
 
     return served_app
 

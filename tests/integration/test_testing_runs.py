@@ -593,3 +593,23 @@ def test_workflows_are_given_with_entities_or_with_the_application() -> None:
     with pytest.raises(ConfigurationError, match="has its own"):
         memory_app(Revenant(workflows=FLOWS), workflows=FLOWS)
     assert len(memory_app(Revenant(workflows=FLOWS)).workflows.all()) == len(FLOWS)
+
+
+async def books_by_itself(amount: int) -> int:
+    return await bookshop.call(bookshop.ref(Book, "of steps").add(amount))
+
+
+@workflow
+async def sells(flow: Flow, amount: int) -> int:
+    return await flow.step(books_by_itself, amount, retry=Retry(attempts=1))
+
+
+bookshop = Revenant(entities=[Book], workflows=[sells], database_url="postgresql://nobody@127.0.0.1:1/none")
+
+
+async def test_what_a_step_sends_through_your_application_is_for_the_test_s_database(revenant_app: MakeApp) -> None:
+    async with revenant_app(bookshop, settings=PATIENT) as app:
+        assert await (await app.start(sells, 7, id="s")).result(timeout=30) == 7
+        found = await app.state(Book, "of steps")
+        assert found is not None
+        assert found.total == 7

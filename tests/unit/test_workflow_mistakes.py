@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from revenant.app import Revenant
 from revenant.client.external import external_steps
 from revenant.errors import ConfigurationError, RevenantError, RunFailed
 from revenant.testing import memory_app
@@ -250,4 +251,26 @@ async def test_a_child_whose_id_is_taken_was_not_started_and_has_not_ended() -> 
     await made.start(listens, id="r")
     run = await made.start(asks_for_one_that_is_there, id="p")
     with pytest.raises(RunFailed, match="The child run 'r' of listens was not started: RunExists: Run 'r' of listens"):
+        await run.result()
+
+
+unopened = Revenant(entities=[Account])
+
+
+async def sends_by_itself() -> None:
+    """A step that sends through its application."""
+    await unopened.call(unopened.ref(Account, "a").deposit(1))
+
+
+@workflow
+async def has_a_step_that_sends(flow: Flow) -> None:
+    """Sends from its step."""
+    await flow.step(sends_by_itself, retry=Retry(attempts=1))
+
+
+async def test_a_step_that_sends_without_a_worker_is_told_to_be_tested_on_a_database() -> None:
+    run = await memory_app([Account], workflows=[has_a_step_that_sends]).start(has_a_step_that_sends, id="r")
+    with pytest.raises(
+        RunFailed, match=r"sent in a step, .*no worker runs here, as under memory_app.*revenant_app\(app\)"
+    ):
         await run.result()
