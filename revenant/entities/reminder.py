@@ -13,6 +13,8 @@ from revenant.errors import ConfigurationError
 from revenant.queue.records import ReminderWrite
 
 MAX_NAME_BYTES = 128
+LONGEST_SAID = 60
+"""Characters of a name that an error repeats."""
 _NEVER = Recurrence(None, None, "UTC")
 
 
@@ -47,7 +49,7 @@ def reminder_of(
     Raises:
         ConfigurationError: it does not say when, or not in a way that can be read.
     """
-    what = f"turn.remind({name!r})"
+    what = f"turn.remind({_said(name)})"
     checked = name_of(what, name)
     recurrence = recurrence_of(what, every=every, cron=cron, timezone=timezone, missed=missed)
     first = due_of(what, after=after, at=at)
@@ -83,7 +85,13 @@ def name_of(what: str, name: object) -> str:
         ConfigurationError: it is no text, empty, or too long.
     """
     if not isinstance(name, str) or not 0 < len(name.encode(errors="replace")) <= MAX_NAME_BYTES:
-        raise ConfigurationError(f"{what}: {name!r} is no name. It is text of 1 to {MAX_NAME_BYTES} bytes.")
+        raise ConfigurationError(f"{what}: {_said(name)} is no name. It is text of 1 to {MAX_NAME_BYTES} bytes.")
     if any(char == "\0" or "\ud800" <= char <= "\udfff" for char in name):
         raise ConfigurationError(f"{what}: the name {name!r} holds a character that Postgres does not store.")
     return name
+
+
+def _said(name: object) -> str:
+    """Return a name as an error repeats it."""
+    said = repr(name)
+    return said if len(said) <= LONGEST_SAID else f"{said[:LONGEST_SAID]}…"

@@ -314,7 +314,7 @@ async def test_one_whose_zone_this_machine_does_not_know_does_not_stop_the_other
 
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"name": ""}, "is no name"),
-    ({"name": "x" * 129}, "is no name"),
+    ({"name": "x" * 129}, "x…\\): 'xxx"),
     ({"name": "a"}, "does not say when"),
     ({"name": "a", "after": HOUR, "at": datetime(2030, 1, 1, tzinfo=UTC)}, "both after= and at="),
     ({"name": "a", "after": timedelta.max}, "365,000 days at most"),
