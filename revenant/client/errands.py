@@ -30,7 +30,7 @@ class Errands:
 
     async def stop(self) -> None:
         """Hang up; safe before start and twice."""
-        client, self._client, self._home = self._client, None, None
+        client, self._client, self._home, self._url = self._client, None, None, None
         if client is not None:
             await client.stop()
 

@@ -268,7 +268,11 @@ async def has_a_step_that_sends(flow: Flow) -> None:
     await flow.step(sends_by_itself, retry=Retry(attempts=1))
 
 
-async def test_a_step_that_sends_without_a_worker_is_told_to_be_tested_on_a_database() -> None:
+@pytest.mark.parametrize("before", [False, True], ids=["first", "after a test on a database"])
+async def test_a_step_that_sends_without_a_worker_is_told_to_be_tested_on_a_database(before: bool) -> None:
+    if before:
+        await unopened.errands.start("postgresql://nobody/nothing")
+        await unopened.errands.stop()
     run = await memory_app([Account], workflows=[has_a_step_that_sends]).start(has_a_step_that_sends, id="r")
     with pytest.raises(
         RunFailed, match=r"sent in a step, .*no worker runs here, as under memory_app.*revenant_app\(app\)"
