@@ -128,6 +128,9 @@ def _note(one: OperationDescription) -> str:
         return f"due {one.due:%Y-%m-%d %H:%M:%S %Z}"
     if one.running and one.deaths:
         return f"{'in a cell, ' if one.apart else ''}after {one.deaths} of {one.recoveries} deaths"
+    if one.state == "cancelled" and (one.type == "call" or one.attempts):
+        # What is given up is not taken back.
+        return "not waited for; its effect may be there"
     return _words(one.error) if one.error is not None and one.state in ("open", "failed") else ""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from revenant import ref
 from revenant.cli.timeline import WIDTH, bar, heading, print_timeline
 from revenant.workflows import events as e
 from revenant.workflows.description import RunDescription, describe
@@ -15,6 +16,7 @@ from revenant.workflows.flow import Flow
 from revenant.workflows.retry import Retry
 from revenant.workflows.workflow import workflow
 from tests.dry import DryRun
+from tests.entities import Account
 
 
 async def work(number: int) -> int:
@@ -150,3 +152,23 @@ def test_bars_stay_on_their_line_or_are_left_out_in_a_narrow_terminal(
     for one in run.operations:
         assert columns < 110 or any(bar(run, one).rstrip() in line for line in lines)
     assert any("timeline" in line for line in lines) == (columns >= 110)
+
+
+@workflow
+async def is_cancelled(flow: Flow) -> None:
+    await flow.gather(flow.step(work, 1), flow.sleep(60), flow.call(ref(Account, "a").deposit(1)))
+
+
+def test_what_is_given_up_is_not_said_to_be_taken_back(capsys: pytest.CaptureFixture[str]) -> None:
+    run = DryRun(is_cancelled)
+    run.send("cancel")
+    print_timeline(describe(is_cancelled.kind, "r", ended_row(run, "cancelled"), run.events, earlier=[]))
+    lines = {
+        words[1]: line
+        for line in capsys.readouterr().out.splitlines()
+        if (words := line.split())[:1] and len(words) > 1
+    }
+    assert "not waited for; its effect may be there" in lines["step"]
+    assert "not waited for; its effect may be there" in lines["call"]
+    assert "cancelled" in lines["timer"]
+    assert "effect" not in lines["timer"]
