@@ -41,12 +41,16 @@ async def errors_of(app: Revenant) -> list[RevenantError]:
 
 
 async def quiet(proxy: Proxy, caplog: pytest.LogCaptureFixture) -> None:
-    """See how often everybody tries again, and how much is said about it, once a first second is over."""
-    began = time.time()
-    start = time.monotonic()
-    await eventually(lambda: time.monotonic() - start > 2, what="the time of watching")
-    assert len([at for at in proxy.attempts if at > start + 1]) < PER_SECOND
-    assert len([line for line in caplog.records if line.created > began + 1]) < PER_SECOND
+    """See how often everybody tries again, and how much is said about it, once the first seconds are over.
+
+    Whoever has just begun to fail tries again soon; the sweeper may give a lane its first message a second after the
+    others have theirs.
+    """
+    await asyncio.sleep(3)
+    began, start = time.time(), time.monotonic()
+    await eventually(lambda: time.monotonic() - start > 1, what="the time of watching")
+    assert len([at for at in proxy.attempts if at > start]) < PER_SECOND
+    assert len([line for line in caplog.records if line.created > began]) < PER_SECOND
 
 
 @pytest.mark.parametrize("how", ["closed", "silent"])
