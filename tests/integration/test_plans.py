@@ -60,12 +60,16 @@ async def touched(connection: Connection, call: str, *parameters: Any, small: st
     async with connection.transaction(force_rollback=True):
         # The first call in a session reads its catalogs.
         await connection.execute(call, parameters)
-    async with connection.transaction(force_rollback=True):
-        before = await rows(connection, scans)
-        found = await value(connection, f"explain (analyze, buffers, format json) {call}", *parameters)
-        plan = found[0]["Plan"]
-        assert await rows(connection, scans) == before, f"{call} scans whole tables"
-    return int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"])
+    counts = []
+    for _ in range(2):
+        async with connection.transaction(force_rollback=True):
+            before = await rows(connection, scans)
+            found = await value(connection, f"explain (analyze, buffers, format json) {call}", *parameters)
+            plan = found[0]["Plan"]
+            assert await rows(connection, scans) == before, f"{call} scans whole tables"
+        counts.append(int(plan["Shared Hit Blocks"]) + int(plan["Shared Read Blocks"]))
+    # So does one before which another session has changed its own: a bad plan is bad both times.
+    return min(counts)
 
 
 CLAIM = (
