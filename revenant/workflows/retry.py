@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from revenant.errors import ConfigurationError
+from revenant.workflows.times import LONGEST
 
 JITTER = 0.25
 """The usual share of chance in a pause."""
 
 
-LONGEST = 3.2e9
-"""No pause is of so many seconds, a hundred years."""
 _UNITS = {"attempts": "a whole number", "factor": "a number", "jitter": "a number"}
 
 

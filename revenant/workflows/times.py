@@ -8,7 +8,8 @@ from revenant.errors import ConfigurationError
 
 Duration = float | timedelta
 """Seconds, or a timedelta."""
-_LONGEST = 3.2e9
+LONGEST = 3.2e9
+"""No duration is of so many seconds, a hundred years."""
 _YEARS = range(2, 9000)
 """The years in which a moment may be, in any time zone: Postgres and Python read and write them."""
 
@@ -29,7 +30,7 @@ def checked_seconds(given: Duration) -> float:
         ConfigurationError: it is no duration, or none that can pass.
     """
     seconds: object = given.total_seconds() if isinstance(given, timedelta) else given
-    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < _LONGEST:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < LONGEST:
         raise ConfigurationError(
             f"A duration is seconds, or a timedelta, of more than nothing and less than a hundred years; got {given!r}."
         )
